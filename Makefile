@@ -1,0 +1,151 @@
+# glide: text -> 64x64 -> 256x256 diffusion in C.  `make help` lists the targets.
+
+CC      ?= gcc
+ONEDNN  ?= 1
+DEVELOPER ?= 0
+BUILD   ?= build
+PROMPT  ?= red apple, fluent 3d emoji
+OUT     ?= demo.png
+DATASET ?= $(BUILD)/emoji.h5
+FIXTURES ?= tests/fixtures
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq (,$(filter -j%,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# --- what is linked -------------------------------------------------------------------------------
+LIB_PKGS     := hdf5 libpng libjpeg libutf8proc jansson libzip stb
+BUILDER_PKGS := librsvg-2.0 libwebp
+TEST_PKGS    := cmocka
+pkg_cflags    = $(shell pkg-config --cflags $(1) 2>/dev/null)
+pkg_libs      = $(shell pkg-config --libs $(1) 2>/dev/null)
+
+WARN   := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes
+ifeq ($(DEVELOPER),1)
+WARN   += -Werror
+endif
+OPT    ?= -O3 -g
+FLAGS  := -std=c11 -D_GNU_SOURCE -fopenmp -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math \
+          $(WARN) $(OPT) $(SANITIZE) -I. -MMD -MP
+LIBS    = $(call pkg_libs,$(LIB_PKGS)) -lhdf5_hl -lm
+ifeq ($(ONEDNN),1)
+LIBS   += -ldnnl
+endif
+
+# --- which files ----------------------------------------------------------------------------------
+MODULES  := common text_transformer base_model upsampler guidance data glide
+ALL_SRC  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
+SIMD_SRC := $(wildcard common/simd_*.c)
+CLI_SRC  := $(wildcard glide/main.c glide/cli_*.c glide/cmd_*.c)
+BUILDER_SRC := $(wildcard data/build_*.c)
+SKIP_SRC := $(if $(filter 1,$(ONEDNN)),common/kernels_no_onednn.c,common/kernels_onednn.c $(wildcard common/onednn_*.c))
+LIB_SRC  := $(filter-out $(SIMD_SRC) $(CLI_SRC) $(BUILDER_SRC) $(SKIP_SRC),$(ALL_SRC))
+TEST_SRC := $(wildcard tests/test_*.c)
+SUPPORT_SRC := $(wildcard tests/support_*.c)
+TOOL_SRC := $(wildcard tests/tools/*.c)
+
+# Every simd_*.c is compiled once per instruction set; the best one is picked when the program starts.
+ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine)))
+SIMD_ISAS := generic v3 v4
+else
+SIMD_ISAS := generic
+endif
+SIMD_FLAGS_v3 := -march=x86-64-v3
+SIMD_FLAGS_v4 := -march=x86-64-v4 -mprefer-vector-width=512
+
+OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
+LIB_OBJ  := $(call OBJ,$(LIB_SRC)) $(foreach i,$(SIMD_ISAS),$(patsubst %.c,$(BUILD)/%.$(i).o,$(SIMD_SRC)))
+TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
+TOOLS    := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC))
+
+# --- targets --------------------------------------------------------------------------------------
+.PHONY: help deps all demo test test-long parity bench lint format asan ubsan tsan clean dataset run-tests
+.DEFAULT_GOAL := all
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install missing Debian packages (sudo only when not root)
+	@CC="$(CC)" ONEDNN=$(ONEDNN) sh tests/tools/deps.sh
+
+all: $(BUILD)/glide $(BUILD)/glide-dataset $(BUILD)/libglide.a $(BUILD)/libglide.so ## the program and the library
+
+demo: deps ## PROMPT="..." OUT=demo.png: a prompt becomes a 256x256 PNG with the default weights
+	@$(MAKE) --no-print-directory $(BUILD)/glide
+	$(BUILD)/glide sample "$(PROMPT)" -o "$(OUT)"
+
+dataset: deps ## fetch the pinned packages and build the training data set (DATASET=...)
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/glide dataset -o "$(DATASET)"
+
+test: deps ## build and run all tests
+	@$(MAKE) --no-print-directory run-tests
+
+run-tests: all $(TESTS) $(TOOLS)
+	@sh tests/tools/run_tests.sh $(BUILD) $(TESTS)
+
+test-long: deps ## the tests that take longer than a build server should wait
+	@$(MAKE) --no-print-directory all $(TESTS) $(TOOLS)
+	@GLIDE_TEST_LONG=1 sh tests/tools/run_tests.sh $(BUILD) $(TESTS)
+
+parity: $(TOOLS) ## FIXTURES=DIR: compare with numbers of the reference implementations
+	@$(BUILD)/tools/parity $(FIXTURES)
+
+bench: all ## convolution rates, training and sampling speed
+	$(BUILD)/glide bench all
+
+lint: ## include directions, headers compile alone, unique file names
+	@CC="$(CC)" FLAGS="$(filter-out -MMD -MP,$(FLAGS)) $(call pkg_cflags,$(LIB_PKGS) $(BUILDER_PKGS) $(TEST_PKGS))" sh tests/tools/lint.sh
+
+format: ## clang-format on every source file
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+SAN_ENV := OMP_NUM_THREADS=2
+asan: ## tests under the address sanitizer
+	$(SAN_ENV) ASAN_OPTIONS=detect_leaks=0 $(MAKE) BUILD=build/asan OPT="-O1 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer" run-tests
+ubsan: ## tests under the undefined behaviour sanitizer
+	$(SAN_ENV) UBSAN_OPTIONS=halt_on_error=1 $(MAKE) BUILD=build/ubsan OPT="-O1 -g" SANITIZE="-fsanitize=undefined -fno-sanitize-recover=all" run-tests
+tsan: ## tests under the thread sanitizer (OMP_NUM_THREADS=1 hides OpenMP's own hand-overs)
+	OMP_NUM_THREADS=1 $(MAKE) BUILD=build/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" run-tests
+
+clean: ## remove build/
+	rm -rf build
+
+# --- rules ----------------------------------------------------------------------------------------
+$(BUILD)/libglide.a: $(LIB_OBJ)
+	@rm -f $@; $(AR) rcs $@ $^
+
+$(BUILD)/libglide.so: $(LIB_OBJ)
+	$(CC) -shared $(FLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(BUILD)/libglide.a
+	$(CC) $(FLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/glide-dataset: $(call OBJ,$(BUILDER_SRC)) $(BUILD)/libglide.a
+	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(BUILDER_PKGS))
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
+	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
+
+$(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
+	@mkdir -p $(@D)
+	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
+
+$(BUILD)/data/build_%.o: CPPFLAGS += $(call pkg_cflags,$(BUILDER_PKGS))
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) $(call pkg_cflags,$(LIB_PKGS)) $(CPPFLAGS) -c -o $@ $<
+
+define simd_rule
+$(BUILD)/common/simd_%.$(1).o: common/simd_%.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(FLAGS) -ffp-contract=fast $$(SIMD_FLAGS_$(1)) -DSIMD_ISA=$(1) -c -o $$@ $$<
+endef
+$(foreach i,$(SIMD_ISAS),$(eval $(call simd_rule,$(i))))
+
+.SECONDARY:
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,58 @@
+/* Parameters of a model: named f32 arrays in PyTorch's order of axes, gradients, and copies packed for the kernels.
+ *
+ * A model registers its parameters once, in a fixed order, under PyTorch's names; files are then bound to the set by name
+ * and shape. Conv weights are (Cout,Cin,kh,kw), linear weights (out,in), norms and biases (C). */
+#ifndef GLIDE_COMMON_PARAMS_H
+#define GLIDE_COMMON_PARAMS_H
+
+#include "common/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PARAM_MAX_PACKED 6
+
+typedef enum { INIT_ZERO, INIT_ONE, INIT_FAN_IN, INIT_NORMAL } ParamInit;
+
+typedef struct Param {
+    char *name;
+    int ndim;
+    int64_t dims[4];
+    size_t size;      /* elements */
+    float *value;     /* f32 master copy */
+    float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
+    bool trainable;   /* ops skip the gradient when false or grad == NULL */
+    ParamInit init;
+    float init_scale; /* INIT_FAN_IN: uniform in +-scale/sqrt(fan_in); INIT_NORMAL: standard deviation */
+    uint64_t version; /* raised by params_touch(); packed copies made from another version are stale */
+    struct ParamPacked { /* the kernels' own copies in their layouts, e.g. oneDNN's blocked bf16 */
+        const void *key; /* what it was packed for; NULL: free slot */
+        uint64_t version;
+        void *data;
+        void (*destroy)(void *data);
+    } packed[PARAM_MAX_PACKED];
+} Param;
+
+typedef struct ParamSet {
+    Param **items; /* in registration order; each has a stable address */
+    int count, capacity;
+    size_t total;  /* elements of all */
+} ParamSet;
+
+void params_init(ParamSet *set);
+void params_release(ParamSet *set); /* frees everything; the set may be initialised again */
+
+/* Register a parameter; value is zero-filled. NULL when out of memory. `format` makes the name. */
+Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, const int64_t *dims, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+Param *params_find(const ParamSet *set, const char *name); /* NULL when there is none */
+
+/* Fill every parameter from its init rule; the same seed gives the same values on any number of threads. */
+void params_randomize(ParamSet *set, uint64_t seed);
+
+Status params_alloc_grads(ParamSet *set); /* zero-filled */
+void params_zero_grads(ParamSet *set);
+void params_touch(ParamSet *set); /* values changed: packed copies are stale */
+
+#endif
