@@ -27,8 +27,9 @@ typedef struct Tensor {
     DType dtype;
     int ndim;
     int64_t dims[TENSOR_MAX_DIMS];
-    void *data;          /* dims[0]*...*dims[ndim-1] elements; NULL once its buffer was released */
-    Buffer *buffer;      /* owner of data; NULL when data belongs to the caller (inputs) */
+    void *data;          /* dims[0]*...*dims[ndim-1] elements; NULL once nobody holds it */
+    Buffer *buffer;      /* owner of data, shared by views */
+    int holders;         /* its scope, and every recorded op that needs data for its backward pass */
     struct Tensor *grad; /* d_this: same shape and dtype; NULL until the first contribution */
     bool needs_grad;
 } Tensor;

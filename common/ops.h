@@ -1,0 +1,82 @@
+/* The ops that models are written in. Each checks shapes, runs its kernel at once and, when the tape records, leaves a node
+ * with its backward pass. All return a new tensor of the current scope, or NULL after a (sticky) error. */
+#ifndef GLIDE_COMMON_OPS_H
+#define GLIDE_COMMON_OPS_H
+
+#include "common/kernels.h"
+#include "common/params.h"
+#include "common/tape.h"
+
+/* --- layers: parameters and the few numbers an op needs besides its input --- */
+typedef struct Conv2d {
+    Param *weight, *bias; /* (Cout,Cin,k,k), (Cout) */
+    int kernel, stride;   /* 1 or 3; 1 or 2. Padding is kernel/2 */
+    bool out_f32;         /* the result is f32 whatever the input is (a model's last layer) */
+} Conv2d;
+
+typedef struct Linear {
+    Param *weight, *bias; /* (out,in) or (out,in,1), (out) */
+} Linear;
+
+typedef struct Norm {
+    Param *gamma, *beta; /* (C): PyTorch's weight and bias */
+} Norm;
+
+enum { GROUP_NORM_GROUPS = 32 };
+
+/* Register a layer's parameters as NAME.weight and NAME.bias. `scale` multiplies PyTorch's default initial range; 0 starts at zero. */
+Conv2d conv2d_make(ParamSet *set, int64_t cin, int64_t cout, int kernel, int stride, float scale, const char *name);
+Linear linear_make(ParamSet *set, int64_t in, int64_t out, float scale, const char *name);
+Linear linear1d_make(ParamSet *set, int64_t in, int64_t out, float scale, const char *name); /* weight (out,in,1): Conv1d */
+Norm norm_make(ParamSet *set, int64_t channels, const char *name);
+
+/* --- linear algebra --- */
+/* x (N,H,W,Cin) -> (N,H/stride,W/stride,Cout), plus residual of that shape if not NULL. */
+Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual);
+/* x (...,in) -> (...,out), plus residual of that shape if not NULL. */
+Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual);
+/* qkv (N,T,3C), encoder_kv (N,S,2C) or NULL -> (N,T,C). See AttentionShape for the order of channels. */
+Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first);
+
+/* --- norms and activations --- */
+/* x (N,H,W,C) or (N,T,C), film (N,2C) or NULL -> act(norm(x) * (1 + scale) + shift). */
+Tensor *op_group_norm(Tape *t, Tensor *x, const Norm *norm, Tensor *film, Activation act);
+Tensor *op_layer_norm(Tape *t, Tensor *x, const Norm *norm);
+Tensor *op_silu(Tape *t, Tensor *x);
+Tensor *op_gelu(Tape *t, Tensor *x);
+/* Zeroes elements with probability p and scales the others by 1/(1-p), when the tape has a dropout key; else returns x. */
+Tensor *op_dropout(Tape *t, Tensor *x, float p);
+
+/* --- arithmetic and shape --- */
+Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
+/* x (N,H,W,C) + b (N,C) on every pixel. */
+Tensor *op_add_channels(Tape *t, Tensor *x, Tensor *b);
+Tensor *op_scale(Tape *t, Tensor *x, float factor);
+Tensor *op_concat(Tape *t, Tensor *a, Tensor *b); /* along channels, a first */
+Tensor *op_reshape(Tape *t, Tensor *x, int ndim, const int64_t *dims);
+Tensor *op_cast(Tape *t, Tensor *x, DType type);
+/* x (N,T,C) -> (N,C): position `index` of every row; index < 0 counts from the end. */
+Tensor *op_take_position(Tape *t, Tensor *x, int index);
+
+/* --- resampling, x (N,H,W,C) --- */
+Tensor *op_upsample2x(Tape *t, Tensor *x);
+Tensor *op_avg_pool2x(Tape *t, Tensor *x);
+Tensor *op_resize_bilinear(Tape *t, Tensor *x, int64_t H, int64_t W);
+
+/* --- embeddings --- */
+/* ids (N) in [0, rows of table) -> (N,C). Copied. */
+Tensor *op_embedding(Tape *t, const int32_t *ids, int64_t N, Param *table);
+/* tokens (N,T), mask (N,T) 1 = token, 0 = padding -> (N,T,C): table[token] + position[t], or padding[t] where masked. */
+Tensor *op_text_embedding(Tape *t, const int32_t *tokens, const uint8_t *mask, int64_t N, int64_t T, Param *table,
+                          Param *position, Param *padding);
+
+/* --- losses, always f32 --- */
+/* Mean over everything but N of (x - target)^2, times weight[n] (NULL: 1). x (N,...), target f32 of the same shape -> (N). */
+Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight);
+/* logits (N,K), labels (N) -> (N). */
+Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels);
+/* A loss whose value and gradient another module computed (the variational bound): value (N), d_x like x in f32, the
+ * gradient of sum(value). All copied. */
+Tensor *op_external_loss(Tape *t, Tensor *x, const float *value, const float *d_x);
+
+#endif

@@ -1,0 +1,176 @@
+/* Convolution, linear, attention. */
+#include "common/ops_internal.h"
+
+#include <stdio.h>
+
+bool op_expect(Tape *t, bool ok, const char *op, const char *expected, const Tensor *x)
+{
+    if (ok) return true;
+    char found[96];
+    tape_fail(t, STATUS_BAD_INPUT, "%s: expected %s, found %s", op, expected, tensor_describe(x, found, sizeof found));
+    return false;
+}
+
+/* --- conv2d ------------------------------------------------------------------------------------- */
+
+typedef struct ConvNode {
+    Node node;
+    const Conv2d *conv;
+    ConvShape shape;
+    Tensor *x, *residual;
+    bool x_held; /* kept only when the weight's gradient is wanted */
+} ConvNode;
+
+static void conv2d_backward(Tape *t, Node *node)
+{
+    ConvNode *n = (ConvNode *)node;
+    Kernels *k = tape_kernels(t);
+    const Conv2d *c = n->conv;
+    const void *d_y = node->out->grad->data;
+    if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
+    if (n->x_held)
+        op_check(t, k->conv2d_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, c->bias ? c->bias->grad : NULL),
+                 "conv2d");
+    Tensor *g = tape_grad_new(t, n->x);
+    if (!g) return;
+    op_check(t, k->conv2d_backward_data(k, &n->shape, d_y, c->weight, g->data), "conv2d");
+    tape_grad_add(t, n->x, g);
+}
+
+Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
+{
+    if (tape_failed(t)) return NULL;
+    const int64_t *w = c->weight->dims; /* (Cout,Cin,k,k) */
+    char expected[96];
+    snprintf(expected, sizeof expected, "(N,H,W,%lld) for %s", (long long)w[1], c->weight->name);
+    if (!op_expect(t, x->ndim == 4 && x->dims[3] == w[1], "conv2d", expected, x)) return NULL;
+    ConvShape s = {.N = x->dims[0], .H = x->dims[1], .W = x->dims[2], .Cin = w[1], .Cout = w[0], .kernel = c->kernel,
+                   .stride = c->stride, .dtype = x->dtype, .out_dtype = c->out_f32 ? DTYPE_F32 : x->dtype};
+    int64_t dims[4] = {s.N, (s.H + s.stride - 1) / s.stride, (s.W + s.stride - 1) / s.stride, s.Cout};
+    Tensor *y = tape_tensor(t, s.out_dtype, 4, dims);
+    if (!y || (residual && !op_expect(t, same_shape(residual, y), "conv2d", "a residual shaped like the result", residual)))
+        return NULL;
+    Kernels *k = tape_kernels(t);
+    op_check(t, k->conv2d(k, &s, x->data, c->weight, c->bias, residual ? residual->data : NULL, y->data), "conv2d");
+    if (op_wants_node(t, x, c->weight) || (residual && op_wants_node(t, residual, NULL))) {
+        ConvNode *n = tape_node(t, sizeof *n, y, conv2d_backward);
+        if (!n) return NULL;
+        n->conv = c;
+        n->shape = s;
+        n->x = x;
+        n->residual = residual;
+        n->x_held = param_wants_grad(c->weight);
+        if (n->x_held) node_hold(n, x);
+    }
+    return y;
+}
+
+/* --- linear ------------------------------------------------------------------------------------- */
+
+typedef struct LinearNode {
+    Node node;
+    const Linear *linear;
+    LinearShape shape;
+    Tensor *x, *residual;
+    bool x_held;
+} LinearNode;
+
+static void linear_backward(Tape *t, Node *node)
+{
+    LinearNode *n = (LinearNode *)node;
+    Kernels *k = tape_kernels(t);
+    const Linear *l = n->linear;
+    const void *d_y = node->out->grad->data;
+    if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
+    if (n->x_held)
+        op_check(t, k->linear_backward_weights(k, &n->shape, n->x->data, d_y, l->weight->grad, l->bias ? l->bias->grad : NULL),
+                 "linear");
+    Tensor *g = tape_grad_new(t, n->x);
+    if (!g) return;
+    op_check(t, k->linear_backward_data(k, &n->shape, d_y, l->weight, g->data), "linear");
+    tape_grad_add(t, n->x, g);
+}
+
+Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual)
+{
+    if (tape_failed(t)) return NULL;
+    const int64_t *w = l->weight->dims; /* (out,in) */
+    char expected[96];
+    snprintf(expected, sizeof expected, "(...,%lld) for %s", (long long)w[1], l->weight->name);
+    if (!op_expect(t, tensor_channels(x) == w[1], "linear", expected, x)) return NULL;
+    LinearShape s = {.rows = tensor_rows(x), .in = w[1], .out = w[0], .dtype = x->dtype, .out_dtype = x->dtype};
+    int64_t dims[TENSOR_MAX_DIMS];
+    for (int i = 0; i < x->ndim; i++) dims[i] = x->dims[i];
+    dims[x->ndim - 1] = s.out;
+    Tensor *y = tape_tensor(t, s.out_dtype, x->ndim, dims);
+    if (!y || (residual && !op_expect(t, same_shape(residual, y), "linear", "a residual shaped like the result", residual)))
+        return NULL;
+    Kernels *k = tape_kernels(t);
+    op_check(t, k->linear(k, &s, x->data, l->weight, l->bias, residual ? residual->data : NULL, y->data), "linear");
+    if (op_wants_node(t, x, l->weight) || (residual && op_wants_node(t, residual, NULL))) {
+        LinearNode *n = tape_node(t, sizeof *n, y, linear_backward);
+        if (!n) return NULL;
+        n->linear = l;
+        n->shape = s;
+        n->x = x;
+        n->residual = residual;
+        n->x_held = param_wants_grad(l->weight);
+        if (n->x_held) node_hold(n, x);
+    }
+    return y;
+}
+
+/* --- attention ---------------------------------------------------------------------------------- */
+
+typedef struct AttentionNode {
+    Node node;
+    AttentionShape shape;
+    Tensor *qkv, *encoder_kv, *y, *lse;
+} AttentionNode;
+
+static void attention_backward(Tape *t, Node *node)
+{
+    AttentionNode *n = (AttentionNode *)node;
+    Kernels *k = tape_kernels(t);
+    Tensor *d_qkv = tape_grad_new(t, n->qkv);
+    Tensor *d_kv = n->encoder_kv ? tape_grad_new(t, n->encoder_kv) : NULL;
+    op_check(t,
+             k->attention_backward(k, &n->shape, n->qkv->data, n->encoder_kv ? n->encoder_kv->data : NULL, n->y->data,
+                                   n->lse->data, node->out->grad->data, d_qkv ? d_qkv->data : NULL, d_kv ? d_kv->data : NULL),
+             "attention");
+    tape_grad_add(t, n->qkv, d_qkv);
+    if (d_kv) tape_grad_add(t, n->encoder_kv, d_kv);
+}
+
+Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first)
+{
+    if (tape_failed(t)) return NULL;
+    int64_t C = tensor_channels(qkv) / 3;
+    bool ok = qkv->ndim == 3 && heads > 0 && tensor_channels(qkv) % (3 * heads) == 0;
+    if (!op_expect(t, ok, "attention", "qkv (N,T,3*heads*D)", qkv)) return NULL;
+    if (encoder_kv) {
+        ok = encoder_kv->ndim == 3 && encoder_kv->dims[0] == qkv->dims[0] && encoder_kv->dims[2] == 2 * C &&
+             encoder_kv->dtype == qkv->dtype;
+        if (!op_expect(t, ok, "attention", "encoder_kv (N,S,2C) to go with qkv (N,T,3C)", encoder_kv)) return NULL;
+    }
+    AttentionShape s = {.N = qkv->dims[0], .T = qkv->dims[1], .S = encoder_kv ? encoder_kv->dims[1] : 0, .heads = heads,
+                        .D = (int)(C / heads), .split_first = split_first, .dtype = qkv->dtype};
+    bool record = op_wants_node(t, qkv, NULL) || (encoder_kv && op_wants_node(t, encoder_kv, NULL));
+    Tensor *y = tape_tensor(t, qkv->dtype, 3, (int64_t[]){s.N, s.T, C});
+    Tensor *lse = record ? tape_tensor(t, DTYPE_F32, 3, (int64_t[]){s.N, heads, s.T}) : NULL;
+    if (tape_failed(t)) return NULL;
+    Kernels *k = tape_kernels(t);
+    op_check(t, k->attention(k, &s, qkv->data, encoder_kv ? encoder_kv->data : NULL, y->data, lse ? lse->data : NULL),
+             "attention");
+    if (record) {
+        AttentionNode *n = tape_node(t, sizeof *n, y, attention_backward);
+        if (!n) return NULL;
+        n->shape = s;
+        n->qkv = node_hold(n, qkv);
+        n->encoder_kv = node_hold(n, encoder_kv);
+        n->y = node_hold(n, y);
+        n->lse = node_hold(n, lse);
+        tape_release(t, lse);
+    }
+    return y;
+}

@@ -1,0 +1,189 @@
+/* Embeddings and losses: small ops whose kernels live here. */
+#include "common/ops_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* --- embeddings ---------------------------------------------------------------------------------- */
+
+typedef struct EmbeddingNode {
+    Node node;
+    Param *table, *position, *padding;
+    Tensor *ids; /* (N,T) whole numbers as f32 bits: token, or -1 where masked */
+    int64_t N, T;
+} EmbeddingNode;
+
+static inline float grad_at(const Tensor *g, int64_t i)
+{
+    return g->dtype == DTYPE_F32 ? ((const float *)g->data)[i] : bf16_to_f32(((const uint16_t *)g->data)[i]);
+}
+
+static void add_row(Param *p, int64_t row, const Tensor *g, int64_t from)
+{
+    if (!param_wants_grad(p)) return;
+    int64_t C = p->dims[1];
+    for (int64_t c = 0; c < C; c++) p->grad[row * C + c] += grad_at(g, from + c);
+}
+
+static void embedding_backward(Tape *t, Node *node)
+{
+    EmbeddingNode *n = (EmbeddingNode *)node;
+    const Tensor *g = node->out->grad;
+    const int32_t *ids = n->ids->data;
+    int64_t C = n->table->dims[1];
+    (void)t;
+    for (int64_t i = 0; i < n->N * n->T; i++) {
+        if (ids[i] < 0) {
+            add_row(n->padding, i % n->T, g, i * C);
+            continue;
+        }
+        add_row(n->table, ids[i], g, i * C);
+        if (n->position) add_row(n->position, i % n->T, g, i * C);
+    }
+}
+
+/* The shared forward pass: ids (N,T), -1 takes the row of `padding` instead. */
+static Tensor *embed(Tape *t, Tensor *ids, int64_t N, int64_t T, int ndim, const int64_t *dims, Param *table, Param *position,
+                     Param *padding)
+{
+    int64_t C = table->dims[1];
+    Tensor *y = tape_tensor(t, tape_dtype(t), ndim, dims);
+    if (!y) return NULL;
+    const int32_t *id = ids->data;
+    for (int64_t i = 0; i < N * T; i++) {
+        const float *row = id[i] < 0 ? padding->value + i % T * C : table->value + id[i] * C;
+        const float *add = id[i] >= 0 && position ? position->value + i % T * C : NULL;
+        for (int64_t c = 0; c < C; c++) {
+            float value = row[c] + (add ? add[c] : 0.0f);
+            if (y->dtype == DTYPE_F32) ((float *)y->data)[i * C + c] = value;
+            else ((uint16_t *)y->data)[i * C + c] = f32_to_bf16(value);
+        }
+    }
+    if (op_wants_node(t, NULL, table)) {
+        EmbeddingNode *n = tape_node(t, sizeof *n, y, embedding_backward);
+        if (!n) return NULL;
+        *n = (EmbeddingNode){.node = n->node, .table = table, .position = position, .padding = padding, .N = N, .T = T};
+        n->ids = node_hold(n, ids);
+    }
+    return y;
+}
+
+/* ids as a tensor, so that the tape owns the copy; masked ones become -1. */
+static Tensor *copy_ids(Tape *t, const int32_t *ids, const uint8_t *mask, int64_t N, int64_t T, const Param *table)
+{
+    Tensor *copy = tape_tensor(t, DTYPE_F32, 2, (int64_t[]){N, T});
+    if (!copy) return NULL;
+    for (int64_t i = 0; i < N * T; i++) {
+        bool real = !mask || mask[i];
+        if (real && (ids[i] < 0 || ids[i] >= table->dims[0])) {
+            tape_fail(t, STATUS_BAD_INPUT, "embedding: id %d is outside %s, which has %lld rows", ids[i], table->name,
+                      (long long)table->dims[0]);
+            return NULL;
+        }
+        ((int32_t *)copy->data)[i] = real ? ids[i] : -1;
+    }
+    return copy;
+}
+
+Tensor *op_embedding(Tape *t, const int32_t *ids, int64_t N, Param *table)
+{
+    if (tape_failed(t)) return NULL;
+    Tensor *copy = copy_ids(t, ids, NULL, N, 1, table);
+    return copy ? embed(t, copy, N, 1, 2, (int64_t[]){N, table->dims[1]}, table, NULL, NULL) : NULL;
+}
+
+Tensor *op_text_embedding(Tape *t, const int32_t *tokens, const uint8_t *mask, int64_t N, int64_t T, Param *table,
+                          Param *position, Param *padding)
+{
+    if (tape_failed(t)) return NULL;
+    if (position->dims[0] != T) {
+        tape_fail(t, STATUS_BAD_INPUT, "text embedding: %lld tokens, expected %lld", (long long)T, (long long)position->dims[0]);
+        return NULL;
+    }
+    Tensor *copy = copy_ids(t, tokens, padding ? mask : NULL, N, T, table);
+    return copy ? embed(t, copy, N, T, 3, (int64_t[]){N, T, table->dims[1]}, table, position, padding) : NULL;
+}
+
+/* --- losses --------------------------------------------------------------------------------------- */
+
+typedef struct LossNode {
+    Node node;
+    Tensor *x, *d_x; /* d_x: gradient of each row's loss, f32, x's shape */
+} LossNode;
+
+static void loss_backward(Tape *t, Node *node)
+{
+    LossNode *n = (LossNode *)node;
+    Tensor *g = tape_grad_new(t, n->x);
+    if (!g) return;
+    const float *d_loss = node->out->grad->data, *d_x = n->d_x->data;
+    int64_t row = tensor_size(g) / g->dims[0];
+    for (int64_t i = 0; i < tensor_size(g); i++) {
+        float value = d_loss[i / row] * d_x[i];
+        if (g->dtype == DTYPE_F32) ((float *)g->data)[i] = value;
+        else ((uint16_t *)g->data)[i] = f32_to_bf16(value);
+    }
+    tape_grad_add(t, n->x, g);
+}
+
+static Tensor *loss_result(Tape *t, Tensor *x, Tensor *loss, Tensor *d_x)
+{
+    if (op_wants_node(t, x, NULL)) {
+        LossNode *n = tape_node(t, sizeof *n, loss, loss_backward);
+        if (!n) return NULL;
+        n->x = x;
+        n->d_x = node_hold(n, d_x);
+    }
+    tape_release(t, d_x);
+    return loss;
+}
+
+Tensor *op_external_loss(Tape *t, Tensor *x, const float *value, const float *d_x)
+{
+    if (tape_failed(t)) return NULL;
+    Tensor *loss = tape_input(t, DTYPE_F32, 1, x->dims, value);
+    Tensor *copy = tape_input(t, DTYPE_F32, x->ndim, x->dims, d_x);
+    return copy ? loss_result(t, x, loss, copy) : NULL;
+}
+
+Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight)
+{
+    if (tape_failed(t)) return NULL;
+    Tensor *loss = tape_tensor(t, DTYPE_F32, 1, x->dims);
+    Tensor *d_x = tape_tensor(t, DTYPE_F32, x->ndim, x->dims);
+    if (tape_failed(t)) return NULL;
+    int64_t N = x->dims[0], row = tensor_size(x) / N;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < N; i++) {
+        double sum = 0, w = weight ? weight[i] : 1;
+        for (int64_t j = i * row; j < (i + 1) * row; j++) {
+            float difference = grad_at(x, j) - target[j];
+            sum += (double)difference * difference;
+            ((float *)d_x->data)[j] = (float)(2 * w / (double)row) * difference;
+        }
+        ((float *)loss->data)[i] = (float)(w * sum / (double)row);
+    }
+    return loss_result(t, x, loss, d_x);
+}
+
+Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels)
+{
+    if (tape_failed(t) || !op_expect(t, logits->ndim == 2, "cross_entropy", "(N,K)", logits)) return NULL;
+    int64_t N = logits->dims[0], K = logits->dims[1];
+    Tensor *loss = tape_tensor(t, DTYPE_F32, 1, logits->dims);
+    Tensor *d_x = tape_tensor(t, DTYPE_F32, 2, logits->dims);
+    if (tape_failed(t)) return NULL;
+    for (int64_t i = 0; i < N; i++) {
+        if (labels[i] < 0 || labels[i] >= K) {
+            tape_fail(t, STATUS_BAD_INPUT, "cross_entropy: label %d is not one of %lld classes", labels[i], (long long)K);
+            return NULL;
+        }
+        double top = -INFINITY, sum = 0;
+        for (int64_t c = 0; c < K; c++) top = fmax(top, grad_at(logits, i * K + c));
+        for (int64_t c = 0; c < K; c++) sum += exp(grad_at(logits, i * K + c) - top);
+        for (int64_t c = 0; c < K; c++)
+            ((float *)d_x->data)[i * K + c] = (float)(exp(grad_at(logits, i * K + c) - top) / sum - (c == labels[i]));
+        ((float *)loss->data)[i] = (float)(top + log(sum) - grad_at(logits, i * K + labels[i]));
+    }
+    return loss_result(t, logits, loss, d_x);
+}
