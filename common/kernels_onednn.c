@@ -1,0 +1,341 @@
+/* Convolution and linear layers by oneDNN (Debian: libdnnl-dev; C API v2, or v3 where the system is newer).
+ *
+ * Activations stay plain NHWC. Weights are packed once per version of the parameter into the layout that oneDNN asks for.
+ * Primitives are created once per shape and kept; a call in the steady state allocates nothing. A linear layer is a 1x1
+ * convolution over (1,rows,1,in): measured as fast as matmul and inner product, and its results have the same bits
+ * for any number of rows and threads. What oneDNN refuses (or would do with its slow reference code) goes to the entry that was
+ * in the table before. Backward weights come out blocked and are added to the plain gradient by a reorder. */
+#include "common/onednn.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGN64(n) (((size_t)(n) + 63) & ~(size_t)63)
+
+/* --- packed weights --- */
+
+/* A parameter's copy in one layout. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
+typedef struct Packed {
+    void *block;
+    dnnl_memory_t memory;
+    struct Packed *next, **link;
+} Packed;
+
+static void packed_unlink(Packed *p)
+{
+    if (!p->memory) return;
+    dnnl_memory_destroy(p->memory);
+    p->memory = NULL;
+    *p->link = p->next;
+    if (p->next) p->next->link = p->link;
+}
+
+static void packed_destroy(void *data)
+{
+    Packed *p = data;
+    if (!p) return;
+    packed_unlink(p);
+    free(p->block);
+    free(p);
+}
+
+static Status packed_new(Onednn *o, const Layout *l, const Param *w, Packed **out)
+{
+    Packed *p = calloc(1, sizeof *p);
+    if (p) p->block = aligned_alloc(64, ALIGN64(l->bytes));
+    if (!p || !p->block || dnnl_memory_create(&p->memory, DESC_REF(l->desc), o->engine, p->block) != dnnl_success) {
+        packed_destroy(p);
+        return status_fail(STATUS_NO_MEMORY, "out of memory: %zu bytes for packed weights of %s", l->bytes,
+                           w->name ? w->name : "a parameter");
+    }
+    p->next = o->packed;
+    p->link = &o->packed;
+    if (p->next) p->next->link = &p->next;
+    o->packed = p;
+    *out = p;
+    return STATUS_OK;
+}
+
+/* The slot for a layout: its own, else a free one, else one that is stale, else the last. */
+static struct ParamPacked *packed_slot(Param *w, const Layout *l)
+{
+    struct ParamPacked *best = &w->packed[PARAM_MAX_PACKED - 1];
+    for (int i = PARAM_MAX_PACKED - 1; i >= 0; i--) {
+        struct ParamPacked *slot = &w->packed[i];
+        if (slot->key == l) return slot;
+        if (!slot->key || (best->key && slot->version != w->version)) best = slot;
+    }
+    return best;
+}
+
+/* The weights in a layout, repacked when the parameter changed since. */
+static Status packed_weights(Onednn *o, const Prim *prim, Param *w, dnnl_memory_t *out)
+{
+    Layout *l = prim->layout;
+    struct ParamPacked *slot = packed_slot(w, l);
+    Packed *p = slot->data;
+    bool ours = slot->key == l && p->memory; /* an orphan's key may happen to equal a new layout's address */
+    if (!ours) {
+        if (slot->key) slot->destroy(slot->data);
+        memset(slot, 0, sizeof *slot);
+        TRY(packed_new(o, l, w, &p));
+        *slot = (struct ParamPacked){.key = l, .data = p, .destroy = packed_destroy};
+    }
+    if (!ours || slot->version != w->version) {
+        dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, l->plain}, {DNNL_ARG_TO, p->memory}};
+        dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, w->value);
+        if (st == dnnl_success) st = dnnl_primitive_execute(l->reorder, o->stream, 2, args);
+        if (st == dnnl_success) st = dnnl_stream_wait(o->stream);
+        if (st != dnnl_success) {
+            slot->version = w->version - 1;
+            return onednn_fail(st, "packing of weights", &prim->key);
+        }
+        slot->version = w->version;
+    }
+    *out = p->memory;
+    return STATUS_OK;
+}
+
+/* --- running --- */
+
+static Key key_of(const ConvShape *s, Op op, bool bias, Residual residual)
+{
+    Key key;
+    memset(&key, 0, sizeof key);
+    bool pointwise = s->kernel == 1 && s->stride == 1; /* images and rows are all the same then */
+    key.N = pointwise ? 1 : s->N;
+    key.H = pointwise ? s->N * s->H * s->W : s->H;
+    key.W = pointwise ? 1 : s->W;
+    key.Cin = s->Cin;
+    key.Cout = s->Cout;
+    key.kernel = s->kernel;
+    key.stride = s->stride;
+    key.dtype = s->dtype;
+    key.out_dtype = op == OP_FORWARD ? s->out_dtype : s->dtype;
+    key.op = op;
+    key.bias = bias;
+    key.residual = residual;
+    key.threads = omp_get_max_threads();
+    return key;
+}
+
+typedef struct Call {
+    dnnl_exec_arg_t args[6];
+    int count;
+    dnnl_status_t status; /* of the first handle that could not be set */
+} Call;
+
+static void call_add(Call *c, int arg, dnnl_memory_t memory, const void *handle)
+{
+    if (!memory) return;
+    if (c->status == dnnl_success) c->status = dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)handle);
+    c->args[c->count++] = (dnnl_exec_arg_t){arg, memory};
+}
+
+static Status call_run(Onednn *o, const Prim *p, Call *c)
+{
+    if (c->status == dnnl_success) c->status = dnnl_primitive_execute(p->primitive, o->stream, c->count, c->args);
+    if (c->status == dnnl_success) c->status = dnnl_stream_wait(o->stream);
+    return c->status == dnnl_success ? STATUS_OK : onednn_fail(c->status, "execution", &p->key);
+}
+
+static Residual residual_kind(const void *residual, const void *y)
+{
+    return !residual ? RESIDUAL_NONE : residual == y ? RESIDUAL_IN_PLACE : RESIDUAL_SEPARATE;
+}
+
+static Status run_forward(Kernels *k, const Prim *p, const void *x, Param *weight, const Param *bias, const void *residual,
+                          void *y)
+{
+    Call c = {.status = dnnl_success};
+    dnnl_memory_t packed;
+    TRY(packed_weights(k->onednn, p, weight, &packed));
+    char *scratch = kernels_scratch(k, p->scratchpad_bytes + 64);
+    if (!scratch) return STATUS_NO_MEMORY;
+    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed};
+    call_add(&c, DNNL_ARG_SRC, p->x, x);
+    call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
+    call_add(&c, DNNL_ARG_DST, p->y, y);
+    call_add(&c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, p->residual, residual);
+    call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch);
+    return call_run(k->onednn, p, &c);
+}
+
+static size_t y_elements(const ConvShape *s)
+{
+    return (size_t)(s->N * onednn_out_size(s->H, s->stride) * onednn_out_size(s->W, s->stride) * s->Cout);
+}
+
+/* The backward primitives want d_y in x's type; a model's f32 output with bf16 inside is cast into `scratch`. */
+static const void *matching_d_y(Kernels *k, const ConvShape *s, const void *d_y, void *scratch)
+{
+    if (s->out_dtype == s->dtype) return d_y;
+    k->cast(s->out_dtype, s->dtype, (int64_t)y_elements(s), d_y, scratch);
+    return scratch;
+}
+
+static size_t matching_d_y_bytes(const ConvShape *s)
+{
+    return s->out_dtype == s->dtype ? 0 : ALIGN64(y_elements(s) * dtype_size(s->dtype));
+}
+
+static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, const void *d_y, Param *weight, void *d_x)
+{
+    Call c = {.status = dnnl_success};
+    dnnl_memory_t packed;
+    TRY(packed_weights(k->onednn, p, weight, &packed));
+    char *scratch = kernels_scratch(k, matching_d_y_bytes(s) + p->scratchpad_bytes + 64);
+    if (!scratch) return STATUS_NO_MEMORY;
+    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed};
+    call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
+    call_add(&c, DNNL_ARG_DIFF_SRC, p->x, d_x);
+    call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + matching_d_y_bytes(s));
+    return call_run(k->onednn, p, &c);
+}
+
+static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p, const void *x, const void *d_y,
+                                   float *d_weight, float *d_bias)
+{
+    Onednn *o = k->onednn;
+    const Layout *l = p->layout;
+    Call c = {.status = dnnl_success}, add = {.status = dnnl_success};
+    size_t blocked_at = matching_d_y_bytes(s), bias_at = blocked_at + ALIGN64(l->bytes);
+    size_t scratchpad_at = bias_at + ALIGN64(s->Cout * 4);
+    char *scratch = kernels_scratch(k, scratchpad_at + p->scratchpad_bytes + 64);
+    if (!scratch) return STATUS_NO_MEMORY;
+    call_add(&c, DNNL_ARG_SRC, p->x, x);
+    call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
+    call_add(&c, DNNL_ARG_DIFF_WEIGHTS, l->blocked, scratch + blocked_at);
+    call_add(&c, DNNL_ARG_DIFF_BIAS, p->bias, scratch + bias_at);
+    call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + scratchpad_at);
+    TRY(call_run(o, p, &c));
+
+    call_add(&add, DNNL_ARG_TO, l->plain, d_weight);
+    if (add.status == dnnl_success) {
+        add.args[add.count++] = (dnnl_exec_arg_t){DNNL_ARG_FROM, l->blocked};
+        add.status = dnnl_primitive_execute(l->reorder, o->stream, add.count, add.args);
+    }
+    if (add.status == dnnl_success) add.status = dnnl_stream_wait(o->stream);
+    if (add.status != dnnl_success) return onednn_fail(add.status, "accumulation", &p->key);
+    const float *bias = (const float *)(scratch + bias_at);
+    for (int64_t i = 0; d_bias && i < s->Cout; i++) d_bias[i] += bias[i];
+    return STATUS_OK;
+}
+
+/* --- the entries --- */
+
+static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
+                     void *y)
+{
+    Onednn *o = k->onednn;
+    Prim *p;
+    Key key = key_of(s, OP_FORWARD, bias != NULL, residual_kind(residual, y));
+    TRY(onednn_primitive(o, &key, &p));
+    if (p->refused) return o->fallback.conv2d(k, s, x, weight, bias, residual, y);
+    return run_forward(k, p, x, weight, bias, residual, y);
+}
+
+static Status conv2d_backward_data(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x)
+{
+    Onednn *o = k->onednn;
+    Prim *p;
+    Key key = key_of(s, OP_BACKWARD_DATA, false, RESIDUAL_NONE);
+    TRY(onednn_primitive(o, &key, &p));
+    if (p->refused) return o->fallback.conv2d_backward_data(k, s, d_y, weight, d_x);
+    return run_backward_data(k, s, p, d_y, weight, d_x);
+}
+
+static Status conv2d_backward_weights(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
+                                      float *d_bias)
+{
+    Onednn *o = k->onednn;
+    Prim *p;
+    Key key = key_of(s, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
+    TRY(onednn_primitive(o, &key, &p));
+    if (p->refused || !d_weight) return o->fallback.conv2d_backward_weights(k, s, x, d_y, d_weight, d_bias);
+    return run_backward_weights(k, s, p, x, d_y, d_weight, d_bias);
+}
+
+/* Linear layers: 1x1 convolutions over the rows. */
+static ConvShape conv_of_linear(const LinearShape *s)
+{
+    return (ConvShape){.N = 1, .H = s->rows, .W = 1, .Cin = s->in, .Cout = s->out, .kernel = 1, .stride = 1,
+                       .dtype = s->dtype, .out_dtype = s->out_dtype};
+}
+
+static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
+                     void *y)
+{
+    Onednn *o = k->onednn;
+    Prim *p;
+    ConvShape c = conv_of_linear(s);
+    Key key = key_of(&c, OP_FORWARD, bias != NULL, residual_kind(residual, y));
+    TRY(onednn_primitive(o, &key, &p));
+    if (p->refused) return o->fallback.linear(k, s, x, weight, bias, residual, y);
+    return run_forward(k, p, x, weight, bias, residual, y);
+}
+
+static Status linear_backward_data(Kernels *k, const LinearShape *s, const void *d_y, Param *weight, void *d_x)
+{
+    Onednn *o = k->onednn;
+    Prim *p;
+    ConvShape c = conv_of_linear(s);
+    Key key = key_of(&c, OP_BACKWARD_DATA, false, RESIDUAL_NONE);
+    TRY(onednn_primitive(o, &key, &p));
+    if (p->refused) return o->fallback.linear_backward_data(k, s, d_y, weight, d_x);
+    return run_backward_data(k, &c, p, d_y, weight, d_x);
+}
+
+static Status linear_backward_weights(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,
+                                      float *d_bias)
+{
+    Onednn *o = k->onednn;
+    Prim *p;
+    ConvShape c = conv_of_linear(s);
+    Key key = key_of(&c, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
+    TRY(onednn_primitive(o, &key, &p));
+    if (p->refused || !d_weight) return o->fallback.linear_backward_weights(k, s, x, d_y, d_weight, d_bias);
+    return run_backward_weights(k, &c, p, x, d_y, d_weight, d_bias);
+}
+
+/* --- installing --- */
+
+Status onednn_install(Kernels *k)
+{
+    Onednn *o = calloc(1, sizeof *o);
+    if (!o) return status_fail(STATUS_NO_MEMORY, "out of memory for oneDNN's state");
+    o->fallback = *k;
+    k->onednn = o;
+    dnnl_status_t st = dnnl_engine_create(&o->engine, dnnl_cpu, 0);
+    if (st == dnnl_success) st = dnnl_stream_create(&o->stream, o->engine, dnnl_stream_default_flags);
+    if (st != dnnl_success) {
+        onednn_remove(k);
+        return status_fail(STATUS_INTERNAL, "oneDNN: no CPU engine (status %d)", (int)st);
+    }
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(o->name, sizeof o->name, "onednn %d.%d.%d + %s", v->major, v->minor, v->patch, k->name);
+    k->name = o->name;
+    k->native_bf16 = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+    k->conv2d = conv2d;
+    k->conv2d_backward_data = conv2d_backward_data;
+    k->conv2d_backward_weights = conv2d_backward_weights;
+    k->linear = linear;
+    k->linear_backward_data = linear_backward_data;
+    k->linear_backward_weights = linear_backward_weights;
+    return STATUS_OK;
+}
+
+void onednn_remove(Kernels *k)
+{
+    Onednn *o = k->onednn;
+    if (!o) return;
+    while (o->packed) packed_unlink(o->packed);
+    onednn_primitives_free(o);
+    if (o->stream) dnnl_stream_destroy(o->stream);
+    if (o->engine) dnnl_engine_destroy(o->engine);
+    k->onednn = NULL;
+    k->name = o->fallback.name;
+    free(o);
+}

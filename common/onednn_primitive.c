@@ -1,0 +1,291 @@
+/* oneDNN's primitives for convolutions: describing, creating, finding again. See onednn.h. */
+#include "common/onednn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the differences between the API's versions 2 and 3 --- */
+#if DNNL_VERSION_MAJOR >= 3
+#define desc_init_tag dnnl_memory_desc_create_with_tag
+#define desc_copy(to, from) dnnl_memory_desc_clone(to, from)
+#define desc_release(d) ((void)dnnl_memory_desc_destroy(d))
+#define append_sum(ops) dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
+#else
+#define desc_init_tag dnnl_memory_desc_init_by_tag
+#define desc_copy(to, from) (*(to) = *(from), dnnl_success)
+#define desc_release(d) ((void)(d))
+#define append_sum(ops) dnnl_post_ops_append_sum(ops, 1.0f)
+#endif
+
+typedef struct ConvDescs {
+    Desc x, weight, bias, y;
+    bool has_bias;
+    dnnl_dims_t strides, pad_left, pad_right;
+} ConvDescs;
+
+static dnnl_status_t describe_op(Op op, const ConvDescs *c, const_dnnl_primitive_attr_t attr, dnnl_engine_t engine,
+                                 const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
+{
+    DescRef x = DESC_REF(c->x), w = DESC_REF(c->weight), b = c->has_bias ? DESC_REF(c->bias) : NULL, y = DESC_REF(c->y);
+    const dnnl_alg_kind_t alg = dnnl_convolution_direct;
+#if DNNL_VERSION_MAJOR >= 3
+    if (op == OP_FORWARD)
+        return dnnl_convolution_forward_primitive_desc_create(out, engine, dnnl_forward_training, alg, x, w, b, y, c->strides,
+                                                              NULL, c->pad_left, c->pad_right, attr);
+    if (op == OP_BACKWARD_DATA)
+        return dnnl_convolution_backward_data_primitive_desc_create(out, engine, alg, x, w, y, c->strides, NULL, c->pad_left,
+                                                                    c->pad_right, hint, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(out, engine, alg, x, w, b, y, c->strides, NULL,
+                                                                   c->pad_left, c->pad_right, hint, attr);
+#else
+    dnnl_convolution_desc_t d;
+    dnnl_status_t st;
+    if (op == OP_FORWARD)
+        st = dnnl_convolution_forward_desc_init(&d, dnnl_forward_training, alg, x, w, b, y, c->strides, c->pad_left,
+                                                c->pad_right);
+    else if (op == OP_BACKWARD_DATA)
+        st = dnnl_convolution_backward_data_desc_init(&d, alg, x, w, y, c->strides, c->pad_left, c->pad_right);
+    else
+        st = dnnl_convolution_backward_weights_desc_init(&d, alg, x, w, b, y, c->strides, c->pad_left, c->pad_right);
+    return st == dnnl_success ? dnnl_primitive_desc_create(out, &d, attr, engine, hint) : st;
+#endif
+}
+
+Status onednn_fail(dnnl_status_t st, const char *what, const Key *key)
+{
+    static const char *const names[] = {"forward", "backward data", "backward weights"};
+    return status_fail(st == dnnl_out_of_memory ? STATUS_NO_MEMORY : STATUS_INTERNAL,
+                       "oneDNN: %s for convolution %s (%lld,%lld,%lld,%lld)->%lld kernel %d stride %d failed with status %d", what,
+                       names[key->op], (long long)key->N, (long long)key->H, (long long)key->W, (long long)key->Cin,
+                       (long long)key->Cout, key->kernel, key->stride, (int)st);
+}
+
+static dnnl_data_type_t data_type(int dtype)
+{
+    return dtype == DTYPE_F32 ? dnnl_f32 : dnnl_bf16;
+}
+
+/* --- creating primitives --- */
+
+static void descs_release(ConvDescs *c)
+{
+    desc_release(c->x);
+    desc_release(c->weight);
+    desc_release(c->bias);
+    desc_release(c->y);
+}
+
+static dnnl_status_t descs_init(ConvDescs *c, const Key *key)
+{
+    int64_t H2 = onednn_out_size(key->H, key->stride), W2 = onednn_out_size(key->W, key->stride), pad = key->kernel / 2;
+    dnnl_dims_t x = {key->N, key->Cin, key->H, key->W}, y = {key->N, key->Cout, H2, W2}, bias = {key->Cout};
+    dnnl_dims_t weight = {key->Cout, key->Cin, key->kernel, key->kernel};
+    dnnl_data_type_t type = data_type(key->dtype), weight_type = key->op == OP_BACKWARD_WEIGHTS ? dnnl_f32 : type;
+    memset(c, 0, sizeof *c);
+    c->has_bias = key->bias;
+    for (int i = 0; i < 2; i++) {
+        c->strides[i] = key->stride;
+        c->pad_left[i] = pad;
+        c->pad_right[i] = (y[2 + i] - 1) * key->stride + key->kernel - x[2 + i] - pad;
+    }
+    dnnl_status_t st = desc_init_tag(&c->x, 4, x, type, dnnl_nhwc);
+    if (st == dnnl_success) st = desc_init_tag(&c->weight, 4, weight, weight_type, dnnl_format_tag_any);
+    if (st == dnnl_success) st = desc_init_tag(&c->bias, 1, bias, dnnl_f32, dnnl_x);
+    if (st == dnnl_success) st = desc_init_tag(&c->y, 4, y, data_type(key->out_dtype), dnnl_nhwc);
+    return st;
+}
+
+static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, Residual residual, DescRef y)
+{
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t st = dnnl_primitive_attr_create(attr);
+    if (st == dnnl_success) st = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (st != dnnl_success || residual == RESIDUAL_NONE) return st;
+    st = dnnl_post_ops_create(&ops);
+    if (st == dnnl_success)
+        st = residual == RESIDUAL_IN_PLACE ? append_sum(ops) : dnnl_post_ops_append_binary(ops, dnnl_binary_add, y);
+    if (st == dnnl_success) st = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    dnnl_post_ops_destroy(ops);
+    return st;
+}
+
+/* The primitive descriptor for a key; dnnl_unimplemented when oneDNN has none or only its slow reference code. */
+static dnnl_status_t describe(const Onednn *o, const Key *key, dnnl_primitive_desc_t *out)
+{
+    ConvDescs c;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t hint = NULL;
+    dnnl_status_t st = descs_init(&c, key);
+    if (st == dnnl_success) st = attr_init(&attr, (Residual)key->residual, DESC_REF(c.y));
+    if (st == dnnl_success && key->op != OP_FORWARD) {
+        ConvDescs f;
+        Key forward = *key;
+        forward.op = OP_FORWARD;
+        st = descs_init(&f, &forward);
+        if (st == dnnl_success) st = describe_op(OP_FORWARD, &f, NULL, o->engine, NULL, &hint);
+        descs_release(&f);
+    }
+    if (st == dnnl_success) st = describe_op((Op)key->op, &c, attr, o->engine, hint, out);
+    const char *implementation = "";
+    if (st == dnnl_success) st = dnnl_primitive_desc_query(*out, dnnl_query_impl_info_str, 0, &implementation);
+    if (st == dnnl_success && strstr(implementation, "ref")) {
+        dnnl_primitive_desc_destroy(*out);
+        *out = NULL;
+        st = dnnl_unimplemented;
+    }
+    if (hint) dnnl_primitive_desc_destroy(hint);
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    descs_release(&c);
+    return st;
+}
+
+static void layout_free(Layout *l)
+{
+    if (l->reorder) dnnl_primitive_destroy(l->reorder);
+    if (l->plain) dnnl_memory_destroy(l->plain);
+    if (l->blocked) dnnl_memory_destroy(l->blocked);
+    desc_release(l->desc);
+    free(l);
+}
+
+static dnnl_status_t layout_init(const Onednn *o, const Key *key, DescRef desc, Layout *l)
+{
+    bool gradient = key->op == OP_BACKWARD_WEIGHTS;
+    dnnl_dims_t dims = {key->Cout, key->Cin, key->kernel, key->kernel};
+    Desc plain;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t st = desc_init_tag(&plain, 4, dims, dnnl_f32, dnnl_oihw);
+    if (st != dnnl_success) return st;
+    st = desc_copy(&l->desc, desc);
+    l->bytes = dnnl_memory_desc_get_size(desc);
+    if (st == dnnl_success) st = attr_init(&attr, gradient ? RESIDUAL_IN_PLACE : RESIDUAL_NONE, desc);
+    if (st == dnnl_success)
+        st = dnnl_reorder_primitive_desc_create(&pd, gradient ? desc : DESC_REF(plain), o->engine,
+                                                gradient ? DESC_REF(plain) : desc, o->engine, attr);
+    if (st == dnnl_success) st = dnnl_primitive_create(&l->reorder, pd);
+    if (st == dnnl_success) st = dnnl_memory_create(&l->plain, DESC_REF(plain), o->engine, DNNL_MEMORY_NONE);
+    if (st == dnnl_success) st = dnnl_memory_create(&l->blocked, desc, o->engine, DNNL_MEMORY_NONE);
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    desc_release(plain);
+    return st;
+}
+
+/* The layout equal to `desc`, made on first use. */
+static dnnl_status_t layout_get(Onednn *o, const Key *key, DescRef desc, Layout **out)
+{
+    Layout **list = key->op == OP_BACKWARD_WEIGHTS ? &o->gradient_layouts : &o->layouts;
+    for (Layout *l = *list; l; l = l->next) {
+        if (dnnl_memory_desc_equal(DESC_REF(l->desc), desc)) {
+            *out = l;
+            return dnnl_success;
+        }
+    }
+    Layout *l = calloc(1, sizeof *l);
+    if (!l) return dnnl_out_of_memory;
+    dnnl_status_t st = layout_init(o, key, desc, l);
+    if (st != dnnl_success) {
+        layout_free(l);
+        return st;
+    }
+    l->next = *list;
+    *list = l;
+    *out = l;
+    return dnnl_success;
+}
+
+static void prim_free(Prim *p)
+{
+    dnnl_memory_t memories[] = {p->x, p->y, p->bias, p->residual, p->scratchpad};
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i]) dnnl_memory_destroy(memories[i]);
+    if (p->primitive) dnnl_primitive_destroy(p->primitive);
+    free(p);
+}
+
+static dnnl_status_t memory_for(const Onednn *o, const_dnnl_primitive_desc_t pd, dnnl_query_t what, int index,
+                                dnnl_memory_t *out)
+{
+    DescRef desc = dnnl_primitive_desc_query_md(pd, what, index);
+    return desc ? dnnl_memory_create(out, desc, o->engine, DNNL_MEMORY_NONE) : dnnl_runtime_error;
+}
+
+static dnnl_status_t prim_init(Onednn *o, Prim *p, const_dnnl_primitive_desc_t pd)
+{
+    static const dnnl_query_t weights[] = {dnnl_query_weights_md, dnnl_query_weights_md, dnnl_query_diff_weights_md};
+    Op op = (Op)p->key.op;
+    dnnl_status_t st = dnnl_primitive_create(&p->primitive, pd);
+    dnnl_query_t x = op == OP_BACKWARD_DATA ? dnnl_query_diff_src_md : dnnl_query_src_md;
+    dnnl_query_t y = op == OP_FORWARD ? dnnl_query_dst_md : dnnl_query_diff_dst_md;
+    if (st == dnnl_success) st = memory_for(o, pd, x, 0, &p->x);
+    if (st == dnnl_success) st = memory_for(o, pd, y, 0, &p->y);
+    if (st == dnnl_success && p->key.residual == RESIDUAL_SEPARATE) st = memory_for(o, pd, y, 0, &p->residual);
+    if (st == dnnl_success && p->key.bias) st = memory_for(o, pd, weights[op], 1, &p->bias);
+    DescRef scratchpad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    p->scratchpad_bytes = scratchpad ? dnnl_memory_desc_get_size(scratchpad) : 0;
+    if (st == dnnl_success && p->scratchpad_bytes)
+        st = memory_for(o, pd, dnnl_query_scratchpad_md, 0, &p->scratchpad);
+    DescRef layout = dnnl_primitive_desc_query_md(pd, weights[op], 0);
+    return st == dnnl_success ? layout_get(o, &p->key, layout, &p->layout) : st;
+}
+
+static Status prim_new(Onednn *o, const Key *key, Prim **out)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    Prim *p = calloc(1, sizeof *p);
+    if (!p) return status_fail(STATUS_NO_MEMORY, "out of memory for a oneDNN primitive");
+    p->key = *key;
+    dnnl_status_t st = describe(o, key, &pd);
+    p->refused = st == dnnl_unimplemented || st == dnnl_invalid_arguments;
+    if (st == dnnl_success) st = prim_init(o, p, pd);
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (st != dnnl_success && !p->refused) {
+        prim_free(p);
+        return onednn_fail(st, "creation", key);
+    }
+    *out = p;
+    return STATUS_OK;
+}
+
+/* The primitive for a key, made on first use. */
+Status onednn_primitive(Onednn *o, const Key *key, Prim **out)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    const unsigned char *bytes = (const unsigned char *)key;
+    for (size_t i = 0; i < sizeof *key; i++) hash = (hash ^ bytes[i]) * 1099511628211u;
+    Prim **chain = &o->table[(hash >> 32) % ONEDNN_TABLE_SIZE];
+    for (Prim *p = *chain; p; p = p->next) {
+        if (memcmp(&p->key, key, sizeof *key) == 0) {
+            *out = p;
+            return STATUS_OK;
+        }
+    }
+    TRY(prim_new(o, key, out));
+    (*out)->next = *chain;
+    *chain = *out;
+    return STATUS_OK;
+}
+
+static void layouts_free(Layout *l)
+{
+    while (l) {
+        Layout *next = l->next;
+        layout_free(l);
+        l = next;
+    }
+}
+
+void onednn_primitives_free(Onednn *o)
+{
+    for (int i = 0; i < ONEDNN_TABLE_SIZE; i++) {
+        while (o->table[i]) {
+            Prim *p = o->table[i];
+            o->table[i] = p->next;
+            prim_free(p);
+        }
+    }
+    layouts_free(o->layouts);
+    layouts_free(o->gradient_layouts);
+    o->layouts = o->gradient_layouts = NULL;
+}
