@@ -1,0 +1,153 @@
+#include "common/params.h"
+
+#include "common/rng.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void params_init(ParamSet *set)
+{
+    *set = (ParamSet){0};
+}
+
+static void param_free(Param *param)
+{
+    if (!param) return;
+    for (int i = 0; i < PARAM_MAX_PACKED; i++)
+        if (param->packed[i].key && param->packed[i].destroy) param->packed[i].destroy(param->packed[i].data);
+    free(param->name);
+    free(param->value);
+    free(param->grad);
+    free(param);
+}
+
+void params_release(ParamSet *set)
+{
+    for (int i = 0; i < set->count; i++) param_free(set->items[i]);
+    free(set->items);
+    params_init(set);
+}
+
+/* Zero-filled and aligned for the widest vectors; NULL when out of memory. */
+static float *new_values(size_t size)
+{
+    size_t bytes = (size * sizeof(float) + 63) / 64 * 64;
+    float *values = aligned_alloc(64, bytes ? bytes : 64);
+    if (values) memset(values, 0, bytes);
+    return values;
+}
+
+static bool make_room(ParamSet *set)
+{
+    if (set->count < set->capacity) return true;
+    int capacity = set->capacity ? 2 * set->capacity : 64;
+    Param **items = realloc(set->items, (size_t)capacity * sizeof *items);
+    if (!items) return false;
+    set->items = items;
+    set->capacity = capacity;
+    return true;
+}
+
+Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, const int64_t *dims, const char *format, ...)
+{
+    assert(ndim >= 0 && ndim <= 4);
+    Param *param = calloc(1, sizeof *param);
+    if (!param) return NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&param->name, format, args) < 0) param->name = NULL;
+    va_end(args);
+    param->ndim = ndim;
+    param->size = 1;
+    bool fits = true;
+    for (int i = 0; i < ndim; i++) {
+        assert(dims[i] >= 0);
+        param->dims[i] = dims[i];
+        fits = fits && !__builtin_mul_overflow(param->size, (size_t)dims[i], &param->size) && param->size < SIZE_MAX / 16;
+    }
+    param->trainable = true;
+    param->init = init;
+    param->init_scale = init_scale;
+    param->version = 1;
+    param->value = fits ? new_values(param->size) : NULL;
+    if (!param->name || !param->value || !make_room(set)) {
+        param_free(param);
+        return NULL;
+    }
+    set->items[set->count++] = param;
+    set->total += param->size;
+    return param;
+}
+
+Param *params_find(const ParamSet *set, const char *name)
+{
+    for (int i = 0; i < set->count; i++)
+        if (!strcmp(set->items[i]->name, name)) return set->items[i];
+    return NULL;
+}
+
+/* What feeds one output: all dimensions but the first; of a vector, its length. */
+static double fan_in(const Param *param)
+{
+    double fan = param->ndim == 1 ? (double)param->dims[0] : 1;
+    for (int i = 1; i < param->ndim; i++) fan *= (double)param->dims[i];
+    return fan > 0 ? fan : 1;
+}
+
+static void randomize(Param *param, uint64_t seed, uint32_t index)
+{
+    const RngKey key = {.seed = seed, .stream = RNG_PARAMS, .image = index};
+    float *value = param->value;
+    switch (param->init) {
+    case INIT_ZERO:
+        memset(value, 0, param->size * sizeof *value);
+        break;
+    case INIT_ONE:
+        for (size_t i = 0; i < param->size; i++) value[i] = 1;
+        break;
+    case INIT_FAN_IN: {
+        float bound = (float)(param->init_scale / sqrt(fan_in(param)));
+        rng_uniforms(&key, value, (int64_t)param->size);
+        for (size_t i = 0; i < param->size; i++) value[i] = (2 * value[i] - 1) * bound; /* 2u - 1 is exact */
+        break;
+    }
+    case INIT_NORMAL:
+        rng_normal(&key, value, (int64_t)param->size);
+        for (size_t i = 0; i < param->size; i++) value[i] *= param->init_scale;
+        break;
+    }
+}
+
+void params_randomize(ParamSet *set, uint64_t seed)
+{
+    for (int i = 0; i < set->count; i++) randomize(set->items[i], seed, (uint32_t)i);
+    params_touch(set);
+}
+
+Status params_alloc_grads(ParamSet *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        Param *param = set->items[i];
+        if (!param->grad) param->grad = new_values(param->size);
+        if (!param->grad)
+            return status_fail(STATUS_NO_MEMORY, "out of memory for the gradient of %s (%zu values)", param->name,
+                               param->size);
+    }
+    params_zero_grads(set);
+    return STATUS_OK;
+}
+
+void params_zero_grads(ParamSet *set)
+{
+    for (int i = 0; i < set->count; i++)
+        if (set->items[i]->grad) memset(set->items[i]->grad, 0, set->items[i]->size * sizeof(float));
+}
+
+void params_touch(ParamSet *set)
+{
+    for (int i = 0; i < set->count; i++) set->items[i]->version++;
+}
