@@ -1,0 +1,21 @@
+/* Write a whole file at once, so that it appears complete or not at all.
+ *
+ * A new or regular file is written under a temporary name in its folder (".glide-PID-N.tmp"), flushed to the disk and
+ * renamed; on failure the temporary file is gone and an older file is as it was. Symbolic links stay links: what they
+ * point to is replaced. "-" and "/dev/stdout" are standard output, and what is not a regular file (/dev/stderr, a pipe,
+ * a device) is written directly. An older file's permissions are kept; a file without write permission is not replaced.
+ * Errors: STATUS_IO with one line that names `path`. */
+#ifndef GLIDE_COMMON_FILE_WRITE_H
+#define GLIDE_COMMON_FILE_WRITE_H
+
+#include "common/status.h"
+
+#include <stddef.h>
+
+Status file_write(const char *path, const void *bytes, size_t size);
+
+/* Whether file_write() has a chance, to be asked before long work: the folder exists and can be written, `path` is not
+ * a folder. A full disk shows only later. */
+Status file_check_writable(const char *path);
+
+#endif

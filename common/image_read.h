@@ -1,0 +1,32 @@
+/* Read pictures from anywhere: PNG (libpng) and JPEG (libjpeg), told apart by content, into 8-bit RGB.
+ *
+ * PNG of every kind: 16 bits are rounded to 8, grey and palettes become RGB, transparent pixels are laid on white. JPEG:
+ * grey, YCbCr, RGB; CMYK (also Adobe's inverted one) converted without a colour profile. Colour profiles, gamma and the
+ * orientation in EXIF are ignored.
+ *
+ * Files are hostile until read: sizes are limited as in image.h, the file itself to 256 MiB, decoders to 1 GiB, and
+ * truncated or damaged files are refused, never filled up. Errors: STATUS_BAD_INPUT (what it is instead of a picture, or
+ * what is wrong with it), STATUS_IO (cannot be read), STATUS_NO_MEMORY; one line that names the file. */
+#ifndef GLIDE_COMMON_IMAGE_READ_H
+#define GLIDE_COMMON_IMAGE_READ_H
+
+#include "common/image.h"
+
+/* "-" is standard input. */
+Status image_read(const char *path, Image *out);
+
+/* From memory; `name` stands for the file in messages. */
+Status image_decode(const char *name, const unsigned char *bytes, size_t size, Image *out);
+
+/* Text chunks of a PNG (tEXt, zTXt and iTXt), in the order of the file. */
+typedef struct PngTexts {
+    int count;
+    char **keys, **values; /* (count) UTF-8 */
+} PngTexts;
+
+/* The picture is decoded on the way, so a damaged file is an error. JPEG: not a PNG, an error. */
+Status png_read_text(const char *path, PngTexts *out);
+void png_texts_release(PngTexts *texts);
+const char *png_texts_find(const PngTexts *texts, const char *key); /* first with that key, or NULL */
+
+#endif
