@@ -1,0 +1,98 @@
+#include "common/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void optimizer_options_defaults(OptimizerOptions *o)
+{
+    *o = (OptimizerOptions){.lr = 3e-4f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.01f, .clip_norm = 1,
+                            .ema_decay = 0.999f, .ema_warmup = true, .warmup_steps = 500, .decay_fraction = 0.3,
+                            .decay_floor = 0.02};
+}
+
+Status optimizer_init(Optimizer *o, ParamSet *params, const OptimizerOptions *options)
+{
+    size_t n = params->total, at = 0;
+    *o = (Optimizer){.options = *options, .params = params};
+    o->m = calloc(n, sizeof(float));
+    o->v = calloc(n, sizeof(float));
+    o->ema = malloc(n * sizeof(float));
+    if (!o->m || !o->v || !o->ema) {
+        optimizer_release(o);
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the optimiser: 3 x %zu numbers", n);
+    }
+    for (int i = 0; i < params->count; i++) {
+        memcpy(o->ema + at, params->items[i]->value, params->items[i]->size * sizeof(float));
+        at += params->items[i]->size;
+    }
+    return STATUS_OK;
+}
+
+void optimizer_release(Optimizer *o)
+{
+    free(o->m);
+    free(o->v);
+    free(o->ema);
+    *o = (Optimizer){0};
+}
+
+double optimizer_lr(const OptimizerOptions *o, int64_t step)
+{
+    double lr = o->lr;
+    if (step < o->warmup_steps) lr *= (double)(step + 1) / (double)o->warmup_steps;
+    if (o->total_steps <= 0 || o->decay_fraction <= 0) return lr;
+    double left = (double)(o->total_steps - step) / (o->decay_fraction * (double)o->total_steps);
+    return left >= 1 ? lr : lr * fmax(o->decay_floor, left);
+}
+
+static double gradient_norm(const ParamSet *params, Kernels *k)
+{
+    double sum = 0;
+    for (int i = 0; i < params->count; i++) sum += k->sum_squares((int64_t)params->items[i]->size, params->items[i]->grad);
+    return sqrt(sum);
+}
+
+Status optimizer_step(Optimizer *o, Kernels *k, double *grad_norm)
+{
+    const OptimizerOptions *c = &o->options;
+    double norm = gradient_norm(o->params, k);
+    if (grad_norm) *grad_norm = norm;
+    if (!isfinite(norm)) {
+        params_zero_grads(o->params);
+        return status_fail(STATUS_BAD_INPUT, "the gradient of step %lld is not finite", (long long)o->step + 1);
+    }
+    double t = (double)++o->step;
+    AdamWStep step = {.lr = (float)optimizer_lr(c, o->step - 1), .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
+                      .weight_decay = c->weight_decay, .bias1 = (float)(1 - pow(c->beta1, t)),
+                      .bias2 = (float)(1 - pow(c->beta2, t)),
+                      .grad_scale = c->clip_norm > 0 && norm > c->clip_norm ? (float)(c->clip_norm / norm) : 1.0f};
+    double decay = c->ema_decay;
+    if (c->ema_warmup) decay = fmin(decay, (1 + t) / (10 + t));
+    size_t at = 0;
+    for (int i = 0; i < o->params->count; i++) {
+        Param *p = o->params->items[i];
+        int64_t n = (int64_t)p->size;
+        if (p->trainable) k->adamw(n, p->value, p->grad, o->m + at, o->v + at, &step);
+        k->ema(n, (float)decay, p->value, o->ema + at);
+        at += p->size;
+    }
+    params_zero_grads(o->params);
+    params_touch(o->params);
+    return STATUS_OK;
+}
+
+void optimizer_swap_ema(Optimizer *o)
+{
+    size_t at = 0;
+    for (int i = 0; i < o->params->count; i++) {
+        Param *p = o->params->items[i];
+        for (size_t j = 0; j < p->size; j++) {
+            float value = p->value[j];
+            p->value[j] = o->ema[at + j];
+            o->ema[at + j] = value;
+        }
+        at += p->size;
+    }
+    params_touch(o->params);
+}
