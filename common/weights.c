@@ -1,0 +1,265 @@
+#include "common/weights.h"
+
+#include "common/params_match.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the file --- */
+
+static Status write_header(H5File *file, const char *kind)
+{
+    TRY(h5file_set_text(file, "/", "format", WEIGHTS_FORMAT));
+    TRY(h5file_set_i64(file, "/", "format_version", WEIGHTS_VERSION));
+    TRY(h5file_set_text(file, "/", "kind", kind));
+    return h5file_make_group(file, "provenance");
+}
+
+Status weights_create(const char *path, const char *kind, H5File **out)
+{
+    assert(strlen(kind) < WEIGHTS_KIND_MAX);
+    TRY(h5file_create(path, out));
+    Status status = write_header(*out, kind);
+    if (status == STATUS_OK) return STATUS_OK;
+    h5file_close(*out);
+    *out = NULL;
+    return status;
+}
+
+Status weights_kind(const H5File *file, char kind[WEIGHTS_KIND_MAX])
+{
+    char *text;
+    TRY(h5file_attr_text(file, "/", "kind", &text));
+    snprintf(kind, WEIGHTS_KIND_MAX, "%s", text);
+    free(text);
+    return STATUS_OK;
+}
+
+static Status check_header(const H5File *file, const char *path, const char *kind)
+{
+    char found[WEIGHTS_KIND_MAX], *format;
+    int64_t version;
+    TRY(h5file_attr_text_or(file, "/", "format", "", &format));
+    bool ours = !strcmp(format, WEIGHTS_FORMAT);
+    if (!ours)
+        status_fail(STATUS_BAD_INPUT, "%s: not a file of weights: its format is %s%.60s%s, expected \"%s\"", path,
+                    *format ? "\"" : "", *format ? format : "not stated", *format ? "\"" : "", WEIGHTS_FORMAT);
+    free(format);
+    if (!ours) return STATUS_BAD_INPUT;
+    TRY(h5file_attr_i64(file, "/", "format_version", &version));
+    if (version < 1 || version > WEIGHTS_VERSION)
+        return status_fail(STATUS_BAD_INPUT, "%s: weights of format version %lld, this program reads up to %d", path,
+                           (long long)version, WEIGHTS_VERSION);
+    TRY(weights_kind(file, found));
+    if (kind && strcmp(kind, found))
+        return status_fail(STATUS_BAD_INPUT, "%s: weights of kind \"%s\", expected \"%s\"", path, found, kind);
+    return STATUS_OK;
+}
+
+Status weights_open(const char *path, const char *kind, H5File **out)
+{
+    TRY(h5file_open(path, out));
+    Status status = check_header(*out, path, kind);
+    if (status == STATUS_OK) return STATUS_OK;
+    h5file_close(*out);
+    *out = NULL;
+    return status;
+}
+
+Status weights_write_merges(H5File *file, const char *text)
+{
+    return h5file_write_texts(file, "tokenizer/merges", &text, 1);
+}
+
+Status weights_read_merges(const H5File *file, char **text)
+{
+    char **texts;
+    int count;
+    *text = NULL;
+    TRY(h5file_load_texts(file, "tokenizer/merges", &texts, &count));
+    if (count == 1) *text = strdup(texts[0]);
+    free(texts);
+    if (count != 1)
+        return status_fail(STATUS_BAD_INPUT, "%s: tokenizer/merges holds %d texts, expected 1", h5file_path(file), count);
+    return *text ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "%s: out of memory for the merges", h5file_path(file));
+}
+
+/* --- arrays --- */
+
+static Status dataset_name(const H5File *file, const char *group, const char *name, char out[512])
+{
+    if ((size_t)snprintf(out, 512, "%s/%s", group, name) < 512) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: name too long: %.60s...", h5file_path(file), name);
+}
+
+/* Where and how many: values that are not finite. */
+static Status check_finite(const H5File *file, const char *name, const float *values, size_t count)
+{
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i++) bad += !isfinite(values[i]);
+    if (!bad) return STATUS_OK;
+    size_t first = 0;
+    while (isfinite(values[first])) first++;
+    return status_fail(STATUS_BAD_INPUT, "%s: %s holds %zu value(s) that are not finite (the first, number %zu of %zu, is %g)",
+                       h5file_path(file), name, bad, first + 1, count, (double)values[first]);
+}
+
+/* values NULL: the parameters themselves. */
+static Status write_array(H5File *file, const char *group, const ParamSet *params, const float *values, H5Kind kind)
+{
+    char name[512];
+    TRY(h5file_make_group(file, group));
+    for (int i = 0; i < params->count; i++) {
+        const Param *param = params->items[i];
+        const float *from = values ? values : param->value;
+        TRY(dataset_name(file, group, param->name, name));
+        TRY(check_finite(file, name, from, param->size));
+        TRY(h5file_write(file, name, kind, param->ndim, param->dims, from));
+        if (values) values += param->size;
+    }
+    return STATUS_OK;
+}
+
+Status weights_write_params(H5File *file, const ParamSet *params, H5Kind kind)
+{
+    return write_array(file, "params", params, NULL, kind);
+}
+
+Status weights_write_array(H5File *file, const char *group, const ParamSet *params, const float *values, H5Kind kind)
+{
+    return write_array(file, group, params, values, kind);
+}
+
+/* What the group holds. The names are one block, infos and shapes another each; free all three. */
+typedef struct GroupShapes {
+    char **names;
+    H5Info *infos;
+    NamedShape *shapes;
+    int count;
+} GroupShapes;
+
+static void group_shapes_release(GroupShapes *group)
+{
+    free(group->names);
+    free(group->infos);
+    free(group->shapes);
+}
+
+static Status group_shapes_read(const H5File *file, const char *group, GroupShapes *out)
+{
+    char name[512];
+    TRY(h5file_list(file, group, H5LIST_DATASETS | H5LIST_RECURSE, &out->names, &out->count));
+    out->infos = calloc((size_t)out->count + 1, sizeof *out->infos);
+    out->shapes = calloc((size_t)out->count + 1, sizeof *out->shapes);
+    if (!out->infos || !out->shapes)
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for %d names", h5file_path(file), out->count);
+    for (int i = 0; i < out->count; i++) {
+        TRY(dataset_name(file, group, out->names[i], name));
+        TRY(h5file_stat(file, name, &out->infos[i]));
+        out->shapes[i] = (NamedShape){out->names[i], out->infos[i].ndim, out->infos[i].dims};
+    }
+    return STATUS_OK;
+}
+
+static Status match_group(const H5File *file, const char *group, const ParamSet *params)
+{
+    GroupShapes shapes = {0};
+    int *index = malloc((size_t)(params->count + 1) * sizeof *index);
+    Status status = index ? group_shapes_read(file, group, &shapes)
+                          : status_fail(STATUS_NO_MEMORY, "%s: out of memory", h5file_path(file));
+    if (status == STATUS_OK) status = params_match(params, h5file_path(file), shapes.shapes, shapes.count, index);
+    group_shapes_release(&shapes);
+    free(index);
+    return status;
+}
+
+/* values NULL: into the parameters. */
+static Status read_array(const H5File *file, const char *group, const ParamSet *params, float *values)
+{
+    char name[512];
+    TRY(match_group(file, group, params));
+    for (int i = 0; i < params->count; i++) {
+        const Param *param = params->items[i];
+        float *to = values ? values : param->value;
+        TRY(dataset_name(file, group, param->name, name));
+        TRY(h5file_read(file, name, H5KIND_F32, param->ndim, param->dims, to));
+        TRY(check_finite(file, name, to, param->size));
+        if (values) values += param->size;
+    }
+    return STATUS_OK;
+}
+
+Status weights_bind(const H5File *file, ParamSet *params)
+{
+    Status status = read_array(file, "params", params, NULL);
+    params_touch(params);
+    return status;
+}
+
+Status weights_read_array(const H5File *file, const char *group, const ParamSet *params, float *values)
+{
+    return read_array(file, group, params, values);
+}
+
+/* --- hash --- */
+
+/* The finaliser of SplitMix64: every bit of the input changes half of the bits of the result. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+/* FNV-1a over 32-bit words in eight interleaved lanes: one multiplication per word, and no lane waits for another. */
+static uint64_t hash_values(const float *values, size_t count)
+{
+    const uint64_t prime = 0x100000001b3u;
+    uint64_t lane[8], hash = count;
+    for (int j = 0; j < 8; j++) lane[j] = mix((uint64_t)j + 1);
+    for (size_t i = 0; i < count; i += 8) {
+        uint32_t words[8] = {0};
+        size_t n = count - i < 8 ? count - i : 8;
+        memcpy(words, values + i, 4 * n);
+        for (int j = 0; j < 8; j++) lane[j] = (lane[j] ^ words[j]) * prime;
+    }
+    for (int j = 0; j < 8; j++) hash = mix(hash ^ lane[j]);
+    return hash;
+}
+
+uint64_t weights_hash(const ParamSet *params)
+{
+    uint64_t total = 0;
+#pragma omp parallel for schedule(dynamic) reduction(+ : total)
+    for (int i = 0; i < params->count; i++) {
+        const Param *param = params->items[i];
+        uint64_t hash = 0xcbf29ce484222325u;
+        for (const char *c = param->name; *c; c++) hash = (hash ^ (uint8_t)*c) * 0x100000001b3u;
+        hash = mix(hash ^ (uint64_t)param->ndim);
+        for (int j = 0; j < param->ndim; j++) hash = mix(hash ^ (uint64_t)param->dims[j]);
+        total += mix(hash ^ hash_values(param->value, param->size));
+    }
+    return mix(total);
+}
+
+/* --- summary --- */
+
+Status weights_summary(const H5File *file, WeightsSummary *out)
+{
+    *out = (WeightsSummary){0};
+    GroupShapes shapes = {0};
+    TRY(weights_kind(file, out->kind));
+    Status status = group_shapes_read(file, "params", &shapes);
+    for (int i = 0; i < shapes.count && status == STATUS_OK; i++) {
+        out->elements += shapes.infos[i].size;
+        if (shapes.infos[i].kind == H5KIND_F16) out->halves += shapes.infos[i].size;
+    }
+    out->params = shapes.count;
+    group_shapes_release(&shapes);
+    out->has_merges = h5file_has_dataset(file, "tokenizer/merges");
+    out->has_checkpoint = h5file_has_group(file, "checkpoint");
+    return status;
+}

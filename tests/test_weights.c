@@ -1,0 +1,306 @@
+/* weights: a file that describes itself, binding by name and shape, hashes, checkpoints. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "common/float16.h"
+#include "common/weights.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/test_weights.XXXXXX";
+static char path[64];
+
+#define OK(expr)                                                                            \
+    do {                                                                                    \
+        if ((expr) != STATUS_OK) fail_msg("%s: %s", #expr, status_message());               \
+    } while (0)
+#define FAILS(expr, code, part)                                                             \
+    do {                                                                                    \
+        assert_int_equal(expr, code);                                                       \
+        if (!strstr(status_message(), part)) fail_msg("message '%s' lacks '%s'", status_message(), part); \
+    } while (0)
+
+static int setup(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    snprintf(path, sizeof path, "%s/w.h5", folder);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+typedef struct Config {
+    int channels, levels;
+    float mult[8];
+    int ds_count, ds[4];
+    bool norm;
+    float dropout;
+    double scale;
+    int64_t steps;
+    char schedule[24];
+} Config;
+
+static const ConfigField fields[] = {
+    CONFIG_FIELD(Config, CONFIG_INT, "channels", channels),
+    CONFIG_ARRAY(Config, CONFIG_FLOATS, "channel_mult", mult, levels),
+    CONFIG_ARRAY(Config, CONFIG_INTS, "attention_ds", ds, ds_count),
+    CONFIG_FIELD(Config, CONFIG_BOOL, "norm", norm),
+    CONFIG_OPTIONAL(Config, CONFIG_FLOAT, "dropout", dropout),
+    CONFIG_FIELD(Config, CONFIG_DOUBLE, "scale", scale),
+    CONFIG_FIELD(Config, CONFIG_I64, "steps", steps),
+    CONFIG_FIELD(Config, CONFIG_TEXT, "schedule", schedule),
+    {0}};
+
+static const Config sample_config = {.channels = 64, .levels = 3, .mult = {1, 1.5f, 0.1f}, .ds_count = 2, .ds = {1, 2},
+                                     .norm = true, .dropout = 0.1f, .scale = 1e-9, .steps = 1LL << 40,
+                                     .schedule = "squaredcos_cap_v2"};
+
+static const char *const names[] = {"time_embed.0.weight", "time_embed.0.bias", "input_blocks.0.0.weight", "out.2.weight",
+                                    "padding_embedding"};
+
+/* rename_at: index of a parameter with another name; widen_at: of one with another shape; -1: none. */
+static void fill_params(ParamSet *set, int count, int rename_at, int widen_at)
+{
+    params_init(set);
+    for (int i = 0; i < count; i++) {
+        int64_t dims[4] = {8 + (i == widen_at), 3, 3, 3};
+        params_add(set, INIT_FAN_IN, 1, i % 4 + 1, dims, "%s%s", names[i], i == rename_at ? "x" : "");
+    }
+    params_randomize(set, 1);
+}
+
+static void write_weights(const ParamSet *set, H5Kind kind)
+{
+    H5File *file;
+    OK(weights_create(path, "base", &file));
+    OK(config_write(file, "/", fields, &sample_config));
+    OK(h5file_set_text(file, "provenance", "licence", "MIT"));
+    OK(weights_write_merges(file, "#version: 0.2\nĠ a\nb c\n"));
+    OK(weights_write_params(file, set, kind));
+    OK(h5file_commit(file));
+}
+
+static void test_config(void **state)
+{
+    (void)state;
+    ParamSet set;
+    H5File *file;
+    Config config = {0};
+    char text[64];
+    fill_params(&set, 5, -1, -1);
+    write_weights(&set, H5KIND_F32);
+    OK(weights_open(path, "base", &file));
+    OK(config_read(file, "/", fields, &config));
+    assert_memory_equal(&config, &sample_config, sizeof config);
+    double stored;
+    OK(h5file_attr_f64(file, "/", "dropout", &stored));
+    assert_true(stored == 0.1); /* not 0.10000000149 */
+    assert_string_equal(config_show(&fields[1], &config, text, sizeof text), "1,1.5,0.1");
+    assert_string_equal(config_show(&fields[2], &config, text, sizeof text), "1,2");
+    assert_string_equal(config_show(&fields[3], &config, text, sizeof text), "yes");
+    assert_string_equal(config_show(&fields[7], &config, text, 8), "squared");
+    ConfigField wrong[] = {CONFIG_FIELD(Config, CONFIG_BOOL, "channels", norm), {0}};
+    FAILS(config_read(file, "/", wrong, &config), STATUS_BAD_INPUT, "attribute channels is 64, expected 0 to 1");
+    wrong[0] = (ConfigField)CONFIG_FIELD(Config, CONFIG_INT, "missing", channels);
+    FAILS(config_read(file, "/", wrong, &config), STATUS_BAD_INPUT, "there is no attribute missing");
+    wrong[0] = (ConfigField)CONFIG_OPTIONAL(Config, CONFIG_INT, "missing", channels);
+    OK(config_read(file, "/", wrong, &config));
+    wrong[0] = (ConfigField)CONFIG_FIELD(Config, CONFIG_INT, "steps", channels);
+    FAILS(config_read(file, "/", wrong, &config), STATUS_BAD_INPUT, "attribute steps is 1099511627776");
+    wrong[0] = (ConfigField)CONFIG_FIELD(Config, CONFIG_TEXT, "schedule", scale); /* 8 bytes */
+    FAILS(config_read(file, "/", wrong, &config), STATUS_BAD_INPUT, "has 17 characters, expected at most 7");
+    wrong[0] = (ConfigField)CONFIG_ARRAY(Config, CONFIG_FLOATS, "channel_mult", scale, levels);
+    FAILS(config_read(file, "/", wrong, &config), STATUS_BAD_INPUT, "channel_mult has 3 values, expected at most 2");
+    h5file_close(file);
+    params_release(&set);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    ParamSet set, back;
+    H5File *file;
+    WeightsSummary summary;
+    char *merges;
+    fill_params(&set, 5, -1, -1);
+    fill_params(&back, 5, -1, -1);
+    for (int half = 0; half < 2; half++) {
+        write_weights(&set, half ? H5KIND_F16 : H5KIND_F32);
+        for (int i = 0; i < 5; i++) memset(back.items[i]->value, 0xff, 4 * back.items[i]->size);
+        uint64_t version = back.items[0]->version;
+        OK(weights_open(path, NULL, &file));
+        OK(weights_bind(file, &back));
+        assert_true(back.items[0]->version > version);
+        for (int i = 0; i < 5; i++)
+            for (size_t j = 0; j < set.items[i]->size; j++) {
+                float expected = set.items[i]->value[j];
+                if (half) expected = f16_to_f32(f32_to_f16(expected));
+                assert_true(back.items[i]->value[j] == expected);
+            }
+        OK(weights_summary(file, &summary));
+        assert_string_equal(summary.kind, "base");
+        assert_true(summary.params == 5 && summary.has_merges && !summary.has_checkpoint);
+        assert_int_equal(summary.elements, set.total);
+        assert_int_equal(summary.halves, half ? set.total : 0);
+        OK(weights_read_merges(file, &merges));
+        assert_string_equal(merges, "#version: 0.2\nĠ a\nb c\n");
+        free(merges);
+        h5file_close(file);
+    }
+    params_release(&set);
+    params_release(&back);
+}
+
+static void test_mismatch(void **state)
+{
+    (void)state;
+    ParamSet set, other;
+    H5File *file;
+    fill_params(&set, 5, -1, -1);
+    write_weights(&set, H5KIND_F32);
+    OK(weights_open(path, "base", &file));
+    fill_params(&other, 5, 3, 2);
+    FAILS(weights_bind(file, &other), STATUS_BAD_INPUT,
+          "w.h5: the weights do not fit the model: 1 missing (out.2.weightx, did you mean out.2.weight?), "
+          "1 unexpected (out.2.weight), 1 of another shape (input_blocks.0.0.weight is (8,3,3), expected (9,3,3))");
+    params_release(&other);
+    fill_params(&other, 0, 0, 0);
+    FAILS(weights_bind(file, &other), STATUS_BAD_INPUT,
+          "5 unexpected (time_embed.0.weight; time_embed.0.bias; input_blocks.0.0.weight; ...)");
+    for (int i = 0; i < 2000; i++)
+        params_add(&other, INIT_ZERO, 0, 1, (int64_t[]){1}, "a_very_long_name_%0200d.\n", i);
+    FAILS(weights_bind(file, &other), STATUS_BAD_INPUT, "2000 missing (a_very_long_name_000");
+    assert_true(strlen(status_message()) < 1000 && !strchr(status_message(), '\n'));
+    params_release(&other);
+    h5file_close(file);
+    FAILS(weights_open(path, "upsampler", &file), STATUS_BAD_INPUT, "weights of kind \"base\", expected \"upsampler\"");
+    assert_null(file);
+    FAILS(weights_open("tests/fixtures/pt_formats.h5", NULL, &file), STATUS_BAD_INPUT, "not a file of weights: its format is not stated");
+    params_release(&set);
+}
+
+static void test_other_formats(void **state)
+{
+    (void)state;
+    H5File *file;
+    OK(h5file_create(path, &file));
+    OK(h5file_set_text(file, "/", "format", "glide-dataset"));
+    OK(h5file_commit(file));
+    FAILS(weights_open(path, NULL, &file), STATUS_BAD_INPUT, "its format is \"glide-dataset\", expected \"glide-weights\"");
+    OK(h5file_create(path, &file));
+    OK(h5file_set_text(file, "/", "format", WEIGHTS_FORMAT));
+    OK(h5file_set_i64(file, "/", "format_version", 2));
+    OK(h5file_commit(file));
+    FAILS(weights_open(path, NULL, &file), STATUS_BAD_INPUT, "weights of format version 2, this program reads up to 1");
+}
+
+static void test_not_finite(void **state)
+{
+    (void)state;
+    ParamSet set;
+    H5File *file;
+    fill_params(&set, 3, -1, -1);
+    set.items[1]->value[2] = NAN;
+    set.items[1]->value[3] = INFINITY;
+    OK(weights_create(path, "base", &file));
+    FAILS(weights_write_params(file, &set, H5KIND_F32), STATUS_BAD_INPUT,
+          "params/time_embed.0.bias holds 2 value(s) that are not finite (the first, number 3 of 24, is nan)");
+    h5file_close(file);
+    OK(weights_create(path, "base", &file)); /* such values come from elsewhere */
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "params/%s", names[i]);
+        OK(h5file_write(file, name, H5KIND_F16, set.items[i]->ndim, set.items[i]->dims, set.items[i]->value));
+    }
+    OK(h5file_commit(file));
+    OK(weights_open(path, "base", &file));
+    FAILS(weights_bind(file, &set), STATUS_BAD_INPUT, "params/time_embed.0.bias holds 2 value(s) that are not finite");
+    h5file_close(file);
+    params_release(&set);
+}
+
+static void test_hash(void **state)
+{
+    (void)state;
+    ParamSet a, b;
+    fill_params(&a, 5, -1, -1);
+    uint64_t hash = weights_hash(&a);
+    Param *swapped = a.items[0]; /* the order does not matter */
+    a.items[0] = a.items[3];
+    a.items[3] = swapped;
+    assert_true(weights_hash(&a) == hash);
+    for (int i = 0; i < a.count; i++)
+        for (size_t j = 0; j < a.items[i]->size; j++) { /* every value does, and every sign */
+            a.items[i]->value[j] = -a.items[i]->value[j];
+            assert_true(weights_hash(&a) != hash);
+            a.items[i]->value[j] = -a.items[i]->value[j];
+        }
+    float first = a.items[1]->value[0]; /* and where a value stands */
+    a.items[1]->value[0] = a.items[1]->value[8];
+    a.items[1]->value[8] = first;
+    assert_true(weights_hash(&a) != hash);
+    fill_params(&b, 5, 2, -1);
+    assert_true(weights_hash(&b) != hash);
+    params_release(&b);
+    params_release(&a);
+    params_init(&b);
+    Param *p = params_add(&b, INIT_ZERO, 0, 2, (int64_t[]){3, 5}, "w");
+    for (int i = 0; i < 15; i++) p->value[i] = (float)i;
+    assert_true(weights_hash(&b) == UINT64_C(0x3e8b3744c4266492)); /* files and pictures carry it: it must not change */
+    params_release(&b);
+}
+
+static void test_checkpoint(void **state)
+{
+    (void)state;
+    ParamSet set, other;
+    H5File *file;
+    fill_params(&set, 5, -1, -1);
+    float *moments = malloc(set.total * sizeof *moments), *back = malloc(set.total * sizeof *back);
+    int64_t step;
+    WeightsSummary summary;
+    for (size_t i = 0; i < set.total; i++) moments[i] = (float)i * 1e-20f;
+    OK(weights_create(path, "base", &file));
+    OK(weights_write_params(file, &set, H5KIND_F32));
+    OK(weights_write_array(file, "checkpoint/adam_m", &set, moments, H5KIND_F32));
+    OK(h5file_set_i64(file, "checkpoint", "step", 12345));
+    OK(h5file_commit(file));
+    OK(weights_open(path, "base", &file));
+    OK(weights_read_array(file, "checkpoint/adam_m", &set, back));
+    assert_memory_equal(moments, back, set.total * sizeof *back);
+    OK(h5file_attr_i64(file, "checkpoint", "step", &step));
+    assert_int_equal(step, 12345);
+    OK(weights_summary(file, &summary));
+    assert_true(summary.has_checkpoint && !summary.has_merges);
+    FAILS(weights_read_array(file, "checkpoint/ema", &set, back), STATUS_BAD_INPUT, "there is no group checkpoint/ema");
+    fill_params(&other, 5, 1, -1);
+    FAILS(weights_read_array(file, "checkpoint/adam_m", &other, back), STATUS_BAD_INPUT, "1 missing");
+    params_release(&other);
+    h5file_close(file);
+    free(moments);
+    free(back);
+    params_release(&set);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_config),     cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_other_formats), cmocka_unit_test(test_not_finite), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_checkpoint),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
