@@ -1,0 +1,20 @@
+/* The base model: a caption -> 64x64 pixels. Its named configurations; everything else it shares with the upsampler
+ * (text_transformer/text_unet.h). */
+#ifndef GLIDE_BASE_MODEL_H
+#define GLIDE_BASE_MODEL_H
+
+#include "text_transformer/text_unet.h"
+
+enum { BASE_SIDE = 64 };
+
+typedef struct BaseModelConfig {
+    const char *name, *about;
+} BaseModelConfig;
+
+/* Configurations to list; NULL behind the last. */
+const BaseModelConfig *base_model_config_at(int index);
+
+/* Fill `c` with a named configuration; STATUS_BAD_INPUT lists the names there are. n_vocab is the tokenizer's to say. */
+Status base_model_config(const char *name, TextUNetConfig *c);
+
+#endif

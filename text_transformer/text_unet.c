@@ -1,0 +1,95 @@
+#include "text_transformer/text_unet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void text_unet_config_defaults(TextUNetConfig *c)
+{
+    *c = (TextUNetConfig){.diffusion_steps = 1000, .noise_schedule = "squaredcos_cap_v2"};
+    unet_config_defaults(&c->unet);
+    text_config_defaults(&c->text);
+    text_unet_config_complete(c);
+}
+
+void text_unet_config_complete(TextUNetConfig *c)
+{
+    c->unet.in_channels = 3 + (c->inpaint ? 4 : 0) + (c->low_res ? 3 : 0);
+    c->unet.encoder_channels = c->text.width;
+}
+
+static Status build(TextUNet *m)
+{
+    TextUNetConfig *c = &m->config;
+    params_init(&m->params);
+    text_unet_config_complete(c);
+    TRY(unet_new(&c->unet, &m->params, &m->unet));
+    if (c->text.width > 0) TRY(text_transformer_new(&c->text, 4 * c->unet.channels, &m->params, &m->text));
+    return STATUS_OK;
+}
+
+Status text_unet_new(const TextUNetConfig *config, TextUNet **out)
+{
+    TextUNet *m = calloc(1, sizeof *m);
+    if (!m) return status_fail(STATUS_NO_MEMORY, "out of memory for a model");
+    m->config = *config;
+    Status s = build(m);
+    if (s != STATUS_OK) {
+        text_unet_free(m);
+        return s;
+    }
+    *out = m;
+    return STATUS_OK;
+}
+
+void text_unet_free(TextUNet *m)
+{
+    if (!m) return;
+    unet_free(m->unet);
+    text_transformer_free(m->text);
+    params_release(&m->params);
+    bpe_free(m->bpe);
+    free(m);
+}
+
+UNetCondition text_unet_encode(Tape *t, const TextUNet *m, const int32_t *tokens, const uint8_t *mask, const int32_t *labels,
+                               int64_t N, const TextTrace *trace)
+{
+    TextFeatures f = {0};
+    if (m->text && tokens) f = text_transformer_forward(t, m->text, tokens, mask, N, trace);
+    return unet_condition(t, m->unet, f.sequence, f.pooled, labels, N);
+}
+
+/* (N,H,W,4): the known picture times the mask, then the mask; zeros when nothing is known. */
+static Tensor *inpaint_channels(Tape *t, const TextUNetInput *in)
+{
+    const int64_t *d = in->x->dims;
+    if (tape_failed(t)) return NULL;
+    Tensor *known = tape_tensor(t, DTYPE_F32, 4, (int64_t[]){d[0], d[1], d[2], 4});
+    if (!known) return NULL;
+    float *out = known->data;
+    if (!in->inpaint_image || !in->inpaint_mask) {
+        memset(out, 0, tensor_bytes(known));
+        return known;
+    }
+    const float *image = in->inpaint_image->data, *mask = in->inpaint_mask->data;
+    for (int64_t i = 0; i < d[0] * d[1] * d[2]; i++) {
+        for (int c = 0; c < 3; c++) out[4 * i + c] = image[3 * i + c] * mask[i];
+        out[4 * i + 3] = mask[i];
+    }
+    return known;
+}
+
+Tensor *text_unet_forward(Tape *t, const TextUNet *m, const TextUNetInput *in, const UNetCondition *condition,
+                          const UNetTrace *trace)
+{
+    if (tape_failed(t)) return NULL;
+    int scope = tape_scope_begin(t);
+    Tensor *x = in->x;
+    if (m->config.inpaint) x = op_concat(t, x, inpaint_channels(t, in));
+    if (m->config.low_res) {
+        if (!in->low_res) tape_fail(t, STATUS_BAD_INPUT, "an upsampler needs a low-resolution picture");
+        x = op_concat(t, x, op_resize_bilinear(t, in->low_res, in->x->dims[1], in->x->dims[2]));
+    }
+    return tape_scope_end(t, scope, unet_forward(t, m->unet, x, in->timesteps, condition, trace));
+}

@@ -1,0 +1,57 @@
+/* A U-Net with a text transformer in front: what GLIDE's base model, upsampler and inpainting variants have in common.
+ * base_model/ and upsampler/ give it their configurations, inputs and training.
+ *
+ *     TextUNet *m;
+ *     TRY(text_unet_load("base.h5", "base", &m, NULL));
+ *     UNetCondition c = text_unet_encode(t, m, tokens, mask, NULL, N, NULL);                once per prompt
+ *     Tensor *out = text_unet_forward(t, m, &(TextUNetInput){.x = x, .timesteps = ts}, &c, NULL);   once per step
+ *     text_unet_free(m);
+ */
+#ifndef GLIDE_TEXT_UNET_H
+#define GLIDE_TEXT_UNET_H
+
+#include "common/unet.h"
+#include "text_transformer/bpe.h"
+#include "text_transformer/text_transformer.h"
+
+typedef struct TextUNetConfig {
+    UNetConfig unet; /* in_channels and encoder_channels follow from the fields below: text_unet_config_complete() */
+    TextConfig text; /* width 0: no text */
+    bool low_res;    /* an upsampler: a low-resolution picture comes with x (GLIDE: super_res) */
+    bool inpaint;    /* the known picture and its mask come with x */
+    char noise_schedule[32]; /* "squaredcos_cap_v2" or "linear" */
+    int diffusion_steps;
+} TextUNetConfig;
+
+void text_unet_config_defaults(TextUNetConfig *c); /* GLIDE's base model */
+void text_unet_config_complete(TextUNetConfig *c); /* fills in_channels and encoder_channels */
+
+typedef struct TextUNet {
+    TextUNetConfig config;
+    ParamSet params;
+    UNet *unet;
+    TextTransformer *text; /* NULL without text */
+    Bpe *bpe;              /* tokenizer of its captions, owned; NULL until known */
+} TextUNet;
+
+/* All parameters zero; params_randomize() or a file fills them. */
+Status text_unet_new(const TextUNetConfig *config, TextUNet **out);
+void text_unet_free(TextUNet *m); /* NULL is fine */
+
+/* tokens, mask (N,ctx); labels (N) for class-conditional models, else NULL. Tensors of the current scope. trace may be NULL. */
+UNetCondition text_unet_encode(Tape *t, const TextUNet *m, const int32_t *tokens, const uint8_t *mask, const int32_t *labels,
+                               int64_t N, const TextTrace *trace);
+
+typedef struct TextUNetInput {
+    Tensor *x;              /* (N,H,W,3) x_t */
+    const float *timesteps; /* (N) in steps of the original process, maybe fractional */
+    Tensor *low_res;        /* (N,h,w,3) of any size, resized bilinearly to x's; needed when config.low_res */
+    Tensor *inpaint_image;  /* (N,H,W,3) known pixels, and their mask (N,H,W,1), 1 = known; both NULL: nothing known */
+    Tensor *inpaint_mask;
+} TextUNetInput;
+
+/* -> (N,H,W,out_channels), f32: eps, then the variance value. trace may be NULL. */
+Tensor *text_unet_forward(Tape *t, const TextUNet *m, const TextUNetInput *in, const UNetCondition *condition,
+                          const UNetTrace *trace);
+
+#endif

@@ -1,0 +1,114 @@
+#include "text_transformer/text_unet_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define UNET(type, name, member) CONFIG_FIELD(TextUNetConfig, type, name, unet.member)
+#define TEXT(type, name, member) CONFIG_FIELD(TextUNetConfig, type, name, text.member)
+
+const ConfigField text_unet_fields[] = {
+    UNET(CONFIG_INT, "image_size", image_size),
+    UNET(CONFIG_INT, "in_channels", in_channels),
+    UNET(CONFIG_INT, "out_channels", out_channels),
+    UNET(CONFIG_INT, "num_channels", channels),
+    CONFIG_ARRAY(TextUNetConfig, CONFIG_FLOATS, "channel_mult", unet.mult, unet.levels),
+    UNET(CONFIG_INT, "num_res_blocks", res_blocks),
+    CONFIG_ARRAY(TextUNetConfig, CONFIG_INTS, "attention_ds", unet.attention_ds, unet.attention_count),
+    UNET(CONFIG_INT, "num_head_channels", head_channels),
+    UNET(CONFIG_INT, "num_heads", heads),
+    UNET(CONFIG_INT, "num_heads_upsample", heads_upsample),
+    UNET(CONFIG_BOOL, "use_scale_shift_norm", scale_shift_norm),
+    UNET(CONFIG_BOOL, "resblock_updown", resblock_updown),
+    UNET(CONFIG_BOOL, "use_new_attention_order", split_first),
+    UNET(CONFIG_INT, "num_classes", num_classes),
+    UNET(CONFIG_FLOAT, "dropout", dropout),
+    TEXT(CONFIG_INT, "n_vocab", n_vocab),
+    TEXT(CONFIG_INT, "text_ctx", ctx),
+    TEXT(CONFIG_INT, "xf_width", width),
+    TEXT(CONFIG_INT, "xf_layers", layers),
+    TEXT(CONFIG_INT, "xf_heads", heads),
+    TEXT(CONFIG_BOOL, "xf_final_ln", final_ln),
+    TEXT(CONFIG_BOOL, "xf_padding", padding),
+    CONFIG_FIELD(TextUNetConfig, CONFIG_BOOL, "super_res", low_res),
+    CONFIG_FIELD(TextUNetConfig, CONFIG_BOOL, "inpaint", inpaint),
+    CONFIG_FIELD(TextUNetConfig, CONFIG_TEXT, "noise_schedule", noise_schedule),
+    CONFIG_FIELD(TextUNetConfig, CONFIG_INT, "diffusion_steps", diffusion_steps),
+    {0}};
+
+const char *text_unet_kind(const TextUNetConfig *c)
+{
+    return c->low_res ? "upsampler" : "base";
+}
+
+static Status write_tokenizer(H5File *file, const TextUNet *m)
+{
+    char *text;
+    if (!m->bpe) return STATUS_OK;
+    TRY(bpe_merges_text(bpe_merges(m->bpe), &text, NULL));
+    Status s = weights_write_merges(file, text);
+    free(text);
+    return s;
+}
+
+Status text_unet_write_header(H5File *file, const TextUNet *m)
+{
+    TRY(config_write(file, "/", text_unet_fields, &m->config));
+    return write_tokenizer(file, m);
+}
+
+static Status read_tokenizer(const H5File *file, TextUNet *m)
+{
+    char *text;
+    if (m->config.text.width == 0 || !h5file_has_dataset(file, "tokenizer/merges")) return STATUS_OK;
+    TRY(weights_read_merges(file, &text));
+    Status s = bpe_from_text(text, strlen(text), &m->bpe);
+    free(text);
+    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", h5file_path(file));
+    if (bpe_vocab_size(m->bpe) == m->config.text.n_vocab) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: n_vocab is %d, but the tokenizer's merges make %d tokens", h5file_path(file),
+                       m->config.text.n_vocab, bpe_vocab_size(m->bpe));
+}
+
+/* What the program computes depends on these two, so a file may not contradict the other fields. */
+static Status check_derived(const H5File *file, const TextUNetConfig *found)
+{
+    TextUNetConfig c = *found;
+    text_unet_config_complete(&c);
+    if (c.unet.in_channels == found->unet.in_channels) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: in_channels is %d, expected %d for super_res %d and inpaint %d",
+                       h5file_path(file), found->unet.in_channels, c.unet.in_channels, c.low_res, c.inpaint);
+}
+
+Status text_unet_read_header(const H5File *file, TextUNet **out)
+{
+    TextUNetConfig c = {0};
+    TRY(config_read(file, "/", text_unet_fields, &c));
+    TRY(check_derived(file, &c));
+    TextUNet *m;
+    Status s = text_unet_new(&c, &m);
+    if (s != STATUS_OK) return status_prefix(s, "%s", h5file_path(file));
+    s = read_tokenizer(file, m);
+    if (s != STATUS_OK) {
+        text_unet_free(m);
+        return s;
+    }
+    *out = m;
+    return STATUS_OK;
+}
+
+Status text_unet_load(const char *path, const char *kind, TextUNet **out, uint64_t *hash)
+{
+    H5File *file;
+    TRY(weights_open(path, kind, &file));
+    TextUNet *m = NULL;
+    Status s = text_unet_read_header(file, &m);
+    if (s == STATUS_OK) s = weights_bind(file, &m->params);
+    h5file_close(file);
+    if (s != STATUS_OK) {
+        text_unet_free(m);
+        return s;
+    }
+    if (hash) *hash = weights_hash(&m->params);
+    *out = m;
+    return STATUS_OK;
+}
