@@ -11,6 +11,22 @@ bool op_expect(Tape *t, bool ok, const char *op, const char *expected, const Ten
     return false;
 }
 
+static double conv_flops(const ConvShape *s)
+{
+    int64_t outputs = s->N * ((s->H + s->stride - 1) / s->stride) * ((s->W + s->stride - 1) / s->stride) * s->Cout;
+    return 2.0 * (double)outputs * (double)(s->Cin * s->kernel * s->kernel);
+}
+
+static double linear_flops(const LinearShape *s)
+{
+    return 2.0 * (double)s->rows * (double)s->in * (double)s->out;
+}
+
+static double attention_flops(const AttentionShape *s)
+{
+    return 4.0 * (double)(s->N * s->T) * (double)(s->T + s->S) * s->heads * s->D;
+}
+
 /* --- conv2d ------------------------------------------------------------------------------------- */
 
 typedef struct ConvNode {
@@ -28,6 +44,7 @@ static void conv2d_backward(Tape *t, Node *node)
     const Conv2d *c = n->conv;
     const void *d_y = node->out->grad->data;
     if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
+    tape_count_flops(t, conv_flops(&n->shape) * (n->x_held + n->x->needs_grad));
     if (n->x_held)
         op_check(t, k->conv2d_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, c->bias ? c->bias->grad : NULL),
                  "conv2d");
@@ -51,6 +68,7 @@ Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
     if (!y || (residual && !op_expect(t, same_shape(residual, y), "conv2d", "a residual shaped like the result", residual)))
         return NULL;
     Kernels *k = tape_kernels(t);
+    tape_count_flops(t, conv_flops(&s));
     op_check(t, k->conv2d(k, &s, x->data, c->weight, c->bias, residual ? residual->data : NULL, y->data), "conv2d");
     if (op_wants_node(t, x, c->weight) || (residual && op_wants_node(t, residual, NULL))) {
         ConvNode *n = tape_node(t, sizeof *n, y, conv2d_backward);
@@ -82,6 +100,7 @@ static void linear_backward(Tape *t, Node *node)
     const Linear *l = n->linear;
     const void *d_y = node->out->grad->data;
     if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
+    tape_count_flops(t, linear_flops(&n->shape) * (n->x_held + n->x->needs_grad));
     if (n->x_held)
         op_check(t, k->linear_backward_weights(k, &n->shape, n->x->data, d_y, l->weight->grad, l->bias ? l->bias->grad : NULL),
                  "linear");
@@ -106,6 +125,7 @@ Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual)
     if (!y || (residual && !op_expect(t, same_shape(residual, y), "linear", "a residual shaped like the result", residual)))
         return NULL;
     Kernels *k = tape_kernels(t);
+    tape_count_flops(t, linear_flops(&s));
     op_check(t, k->linear(k, &s, x->data, l->weight, l->bias, residual ? residual->data : NULL, y->data), "linear");
     if (op_wants_node(t, x, l->weight) || (residual && op_wants_node(t, residual, NULL))) {
         LinearNode *n = tape_node(t, sizeof *n, y, linear_backward);
@@ -134,6 +154,7 @@ static void attention_backward(Tape *t, Node *node)
     Kernels *k = tape_kernels(t);
     Tensor *d_qkv = tape_grad_new(t, n->qkv);
     Tensor *d_kv = n->encoder_kv ? tape_grad_new(t, n->encoder_kv) : NULL;
+    tape_count_flops(t, 2.5 * attention_flops(&n->shape)); /* five products instead of two */
     op_check(t,
              k->attention_backward(k, &n->shape, n->qkv->data, n->encoder_kv ? n->encoder_kv->data : NULL, n->y->data,
                                    n->lse->data, node->out->grad->data, d_qkv ? d_qkv->data : NULL, d_kv ? d_kv->data : NULL),
@@ -160,6 +181,7 @@ Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool s
     Tensor *lse = record ? tape_tensor(t, DTYPE_F32, 3, (int64_t[]){s.N, heads, s.T}) : NULL;
     if (tape_failed(t)) return NULL;
     Kernels *k = tape_kernels(t);
+    tape_count_flops(t, attention_flops(&s));
     op_check(t, k->attention(k, &s, qkv->data, encoder_kv ? encoder_kv->data : NULL, y->data, lse ? lse->data : NULL),
              "attention");
     if (record) {

@@ -27,6 +27,7 @@ struct Tape {
     DType dtype;
     RngKey dropout_key;
     uint32_t dropout_calls;
+    double flops;
     Status status;
     char message[512];
 };
@@ -71,6 +72,16 @@ size_t tape_peak_bytes(const Tape *t)
 void tape_trim(Tape *t)
 {
     pool_trim(t->pool);
+}
+
+double tape_flops(const Tape *t)
+{
+    return t->flops;
+}
+
+void tape_count_flops(Tape *t, double flops)
+{
+    t->flops += flops;
 }
 
 void tape_record(Tape *t, bool on)

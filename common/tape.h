@@ -31,6 +31,10 @@ Kernels *tape_kernels(const Tape *t);
 size_t tape_peak_bytes(const Tape *t);
 void tape_trim(Tape *t); /* give memory that lies idle back to the system */
 
+/* Multiplications and additions in convolutions, linear layers and attention since the tape was made, forward and backward. */
+double tape_flops(const Tape *t);
+void tape_count_flops(Tape *t, double flops); /* for ops */
+
 void tape_record(Tape *t, bool on); /* off at first */
 bool tape_recording(const Tape *t);
 
