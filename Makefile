@@ -17,7 +17,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 # --- what is linked -------------------------------------------------------------------------------
-LIB_PKGS     := hdf5 libpng libjpeg libutf8proc jansson libzip stb
+LIB_PKGS     := hdf5 libpng libjpeg libutf8proc jansson libzip zlib stb
 BUILDER_PKGS := librsvg-2.0 libwebp
 TEST_PKGS    := cmocka
 pkg_cflags    = $(shell pkg-config --cflags $(1) 2>/dev/null)

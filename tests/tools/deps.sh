@@ -14,6 +14,7 @@ need_pkg libjpeg libjpeg-dev
 need_pkg libutf8proc libutf8proc-dev
 need_pkg jansson libjansson-dev
 need_pkg libzip libzip-dev
+need_pkg zlib zlib1g-dev
 need_pkg stb libstb-dev
 need_pkg cmocka libcmocka-dev
 need_pkg librsvg-2.0 librsvg2-dev
