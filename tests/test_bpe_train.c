@@ -71,6 +71,7 @@ static void test_trainer_by_hand(void **state)
 
     assert_ok(bpe_train(NULL, NULL, 0, 10, &merges));
     assert_int_equal(merges.count, 0);
+    assert_int_equal(bpe_train(texts, NULL, 3, -1, &merges), STATUS_BAD_INPUT);
     static const uint64_t huge[] = {UINT64_MAX, 1, 1};
     assert_int_equal(bpe_train(texts, huge, 3, 10, &merges), STATUS_BAD_INPUT);
     assert_int_equal(merges.count, 0);

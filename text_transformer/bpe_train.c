@@ -4,7 +4,6 @@
 #include "text_transformer/bpe_util.h"
 #include "text_transformer/unicode.h"
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,8 +277,9 @@ static void trainer_release(Trainer *t)
 
 Status bpe_train(const char *const *texts, const uint64_t *counts, size_t n_texts, int n_merges, BpeMerges *out)
 {
-    assert(n_merges >= 0);
     bpe_merges_init(out);
+    if (n_merges < 0)
+        return status_fail(STATUS_BAD_INPUT, "vocabulary: expected at least 0 merges, found %d", n_merges);
     Trainer trainer = {.lower = calloc(n_texts + 1, sizeof *trainer.lower)};
     for (int byte = 0; byte < SINGLE_BYTES; byte++) trainer.single[bpe_byte_id((uint8_t)byte)] = (uint8_t)byte;
     Status status = STATUS_OK;

@@ -16,7 +16,8 @@
 
 /* texts (n_texts): NUL-terminated UTF-8; counts (n_texts): how often each counts, NULL for once. *out is overwritten,
  * the caller releases it; it is empty after a failure. It has n_merges merges, or fewer when no pair is left that
- * occurs at least twice. Errors: STATUS_NO_MEMORY, STATUS_BAD_INPUT for texts that are too long or counts too large. */
+ * occurs at least twice. Errors: STATUS_NO_MEMORY, STATUS_BAD_INPUT for texts that are too long, counts too large,
+ * n_merges < 0. */
 Status bpe_train(const char *const *texts, const uint64_t *counts, size_t n_texts, int n_merges, BpeMerges *out);
 
 #endif
