@@ -56,8 +56,8 @@ endif
 SIMD_FLAGS_v3 := -march=x86-64-v3
 SIMD_FLAGS_v4 := -march=x86-64-v4 -mprefer-vector-width=512
 
-OBJ       = $(patsubst %.c,$(BUILD)/%.o,$(1))
-LIB_OBJ  := $(call OBJ,$(LIB_SRC)) $(foreach i,$(SIMD_ISAS),$(patsubst %.c,$(BUILD)/%.$(i).o,$(SIMD_SRC)))
+OBJ       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB_OBJ  := $(call OBJ,$(LIB_SRC)) $(foreach i,$(SIMD_ISAS),$(patsubst %.c,$(BUILD)/obj/%.$(i).o,$(SIMD_SRC)))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 TOOLS    := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC))
 
@@ -127,21 +127,25 @@ $(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(BUILD)/libglide.a
 $(BUILD)/glide-dataset: $(call OBJ,$(BUILDER_SRC)) $(BUILD)/libglide.a
 	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(BUILDER_PKGS))
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
-	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
-
-$(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 
-$(BUILD)/data/build_%.o: CPPFLAGS += $(call pkg_cflags,$(BUILDER_PKGS))
+# The command line's frame is no part of the library: its tests link it themselves.
+$(filter $(BUILD)/tests/test_cli_%,$(TESTS)): $(call OBJ,$(wildcard glide/cli_*.c))
 
-$(BUILD)/%.o: %.c
+$(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
+	@mkdir -p $(@D)
+	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
+
+$(BUILD)/obj/data/build_%.o: CPPFLAGS += $(call pkg_cflags,$(BUILDER_PKGS))
+
+$(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(FLAGS) $(call pkg_cflags,$(LIB_PKGS)) $(CPPFLAGS) -c -o $@ $<
 
 define simd_rule
-$(BUILD)/common/simd_%.$(1).o: common/simd_%.c
+$(BUILD)/obj/common/simd_%.$(1).o: common/simd_%.c
 	@mkdir -p $$(@D)
 	$$(CC) $$(FLAGS) -ffp-contract=fast $$(SIMD_FLAGS_$(1)) -DSIMD_ISA=$(1) -c -o $$@ $$<
 endef

@@ -27,6 +27,7 @@ struct UNet {
     int middle_kv;
     Norm out_norm;
     Conv2d out_conv;
+    bool checkpoint;
 };
 
 void unet_config_defaults(UNetConfig *c)
@@ -222,6 +223,11 @@ const UNetConfig *unet_config(const UNet *u)
     return &u->config;
 }
 
+void unet_set_checkpoint(UNet *u, bool on)
+{
+    u->checkpoint = on;
+}
+
 /* --- forward ------------------------------------------------------------------------------------- */
 
 UNetCondition unet_condition(Tape *t, const UNet *u, Tensor *text, Tensor *pooled, const int32_t *labels, int64_t N)
@@ -274,7 +280,7 @@ static Tensor *middle_run(Tape *t, const void *ctx, Tensor **in)
 static Tensor *run(Tape *t, const UNet *u, TapeFn fn, const void *ctx, Tensor *x, Tensor *emb_act, Tensor *kv)
 {
     Tensor *in[3] = {x, emb_act, kv};
-    if (u->config.checkpoint && tape_recording(t)) return tape_checkpoint(t, fn, ctx, in, 3);
+    if (u->checkpoint && tape_recording(t)) return tape_checkpoint(t, fn, ctx, in, 3);
     return fn(t, ctx, in);
 }
 

@@ -30,7 +30,6 @@ typedef struct UNetConfig {
     int num_classes;         /* 0: not class-conditional */
     int encoder_channels;    /* width of the text features; 0: no text */
     float dropout;
-    bool checkpoint;         /* training: keep only the blocks' inputs and run each block again (less memory, 1/3 more work) */
 } UNetConfig;
 
 void unet_config_defaults(UNetConfig *c); /* GLIDE's base model, 385 M parameters */
@@ -41,6 +40,8 @@ typedef struct UNet UNet;
 Status unet_new(const UNetConfig *config, ParamSet *params, UNet **out);
 void unet_free(UNet *u); /* NULL is fine */
 const UNetConfig *unet_config(const UNet *u);
+/* Training: keep only the blocks' inputs and run each block again (less memory, a third more work). Off at first. */
+void unet_set_checkpoint(UNet *u, bool on);
 
 /* What does not depend on the step. Tensors of the scope that was open when it was made. */
 typedef struct UNetCondition {

@@ -1,0 +1,118 @@
+/* glide train base|upsampler */
+#include "common/interrupt.h"
+#include "glide/cli_commands.h"
+#include "glide/trainer.h"
+
+#include <omp.h>
+#include <string.h>
+
+typedef struct TrainCommand {
+    const char *data, *config, *out, *init;
+    bool resume, quiet, no_samples, checkpoint_blocks, flip;
+    int64_t side, batch, micro_batch, steps, warmup, seed, vocab, threads;
+    double lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, vb_weight, korean,
+        toned;
+    int precision;
+} TrainCommand;
+
+static const char *const precisions[] = {"bf16", "f32", NULL};
+static const char *const stages[] = {"base", "upsampler", NULL};
+
+static const CliOption options[] = {
+    CLI_FILE(TrainCommand, data, 'd', "data", "FILE", NULL, "data set made by glide dataset"),
+    CLI_TEXT(TrainCommand, config, 'c', "config", "NAME", "small", "size of a new model: tiny, small, medium (base), glide"),
+    CLI_FILE(TrainCommand, out, 'o', "out", "FILE.h5", NULL, "where the weights go; checkpoint, curve and samples beside it"),
+    CLI_FLAG(TrainCommand, resume, 'r', "resume", "go on from the checkpoint beside --out"),
+    CLI_FILE(TrainCommand, init, 0, "init", "FILE", NULL, "start from these weights instead of random ones"),
+    CLI_INT(TrainCommand, steps, 0, "steps", "N", 1, 100000000, "20000", "optimiser steps to reach"),
+    CLI_DOUBLE(TrainCommand, minutes, 0, "minutes", "M", 0, 1e6, "0", "stop after this time (0: when the steps are done)"),
+    CLI_INT(TrainCommand, batch, 'b', "batch", "N", 1, 65536, "32", "pictures per step"),
+    CLI_INT(TrainCommand, micro_batch, 0, "micro-batch", "N", 0, 65536, "0", "pictures at once, gradients adding up (0: all)"),
+    CLI_INT(TrainCommand, side, 0, "side", "PX", 8, 256, "64", "base: 64, or 32 to begin with; upsampler: size of the crops"),
+    CLI_DOUBLE(TrainCommand, lr, 0, "lr", "X", 0, 1, "0.0005", "learning rate"),
+    CLI_INT(TrainCommand, warmup, 0, "warmup", "N", 0, 1000000, "200", "steps in which the learning rate rises"),
+    CLI_DOUBLE(TrainCommand, decay, 0, "decay", "X", 0, 1, "0.3", "share of the steps, at the end, in which it falls"),
+    CLI_DOUBLE(TrainCommand, beta2, 0, "beta2", "X", 0, 1, "0.99", "AdamW's memory of squared gradients"),
+    CLI_DOUBLE(TrainCommand, weight_decay, 0, "weight-decay", "X", 0, 1, "0.01", "AdamW's weight decay"),
+    CLI_DOUBLE(TrainCommand, ema, 0, "ema", "X", 0, 1, "0.999", "decay of the averaged weights"),
+    CLI_DOUBLE(TrainCommand, drop, 0, "drop", "X", 0, 1, "0.15", "share of empty captions (upsampler: 0.5 is good)"),
+    CLI_DOUBLE(TrainCommand, korean, 0, "korean", "X", 0, 1, "0.25", "share of Korean captions"),
+    CLI_DOUBLE(TrainCommand, toned, 0, "toned", "X", 0, 1, "1", "weight of pictures with skin tones within a concept"),
+    CLI_FLAG(TrainCommand, flip, 0, "flip", "mirror half of the pictures"),
+    CLI_DOUBLE(TrainCommand, min_snr, 0, "min-snr", "X", 0, 1000, "5", "min-SNR weighting of the loss (0: off)"),
+    CLI_DOUBLE(TrainCommand, vb_weight, 0, "vb-weight", "X", 0, 1000, "0.1", "weight of the variational bound"),
+    CLI_INT(TrainCommand, vocab, 0, "vocab", "N", 258, 60000, "2048", "tokens of a new model's tokenizer"),
+    CLI_INT(TrainCommand, seed, 's', "seed", "N", 0, INT64_MAX, "0", "of everything random"),
+    CLI_CHOICE(TrainCommand, precision, 0, "precision", precisions, "bf16", "of the activations"),
+    CLI_FLAG(TrainCommand, checkpoint_blocks, 0, "checkpoint-blocks", "keep less in memory, compute a third more"),
+    CLI_DOUBLE(TrainCommand, checkpoint_minutes, 0, "checkpoint-minutes", "M", 0.01, 10000, "5", "between checkpoints"),
+    CLI_FLAG(TrainCommand, no_samples, 0, "no-samples", "write no sample grids"),
+    CLI_INT(TrainCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_FLAG(TrainCommand, quiet, 'q', "quiet", "show no progress"),
+};
+
+static void fill(TrainerOptions *o, const TrainCommand *c)
+{
+    o->data = c->data;
+    o->config = c->config;
+    o->out = c->out;
+    o->init = c->init;
+    o->resume = c->resume;
+    o->side = (int)c->side;
+    o->batch = (int)c->batch;
+    o->micro_batch = (int)c->micro_batch;
+    o->n_vocab = (int)c->vocab;
+    o->checkpoint_minutes = c->checkpoint_minutes;
+    o->minutes = c->minutes;
+    o->bf16 = strcmp(precisions[c->precision], "bf16") == 0;
+    o->checkpoint_blocks = c->checkpoint_blocks;
+    o->samples = !c->no_samples;
+    o->seed = (uint64_t)c->seed;
+    o->optimizer.lr = (float)c->lr;
+    o->optimizer.beta2 = (float)c->beta2;
+    o->optimizer.weight_decay = (float)c->weight_decay;
+    o->optimizer.ema_decay = (float)c->ema;
+    o->optimizer.warmup_steps = c->warmup;
+    o->optimizer.total_steps = c->steps;
+    o->optimizer.decay_fraction = c->decay;
+    o->loss.min_snr_gamma = c->min_snr;
+    o->loss.vb_weight = c->vb_weight;
+    o->batches.caption_drop = (float)c->drop;
+    o->batches.captions.korean = (float)c->korean;
+    o->batches.filter.toned_weight = (float)c->toned;
+    o->batches.flip = c->flip;
+    o->progress = c->quiet ? PROGRESS_QUIET : PROGRESS_AUTO;
+    o->stop = interrupt_requested;
+}
+
+static Status run(CliArgs *args)
+{
+    const TrainCommand *c = args->options;
+    int stage;
+    TrainerOptions o;
+    TRY(cli_operand_choice(args, 0, stages, &stage));
+    if (!c->data) return cli_usage_fail(args, "--data: expected a data set (glide dataset -o FILE makes one)");
+    if (!c->out) return cli_usage_fail(args, "--out: expected a file for the weights, such as base.h5");
+    if (c->resume && c->init) return cli_usage_fail(args, "--resume and --init exclude one another");
+    if (c->threads > 0) omp_set_num_threads((int)c->threads);
+    trainer_options_defaults(&o, stage == 1);
+    fill(&o, c);
+    interrupt_install("\nsaving a checkpoint after this step; Ctrl-C again stops at once\n");
+    return trainer_run(&o);
+}
+
+const CliCommand cli_command_train = {
+    .name = "train",
+    .summary = "train the base model or the upsampler on a data set",
+    .operands = "base|upsampler",
+    .min_operands = 1,
+    .max_operands = 1,
+    .description = "Writes OUT.h5 (ready to use), OUT.resume.h5 (to go on from), OUT.loss.csv, OUT.loss.svg and "
+                   "OUT.samples.png every few minutes.",
+    .examples = "glide train base --data emoji.h5 --out base.h5 --side 32 --steps 10000\n"
+                "glide train base --data emoji.h5 --out base.h5 --resume --steps 14000",
+    .options = options,
+    .option_count = CLI_COUNT(options),
+    .options_size = sizeof(TrainCommand),
+    .run = run,
+};

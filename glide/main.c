@@ -1,0 +1,120 @@
+/* The program: finds the command, lets its table read the command line, runs it, reports what went wrong. */
+#include "common/interrupt.h"
+#include "glide/cli_commands.h"
+#include "glide/cli_help.h"
+#include "glide/cli_suggest.h"
+#include "glide/version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2 };
+
+static const CliCommand *const commands[] = {
+#define CLI_LIST_COMMAND(name) &cli_command_##name,
+    CLI_COMMANDS(CLI_LIST_COMMAND)
+#undef CLI_LIST_COMMAND
+};
+
+const CliCommand *const *cli_commands(int *count)
+{
+    *count = CLI_COUNT(commands);
+    return commands;
+}
+
+const CliCommand *cli_find_command(const char *name)
+{
+    const char *names[CLI_COUNT(commands)];
+    char quoted[80];
+    for (int i = 0; i < CLI_COUNT(commands); i++) {
+        if (!strcmp(commands[i]->name, name)) return commands[i];
+        names[i] = commands[i]->name;
+    }
+    const char *near = cli_nearest(name, names, CLI_COUNT(commands));
+    cli_quote(name, quoted, sizeof quoted);
+    if (near) status_fail(STATUS_BAD_INPUT, "%s: no such command; did you mean \"%s\"?", quoted, near);
+    else status_fail(STATUS_BAD_INPUT, "%s: no such command; see \"glide help\"", quoted);
+    return NULL;
+}
+
+/* Started with a closed descriptor 0, 1 or 2, the first file opened would take its number and receive what is meant for
+ * it. Such a descriptor is opened the wrong way round, so that using it is an error. */
+static void occupy_standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) _exit(1);
+}
+
+/* Output that nobody received is a failure: a full disk, a closed descriptor. */
+static int finish_output(int exit_status)
+{
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || exit_status != EXIT_SUCCESS) return exit_status;
+    fprintf(stderr, "glide: standard output cannot be written: %s\n", strerror(errno));
+    return EXIT_FAILURE;
+}
+
+static int exit_status_of(Status status, const CliArgs *args)
+{
+    if (status == STATUS_OK) return EXIT_SUCCESS;
+    if (args->usage_error) return EXIT_USAGE;
+    if (status == STATUS_INTERRUPTED && interrupt_signal()) return 128 + interrupt_signal();
+    return EXIT_FAILURE;
+}
+
+static int run_command(const CliCommand *command, int argc, char **argv)
+{
+    CliArgs args;
+    void *options = calloc(1, command->options_size + 1);
+    if (!options) {
+        fputs("glide: out of memory\n", stderr);
+        return EXIT_FAILURE;
+    }
+    Status status = cli_parse(command, argc, argv, options, &args);
+    if (status == STATUS_OK && args.help_wanted) cli_print_help(stdout, command);
+    else if (status == STATUS_OK) status = command->run(&args);
+    if (status != STATUS_OK) {
+        fflush(stdout);
+        fprintf(stderr, "glide %s: %s\n", command->name, status_message());
+    }
+    int exit_status = exit_status_of(status, &args);
+    cli_args_release(&args);
+    free(options);
+    return exit_status;
+}
+
+static int run_program(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : NULL;
+    if (!first) {
+        cli_print_overview(stderr, commands, CLI_COUNT(commands));
+        return EXIT_USAGE;
+    }
+    if (!strcmp(first, "--version") || !strcmp(first, "-V")) {
+        puts("glide " GLIDE_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (!strcmp(first, "--help") || !strcmp(first, "-h")) first = "help";
+    if (first[0] == '-') {
+        char quoted[80];
+        fprintf(stderr, "glide: expected a command first, found %s; see \"glide help\"\n",
+                cli_quote(first, quoted, sizeof quoted));
+        return EXIT_USAGE;
+    }
+    const CliCommand *command = cli_find_command(first);
+    if (!command) {
+        fprintf(stderr, "glide: %s\n", status_message());
+        return EXIT_USAGE;
+    }
+    return run_command(command, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    occupy_standard_descriptors();
+    signal(SIGPIPE, SIG_DFL); /* `glide help | head` ends quietly even if our parent ignores the signal */
+    return finish_output(run_program(argc, argv));
+}

@@ -1,0 +1,35 @@
+/* One stage of the cascade, the base model or the upsampler: prompts (and low-resolution pictures) -> pictures. */
+#ifndef GLIDE_STAGE_H
+#define GLIDE_STAGE_H
+
+#include "common/sampler.h"
+#include "guidance/guidance.h"
+#include "text_transformer/text_unet.h"
+
+typedef struct StageOptions {
+    const char *sampler;     /* "ddpm", "ddim", ... */
+    const char *steps;       /* respacing of the model's process: "50", "fast27", ... */
+    double eta;              /* ddim */
+    float temperature;       /* x_T is this times standard normal noise */
+    Guidance guidance;
+    DType precision;         /* of activations */
+    uint32_t stage;          /* 0 base, 1 upsampler: keeps their noise apart */
+    int max_rows;            /* pictures per batch; 0: all at once */
+    SamplerProgressFn progress; /* may be NULL; done counts steps of the current batch */
+    void *progress_ctx;
+} StageOptions;
+
+void stage_options_defaults(StageOptions *o);
+
+typedef struct StageInput {
+    int64_t n, side;             /* pictures, and their size */
+    const char *const *prompts;  /* (n) UTF-8; NULL or "": no text */
+    const SamplerRow *rows;      /* (n) seed and number of each */
+    const float *low_res;        /* (n,low_side,low_side,3), upsamplers only */
+    int64_t low_side;
+} StageInput;
+
+/* x (n,side,side,3) in about [-1,1]. Each picture depends only on its own prompt, row and low_res. */
+Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, const StageInput *in, float *x);
+
+#endif

@@ -1,0 +1,162 @@
+#include "glide/trainer.h"
+
+#include "glide/train_report.h"
+#include "glide/trainer_state.h"
+#include "text_transformer/text_unet_train.h"
+#include "upsampler/upsampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+void trainer_options_defaults(TrainerOptions *o, bool upsampler)
+{
+    *o = (TrainerOptions){.upsampler = upsampler, .config = "small", .side = upsampler ? 64 : 64, .batch = 32,
+                          .n_vocab = 2048, .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
+    optimizer_options_defaults(&o->optimizer);
+    diffusion_loss_defaults(&o->loss);
+    o->loss.min_snr_gamma = 5;
+    o->loss.vb_weight = 0.1;
+    o->batches = batch_options_defaults();
+    if (upsampler) o->batches.caption_drop = 0.5f;
+}
+
+/* Buffers of one micro batch. */
+typedef struct Rows {
+    float *x, *low, *scratch;
+    int32_t *tokens;
+    uint8_t *mask;
+} Rows;
+
+static void rows_release(Rows *r)
+{
+    free(r->x);
+    free(r->low);
+    free(r->scratch);
+    free(r->tokens);
+    free(r->mask);
+}
+
+static Status rows_init(Rows *r, int64_t n, int64_t side, int ctx)
+{
+    size_t pixels = (size_t)(n * side * side) * 3;
+    *r = (Rows){.x = malloc(pixels * sizeof(float)), .low = malloc(pixels / 16 * sizeof(float) + 64),
+                .scratch = malloc(pixels / (size_t)n * sizeof(float)), .tokens = malloc((size_t)(n * ctx) * sizeof(int32_t)),
+                .mask = malloc((size_t)(n * ctx))};
+    if (r->x && r->low && r->scratch && r->tokens && r->mask) return STATUS_OK;
+    rows_release(r);
+    return status_fail(STATUS_NO_MEMORY, "out of memory for a batch of %lld pictures", (long long)n);
+}
+
+static Status load_rows(Trainer *tr, Rows *r, uint32_t step, uint32_t first, int64_t n, TrainBatch *b)
+{
+    const TrainerOptions *o = tr->options;
+    *b = (TrainBatch){.N = n, .side = o->side, .x_start = r->x, .tokens = r->tokens, .mask = r->mask, .seed = o->seed,
+                      .step = step, .first_row = first, .total = o->batch};
+    if (!o->upsampler) return batches_base(tr->batches, step, first, n, o->side, r->x, r->tokens, r->mask);
+    TRY(batches_upsampler(tr->batches, step, first, n, o->side, r->x, r->low, r->tokens, r->mask));
+    b->low_res = r->low;
+    b->low_side = o->side / UPSAMPLER_FACTOR;
+    upsampler_degrade(r->low, n, b->low_side, o->seed, step, first, r->scratch);
+    return STATUS_OK;
+}
+
+/* One optimiser step over the whole batch, in micro batches. */
+static Status train_step(Trainer *tr, Rows *rows, TrainLoss *mean, double *norm)
+{
+    const TrainerOptions *o = tr->options;
+    int micro = o->micro_batch > 0 && o->micro_batch < o->batch ? o->micro_batch : o->batch;
+    uint32_t step = (uint32_t)tr->optimizer.step;
+    *mean = (TrainLoss){0};
+    for (int first = 0; first < o->batch; first += micro) {
+        int n = o->batch - first < micro ? o->batch - first : micro;
+        TrainBatch b;
+        TrainLoss part = {0};
+        TRY(load_rows(tr, rows, step, (uint32_t)first, n, &b));
+        tape_set_dropout(tr->tape, (RngKey){.seed = o->seed, .step = step * 256 + (uint32_t)(first / micro)});
+        TRY(text_unet_train_step(tr->tape, tr->model, &tr->diffusion, &o->loss, &b, tr->workspace, &part));
+        mean->mean_mse += part.mean_mse * n / o->batch;
+        mean->mean_vb += part.mean_vb * n / o->batch;
+    }
+    tape_reset(tr->tape);
+    return optimizer_step(&tr->optimizer, tr->kernels, norm);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static Status checkpoint(Trainer *tr, Progress *bar)
+{
+    TRY(trainer_save(tr));
+    TRY(train_report_curve(tr));
+    if (tr->options->samples) TRY(train_report_samples(tr));
+    progress_log(bar, "step %lld: saved %s", (long long)tr->optimizer.step, tr->options->out);
+    return STATUS_OK;
+}
+
+static void show(Trainer *tr, Progress *bar, double seconds, double flops)
+{
+    char note[128];
+    const TrainRecord *r = &tr->records.items[tr->records.count - 1];
+    snprintf(note, sizeof note, "mse %.4f vb %.3f, %.1f images/s, %.0f GFLOP/s", r->mse, r->vb,
+             tr->options->batch / seconds, flops / seconds * 1e-9);
+    progress_update(bar, tr->optimizer.step, note);
+}
+
+static Status train_loop(Trainer *tr, Rows *rows, Progress *bar)
+{
+    const TrainerOptions *o = tr->options;
+    double begin = now(), saved = begin, step_begin = begin, pace = 0, flops = 0;
+    bool stop = false;
+    while (tr->optimizer.step < o->optimizer.total_steps && !stop) {
+        TrainLoss mean;
+        double norm, flops_before = tape_flops(tr->tape);
+        TRY(train_step(tr, rows, &mean, &norm));
+        double t = now(), seconds = t - step_begin;
+        step_begin = t;
+        pace = pace > 0 ? 0.9 * pace + 0.1 * seconds : seconds;
+        flops = tape_flops(tr->tape) - flops_before;
+        tr->seconds += seconds;
+        TRY(train_record(tr, &mean, norm));
+        show(tr, bar, pace, flops);
+        stop = (o->stop && o->stop()) || (o->minutes > 0 && t - begin > 60 * o->minutes);
+        if (t - saved > 60 * o->checkpoint_minutes && !stop) {
+            TRY(checkpoint(tr, bar));
+            saved = step_begin = now();
+        }
+    }
+    TRY(checkpoint(tr, bar));
+    if (o->stop && o->stop())
+        return status_fail(STATUS_INTERRUPTED, "stopped at step %lld; go on with --resume", (long long)tr->optimizer.step);
+    return STATUS_OK;
+}
+
+Status trainer_run(const TrainerOptions *o)
+{
+    Trainer tr = {0};
+    Rows rows = {0};
+    Status s = trainer_open(&tr, o);
+    int micro = o->micro_batch > 0 && o->micro_batch < o->batch ? o->micro_batch : o->batch;
+    if (s == STATUS_OK) s = rows_init(&rows, micro, o->side, tr.model->config.text.ctx);
+    if (s == STATUS_OK) {
+        ProgressOptions p = progress_defaults(stderr);
+        p.style = o->progress;
+        p.label = o->upsampler ? "upsampler" : "base";
+        p.total = o->optimizer.total_steps;
+        p.done = tr.optimizer.step;
+        p.line_seconds = 30;
+        Progress bar;
+        progress_start(&bar, &p);
+        s = train_loop(&tr, &rows, &bar);
+        if (s == STATUS_OK) progress_finish(&bar);
+        else progress_abort(&bar);
+    }
+    rows_release(&rows);
+    trainer_close(&tr);
+    return s;
+}

@@ -1,0 +1,46 @@
+/* Trains the base model or the upsampler from a data set and keeps what it does on disk:
+ *
+ *   OUT.h5           the averaged weights in half precision: ready to sample with, rewritten at every checkpoint
+ *   OUT.resume.h5    the same file with full precision, the optimiser's moments and counters: what --resume goes on from
+ *   OUT.loss.csv     step, mse, vb, learning rate, gradient norm, seconds; OUT.loss.svg, the curve
+ *   OUT.samples.png  a grid of samples on fixed prompts and seeds
+ *
+ * Everything random is drawn by (seed, step, row), so a resumed run continues bit for bit (with the same number of threads). */
+#ifndef GLIDE_TRAINER_H
+#define GLIDE_TRAINER_H
+
+#include "common/diffusion.h"
+#include "common/optimizer.h"
+#include "common/progress.h"
+#include "data/batches.h"
+
+#include <stdbool.h>
+
+typedef struct TrainerOptions {
+    bool upsampler;
+    const char *data, *config, *out; /* out ends in ".h5" */
+    const char *init;   /* a weights file to start from instead of random weights; NULL: none */
+    bool resume;        /* go on from OUT.resume.h5, which must be there */
+    int side;           /* pixels: 64 or 32 for the base model, crops for the upsampler */
+    int batch;          /* rows of a step */
+    int micro_batch;    /* rows at once; 0: all. Gradients are accumulated over the parts of a step */
+    int n_vocab;        /* of a new tokenizer */
+    double checkpoint_minutes;
+    double minutes;     /* stop after that time; 0: when the steps are done */
+    bool bf16;
+    bool checkpoint_blocks; /* keep only blocks' inputs: less memory, a third more work */
+    bool samples;       /* write sample grids */
+    uint64_t seed;
+    OptimizerOptions optimizer; /* total_steps is the number of steps to reach */
+    DiffusionLoss loss;
+    BatchOptions batches;
+    ProgressStyle progress;
+    bool (*stop)(void);  /* asked between steps; may be NULL */
+} TrainerOptions;
+
+void trainer_options_defaults(TrainerOptions *o, bool upsampler);
+
+/* STATUS_INTERRUPTED after stop() said so; a checkpoint was written then, too. */
+Status trainer_run(const TrainerOptions *options);
+
+#endif

@@ -1,0 +1,43 @@
+/* Private to trainer*.c and train_report.c: a training under way, its files, and its history. */
+#ifndef GLIDE_TRAINER_STATE_H
+#define GLIDE_TRAINER_STATE_H
+
+#include "glide/trainer.h"
+#include "text_transformer/text_unet_train.h"
+
+typedef struct TrainRecord {
+    double step, mse, vb, lr, grad_norm, seconds; /* seconds of training since the very start */
+} TrainRecord;
+
+typedef struct TrainRecords {
+    TrainRecord *items; /* one a step */
+    int64_t count, capacity;
+} TrainRecords;
+
+typedef struct Trainer {
+    const TrainerOptions *options;
+    Kernels *kernels;
+    Tape *tape;
+    TextUNet *model;
+    Diffusion diffusion;
+    Dataset *dataset;
+    Batches *batches;
+    Optimizer optimizer;
+    TrainWorkspace *workspace;
+    TrainRecords records;
+    double seconds;
+} Trainer;
+
+/* Data set, tokenizer, model (random, from a file, or from the checkpoint), optimiser. */
+Status trainer_open(Trainer *tr, const TrainerOptions *options);
+void trainer_close(Trainer *tr);
+
+/* OUT.h5 and OUT.resume.h5, each whole or as it was. */
+Status trainer_save(Trainer *tr);
+
+/* "OUT" + ending for OUT.h5; at most `size` bytes. Returns `path`. */
+const char *trainer_path(const Trainer *tr, const char *ending, char *path, size_t size);
+
+Status train_record(Trainer *tr, const TrainLoss *loss, double grad_norm);
+
+#endif
