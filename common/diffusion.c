@@ -43,7 +43,8 @@ static Status check_betas(const char *schedule, const double *betas, int n)
 {
     for (int i = 0; i < n; i++)
         if (!(betas[i] > 0 && betas[i] <= 1))
-            return status_fail(STATUS_BAD_INPUT, "noise schedule \"%.80s\" with %d steps: beta %d is %g, expected 0 < beta <= 1",
+            return status_fail(STATUS_BAD_INPUT,
+                               "noise schedule \"%.80s\" with %d steps: beta %d is %g, expected 0 < beta <= 1",
                                schedule, n, i, betas[i]);
     return STATUS_OK;
 }
@@ -63,8 +64,8 @@ Status schedule_betas(const char *schedule, int num_timesteps, double *betas)
         schedules[i].betas(num_timesteps, betas);
         return check_betas(schedule, betas, num_timesteps);
     }
-    return status_fail(STATUS_BAD_INPUT, "noise schedule: expected \"linear\" or \"squaredcos_cap_v2\", found \"%.80s\"",
-                       schedule);
+    return status_fail(STATUS_BAD_INPUT,
+                       "noise schedule: expected \"linear\" or \"squaredcos_cap_v2\", found \"%.80s\"", schedule);
 }
 
 /* --- tables --- */
@@ -72,10 +73,19 @@ Status schedule_betas(const char *schedule, int num_timesteps, double *betas)
 static Status allocate(Diffusion *d, int n)
 {
     double **tables[] = {
-        &d->betas, &d->alphas_cumprod, &d->alphas_cumprod_prev, &d->alphas_cumprod_next,
-        &d->sqrt_alphas_cumprod, &d->sqrt_one_minus_alphas_cumprod, &d->log_one_minus_alphas_cumprod,
-        &d->sqrt_recip_alphas_cumprod, &d->sqrt_recipm1_alphas_cumprod,
-        &d->posterior_variance, &d->posterior_log_variance_clipped, &d->posterior_mean_coef1, &d->posterior_mean_coef2,
+        &d->betas,
+        &d->alphas_cumprod,
+        &d->alphas_cumprod_prev,
+        &d->alphas_cumprod_next,
+        &d->sqrt_alphas_cumprod,
+        &d->sqrt_one_minus_alphas_cumprod,
+        &d->log_one_minus_alphas_cumprod,
+        &d->sqrt_recip_alphas_cumprod,
+        &d->sqrt_recipm1_alphas_cumprod,
+        &d->posterior_variance,
+        &d->posterior_log_variance_clipped,
+        &d->posterior_mean_coef1,
+        &d->posterior_mean_coef2,
     };
     size_t count = sizeof tables / sizeof *tables;
     d->num_timesteps = d->original_timesteps = n;
@@ -90,7 +100,8 @@ static Status allocate(Diffusion *d, int n)
     return STATUS_OK;
 }
 
-/* Everything else follows from betas. The order of operations is the reference's, so that tables agree to the last bits. */
+/* Everything else follows from betas. The order of operations is the reference's, so that tables agree to the last
+ * bits. */
 static void derive_tables(Diffusion *d)
 {
     double abar = 1;

@@ -8,8 +8,8 @@
  * q(x_t|x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I), abar_t = prod_{s<=t} (1 - beta_s): DDPM, arXiv 2006.11239; learned
  * variance and the cosine schedule: Improved DDPM, arXiv 2102.09672. Tables are double precision.
  *
- * Layouts: x_start, x_t, noise (N,H,W,3) f32 in [-1,1] scale; a model's output is (N,H,W,6): channels 0..2 eps, 3..5 the
- * variance value v. `pixels` is H*W. A Diffusion is read-only after init, so threads may share it. */
+ * Layouts: x_start, x_t, noise (N,H,W,3) f32 in [-1,1] scale; a model's output is (N,H,W,6): channels 0..2 eps, 3..5
+ * the variance value v. `pixels` is H*W. A Diffusion is read-only after init, so threads may share it. */
 #ifndef GLIDE_COMMON_DIFFUSION_H
 #define GLIDE_COMMON_DIFFUSION_H
 
@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 #define DIFFUSION_MAX_TIMESTEPS 65536
-#define IMAGE_CHANNELS 3 /* of x_0, x_t, eps and v each */
-#define MODEL_CHANNELS 6 /* eps, then v */
+#define IMAGE_CHANNELS          3 /* of x_0, x_t, eps and v each */
+#define MODEL_CHANNELS          6 /* eps, then v */
 
 typedef struct Diffusion {
     int num_timesteps;      /* of this, perhaps respaced, process: every table's length */
@@ -33,7 +33,7 @@ typedef struct Diffusion {
     double *sqrt_recip_alphas_cumprod, *sqrt_recipm1_alphas_cumprod; /* sqrt(1/abar), sqrt(1/abar - 1) */
     /* q(x_t-1|x_t,x_0): DDPM equations 6 and 7 */
     double *posterior_variance;
-    double *posterior_log_variance_clipped; /* the first entry, log 0, is replaced by the second */
+    double *posterior_log_variance_clipped;              /* the first entry, log 0, is replaced by the second */
     double *posterior_mean_coef1, *posterior_mean_coef2; /* weights of x_0 and of x_t */
     double *tables;                                      /* the memory of all of the above but the map */
 } Diffusion;
@@ -43,8 +43,8 @@ typedef struct Diffusion {
  * "squaredcos_cap_v2". STATUS_BAD_INPUT: unknown name, or steps that give a beta outside (0,1]. */
 Status schedule_betas(const char *schedule, int num_timesteps, double *betas);
 
-/* A named schedule of `num_timesteps`, respaced as common/respace.h says ("" keeps all). A process has at least 2 steps.
- * STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */
+/* A named schedule of `num_timesteps`, respaced as common/respace.h says ("" keeps all). A process has at least 2
+ * steps. STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */
 Status diffusion_init(Diffusion *d, const char *schedule, int num_timesteps, const char *respacing);
 /* From any betas, copied; the map is the identity. */
 Status diffusion_init_betas(Diffusion *d, const double *betas, int num_timesteps);
@@ -66,7 +66,8 @@ NoiseLevel diffusion_level(const Diffusion *d, int step);
  * single precision, as the reference did in training. Timesteps may be fractional. dim >= 2. */
 void timestep_embedding(const float *t, int64_t n, int64_t dim, float *out);
 
-/* x_t = sqrt(abar_t) x_start + sqrt(1 - abar_t) noise, all (n,size); t (n) are steps of this process. x_t may be x_start. */
+/* x_t = sqrt(abar_t) x_start + sqrt(1 - abar_t) noise, all (n,size); t (n) are steps of this process. x_t may be
+ * x_start. */
 void diffusion_q_sample(const Diffusion *d, const float *x_start, const float *noise, const int32_t *t, int64_t n,
                         int64_t size, float *x_t);
 
@@ -77,7 +78,7 @@ double diffusion_snr(const Diffusion *d, int step);
 typedef struct DiffusionLoss {
     double vb_weight;     /* of the variational bound; 0: not computed. Default 1 */
     bool rescale_vb;      /* bound times num_timesteps/1000 (RESCALED_MSE; else MSE). Default true */
-    double min_snr_gamma; /* > 0: MSE of a sample times min(SNR, gamma) / SNR (arXiv 2303.09556, for eps). Default 0: off */
+    double min_snr_gamma; /* > 0: a sample's MSE times min(SNR, gamma) / SNR (arXiv 2303.09556). Default 0: off */
 } DiffusionLoss;
 
 void diffusion_loss_defaults(DiffusionLoss *options);
@@ -100,8 +101,8 @@ typedef struct DiffusionBatch {
 void diffusion_loss(const Diffusion *d, const DiffusionLoss *options, const DiffusionBatch *batch, const float *out6,
                     float *loss_mse, float *loss_vb, const float *d_loss, float *d_out6);
 
-/* Its two parts for one sample, not weighted. pixels = H*W of that sample; d_out6 (NULL: none) accumulates `scale` times the
- * gradient. vb is in bits, without the num_timesteps/1000 factor, and its gradient concerns v alone. */
+/* Its two parts for one sample, not weighted. pixels = H*W of that sample; d_out6 (NULL: none) accumulates `scale`
+ * times the gradient. vb is in bits, without the num_timesteps/1000 factor, and its gradient concerns v alone. */
 double diffusion_eps_mse(const float *out6, const float *noise, int64_t pixels, double scale, float *d_out6);
 double diffusion_vb_bits(const Diffusion *d, int step, const float *out6, const float *x_start, const float *x_t,
                          int64_t pixels, double scale, float *d_out6);

@@ -30,7 +30,7 @@ typedef struct BoundTerm {
     double log_var_true;             /* of q(x_t-1|x_t,x_0) */
 } BoundTerm;
 
-/* KL(N(mean, log_var_true) || N(predicted, log_var)) in nats; *d_log_var is its derivative. `difference` of the means. */
+/* KL(N(a, log_var_true) || N(b, log_var)) in nats, difference = a - b; *d_log_var is its derivative. */
 static inline double gaussian_kl(double difference, double log_var_true, double log_var, double *d_log_var)
 {
     double ratio = exp(log_var_true - log_var), distance = difference * difference * exp(-log_var);
@@ -120,7 +120,8 @@ void diffusion_loss(const Diffusion *d, const DiffusionLoss *options, const Diff
         double weight = batch->weights ? batch->weights[row] : 1, seed = d_loss ? d_loss[row] : 1.0 / (double)batch->n;
         double of_mse = weight * mse_weight(d, options, step);
         double of_vb = weight * options->vb_weight * (options->rescale_vb ? d->num_timesteps / 1000.0 : 1);
-        loss_mse[row] = (float)(of_mse * diffusion_eps_mse(out, batch->noise + row * size, pixels, seed * of_mse, d_out));
+        loss_mse[row] =
+            (float)(of_mse * diffusion_eps_mse(out, batch->noise + row * size, pixels, seed * of_mse, d_out));
         loss_vb[row] = 0;
         if (options->vb_weight > 0)
             loss_vb[row] = (float)(of_vb * diffusion_vb_bits(d, step, out, batch->x_start + row * size,

@@ -14,20 +14,24 @@ static Status parse_count(const char **text, char stop, const char *all, int *ou
     long value = strtol(*text, &end, 10);
     while (end != *text && isspace((unsigned char)*end)) end++;
     if (end == *text || *end != stop || errno || value < 0 || value > INT32_MAX)
-        return status_fail(STATUS_BAD_INPUT,
-                           "timestep respacing \"%.80s\": expected numbers of steps like \"100\" or \"10,10,3\", \"ddim50\" or "
-                           "\"fast27\", found \"%.40s\"", all, *text);
+        return status_fail(
+            STATUS_BAD_INPUT,
+            "timestep respacing \"%.80s\": expected numbers of steps like \"100\" or \"10,10,3\", \"ddim50\" or "
+            "\"fast27\", found \"%.40s\"",
+            all, *text);
     *text = end;
     *out = (int)value;
     return STATUS_OK;
 }
 
-/* Distances between kept steps are added up in double and halves round to even, as Python does it: "19" depends on both. */
+/* Distances between kept steps are added up in double and halves round to even, as Python does it: "19" depends on
+ * both. */
 static Status keep_section(int first, int size, int keep, int section, const char *all, int32_t *kept)
 {
     if (keep > size)
-        return status_fail(STATUS_BAD_INPUT, "timestep respacing \"%.80s\": section %d has %d steps, cannot keep %d of them",
-                           all, section + 1, size, keep);
+        return status_fail(STATUS_BAD_INPUT,
+                           "timestep respacing \"%.80s\": section %d has %d steps, cannot keep %d of them", all,
+                           section + 1, size, keep);
     double stride = keep > 1 ? (double)(size - 1) / (keep - 1) : 1, at = 0;
     for (int i = 0; i < keep; i++, at += stride) kept[first + (int)nearbyint(at)] = 1;
     return STATUS_OK;
@@ -56,14 +60,15 @@ static Status keep_every(int num_timesteps, const char *count, const char *all, 
         for (int i = 0; i < num_timesteps; i += stride) kept[i] = 1;
         return STATUS_OK;
     }
-    return status_fail(STATUS_BAD_INPUT, "timestep respacing \"%.80s\": no whole stride over %d steps keeps exactly %d", all,
-                       num_timesteps, keep);
+    return status_fail(STATUS_BAD_INPUT, "timestep respacing \"%.80s\": no whole stride over %d steps keeps exactly %d",
+                       all, num_timesteps, keep);
 }
 
 Status space_timesteps(int num_timesteps, const char *section_counts, int32_t *map, int *count)
 {
     if (num_timesteps < 1)
-        return status_fail(STATUS_BAD_INPUT, "timestep respacing: a process needs at least 1 step, found %d", num_timesteps);
+        return status_fail(STATUS_BAD_INPUT, "timestep respacing: a process needs at least 1 step, found %d",
+                           num_timesteps);
     int32_t *kept = map; /* first marks (0 or 1), then packed in place */
     memset(kept, 0, (size_t)num_timesteps * sizeof *kept);
     if (!strcmp(section_counts, "")) {

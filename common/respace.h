@@ -13,8 +13,9 @@
 
 #include <stdint.h>
 
-/* Kept steps of 0..num_timesteps-1 in rising order. `map` has room for num_timesteps entries, *count is how many are used
- * (0 only where all sections ask for 0). STATUS_BAD_INPUT: unreadable text, or a count that the process cannot give. */
+/* Kept steps of 0..num_timesteps-1 in rising order. `map` has room for num_timesteps entries, *count is how many are
+ * used (0 only where all sections ask for 0). STATUS_BAD_INPUT: unreadable text, or a count that the process cannot
+ * give. */
 Status space_timesteps(int num_timesteps, const char *section_counts, int32_t *map, int *count);
 
 #endif

@@ -55,7 +55,10 @@ static void batch_bits(const RngKey *key, uint32_t first, uint32_t bits[4][LANES
 /* Natural logarithm of u in (0,1], normal numbers only: the mantissa in [sqrt(1/2), sqrt(2)) by log((1+s)/(1-s)). */
 static inline float log_unit(float u)
 {
-    union { float f; int32_t i; } v = {.f = u};
+    union {
+        float f;
+        int32_t i;
+    } v = {.f = u};
     int32_t exponent = (v.i - 0x3f3504f3) >> 23;
     v.i -= exponent * (1 << 23);
     float s = (v.f - 1) / (v.f + 1), s2 = s * s;
@@ -63,7 +66,7 @@ static inline float log_unit(float u)
     return (float)exponent * 0.69314718f + (2 * s + s * p);
 }
 
-/* sin and cos of 2 pi turn / 2^32: quarter turns are taken off in whole numbers, the rest by Taylor series up to pi/4. */
+/* sin and cos of 2 pi turn / 2^32: quarter turns come off in whole numbers, the rest by Taylor series up to pi/4. */
 static inline void sin_cos_turn(uint32_t turn, float *sine, float *cosine)
 {
     uint32_t quarter = (turn + (1u << 29)) >> 30;

@@ -24,7 +24,10 @@ static void check_ok(Status status)
 
 /* --- fixture --- */
 
-static const struct { const char *name; size_t offset; } tables[] = {
+static const struct {
+    const char *name;
+    size_t offset;
+} tables[] = {
     {"betas", offsetof(Diffusion, betas)},
     {"alphas_cumprod", offsetof(Diffusion, alphas_cumprod)},
     {"alphas_cumprod_prev", offsetof(Diffusion, alphas_cumprod_prev)},
@@ -176,8 +179,9 @@ static void test_refused(void **state)
     (void)state;
     int32_t map[1000];
     int count;
-    static const char *bad[] = {"abc", "10,", ",10", "10,,3", "-5", "5,-1", "1.5", "99999999999999999999", "ddim", "ddimx", "ddim1",
-                                "ddim-5", "fast28", "10 3", "100 x", " ", "ddim 50,50"};
+    static const char *bad[] = {
+        "abc",   "10,",    ",10",    "10,,3", "-5",    "5,-1", "1.5",       "99999999999999999999", "ddim", "ddimx",
+        "ddim1", "ddim-5", "fast28", "10 3",  "100 x", " ",    "ddim 50,50"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(space_timesteps(1000, bad[i], map, &count), STATUS_BAD_INPUT);
         assert_null(strchr(status_message(), '\n'));
@@ -366,10 +370,12 @@ static void test_loss_gradients(void **state)
             up.out6[c] += h;
             down.out6[c] -= h;
             double width = (double)up.out6[c] - down.out6[c];
-            double mse = diffusion_eps_mse(up.out6, p.noise, 1, 0, NULL) - diffusion_eps_mse(down.out6, p.noise, 1, 0, NULL);
+            double mse =
+                diffusion_eps_mse(up.out6, p.noise, 1, 0, NULL) - diffusion_eps_mse(down.out6, p.noise, 1, 0, NULL);
             double vb = bits_at(&d, t, &up) - bits_at(&d, t, &down);
             assert_true(fabs(d_mse[c] - scale * mse / width) < 1e-5 + 1e-5 * fabs(d_mse[c]));
-            if (c < 3) assert_true(d_vb[c] == 0);
+            if (c < 3)
+                assert_true(d_vb[c] == 0);
             else if (!(fabs(d_vb[c] - scale * vb / width) < 1e-6 + 1e-3 * fabs(d_vb[c])))
                 fail_msg("step %d channel %d: d_v is %g, differences give %g", t, c, d_vb[c], scale * vb / width);
         }
@@ -400,7 +406,8 @@ static void test_loss_of_batch(void **state)
         const float *o = out6 + i * PIXELS * 6;
         float *g = expected + i * PIXELS * 6;
         double a = diffusion_eps_mse(o, noise + i * PIXELS * 3, PIXELS, d_loss[i] * of_mse, g);
-        double b = diffusion_vb_bits(&d, t[i], o, x_start + i * PIXELS * 3, x_t + i * PIXELS * 3, PIXELS, d_loss[i] * of_vb, g);
+        double b = diffusion_vb_bits(&d, t[i], o, x_start + i * PIXELS * 3, x_t + i * PIXELS * 3, PIXELS,
+                                     d_loss[i] * of_vb, g);
         mse[i] = (float)(of_mse * a);
         vb[i] = (float)(of_vb * b);
         assert_true(vb[i] > 0 && mse[i] > 0);
@@ -421,18 +428,24 @@ static void test_loss_of_batch(void **state)
     batch.weights = NULL;
     diffusion_loss(&d, &options, &batch, out6, mse, vb, NULL, NULL);
     for (int i = 0; i < N; i++)
-        assert_true(vb[i] == 0 && mse[i] == (float)diffusion_eps_mse(out6 + i * PIXELS * 6, noise + i * PIXELS * 3, PIXELS, 0, NULL));
+        assert_true(vb[i] == 0 &&
+                    mse[i] == (float)diffusion_eps_mse(out6 + i * PIXELS * 6, noise + i * PIXELS * 3, PIXELS, 0, NULL));
     diffusion_release(&d);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schedules),       cmocka_unit_test(test_timestep_embedding),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_q_sample),        cmocka_unit_test(test_vb_closed_forms),
-        cmocka_unit_test(test_likelihood_sums_to_one), cmocka_unit_test(test_likelihood_is_normal),
-        cmocka_unit_test(test_loss_gradients),  cmocka_unit_test(test_loss_of_batch),
+        cmocka_unit_test(test_schedules),
+        cmocka_unit_test(test_timestep_embedding),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_q_sample),
+        cmocka_unit_test(test_vb_closed_forms),
+        cmocka_unit_test(test_likelihood_sums_to_one),
+        cmocka_unit_test(test_likelihood_is_normal),
+        cmocka_unit_test(test_loss_gradients),
+        cmocka_unit_test(test_loss_of_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

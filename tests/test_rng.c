@@ -21,10 +21,17 @@ static float *floats(int64_t n)
 static void test_known_answers(void **state)
 {
     (void)state;
-    static const struct { RngKey key; uint32_t index, expected[4]; } cases[] = {
+    static const struct {
+        RngKey key;
+        uint32_t index, expected[4];
+    } cases[] = {
         {{0, 0, 0, 0}, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-        {{UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}, UINT32_MAX, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x299f31d0a4093822, 0x03707344, 0x13198a2e, 0x85a308d3}, 0x243f6a88, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {{UINT64_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX},
+         UINT32_MAX,
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x299f31d0a4093822, 0x03707344, 0x13198a2e, 0x85a308d3},
+         0x243f6a88,
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t bits[4];
@@ -183,9 +190,12 @@ static void test_below(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_answers),       cmocka_unit_test(test_normal_formula),
-        cmocka_unit_test(test_normal_distribution), cmocka_unit_test(test_prefix_and_threads),
-        cmocka_unit_test(test_keys),                cmocka_unit_test(test_uniforms),
+        cmocka_unit_test(test_known_answers),
+        cmocka_unit_test(test_normal_formula),
+        cmocka_unit_test(test_normal_distribution),
+        cmocka_unit_test(test_prefix_and_threads),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_uniforms),
         cmocka_unit_test(test_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,138 @@
+/* Samplers: from noise to pictures, one "predict at this noise level" at a time.
+ *
+ *     SamplerOptions o;
+ *     sampler_options_defaults(&o);
+ *     o.kind = sampler_find("ddim");
+ *     o.rows = rows;                              seed and image number of each row
+ *     Sampler s;
+ *     TRY(sampler_init(&s, &o, &diffusion, &denoiser, N, H, W));
+ *     sampler_initial_noise(&s, 1.0f, x);         x_T, (N,H,W,3)
+ *     Status status = sampler_run(&s, x);         x is the sample now
+ *     sampler_release(&s);
+ *
+ * x and x_0 are (N,H,W,3) f32, predictions (N,H,W,6): eps with guidance already inside, then the variance value v. Rows
+ * never mix and noise is keyed by row, so a row comes out with the same bits alone, in any batch, on any number of
+ * threads (as far as the model's prediction does).
+ *
+ * Sources: DDPM arXiv 2006.11239; learned variance 2102.09672; DDIM 2010.02502; guidance by gradients 2105.05233. */
+#ifndef GLIDE_COMMON_SAMPLER_H
+#define GLIDE_COMMON_SAMPLER_H
+
+#include "common/diffusion.h"
+#include "common/rng.h"
+#include "common/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* --- what a sampler asks of its surroundings --- */
+
+/* The model. Only predict is required; a failure ends the run and is forwarded. */
+typedef struct Denoiser {
+    /* out (N,H,W,6) at x_t (N,H,W,3) */
+    Status (*predict)(void *ctx, const float *x_t, const NoiseLevel *level, float *out);
+    /* grad (N,H,W,3): gradient of a log probability with respect to x_t, scale included (cond_fn); NULL: no such
+     * guidance */
+    Status (*gradient)(void *ctx, const float *x_t, const NoiseLevel *level, float *grad);
+    /* changes the predicted x_0 (N,H,W,3) before it is clamped (denoised_fn: inpainting puts known pixels back); or
+     * NULL */
+    Status (*denoised)(void *ctx, const NoiseLevel *level, float *x_0);
+    void *predict_ctx, *gradient_ctx, *denoised_ctx;
+} Denoiser;
+
+/* Noise of one step, (N,H,W,3). Samplers that can use noise draw it in every step, even where they add none. */
+typedef struct SamplerNoise {
+    void (*draw)(void *ctx, const NoiseLevel *level, float *noise); /* NULL: rng_normal keyed by SamplerOptions.rows */
+    void *ctx;
+} SamplerNoise;
+
+/* After each step. Pictures are borrowed for the time of the call. Nonzero stops the run with STATUS_INTERRUPTED. */
+typedef struct SamplerProgress {
+    int done, total;  /* steps */
+    NoiseLevel level; /* the step just taken started here */
+    const float *x;   /* (N,H,W,3) after the step */
+    const float *x_0; /* (N,H,W,3) the prediction that the step used: the preview */
+    int64_t n, height, width;
+} SamplerProgress;
+typedef int (*SamplerProgressFn)(void *ctx, const SamplerProgress *progress);
+
+/* Which picture a row is; its noise depends on nothing else. */
+typedef struct SamplerRow {
+    uint64_t seed;
+    uint32_t image; /* -n 8 --seed 1: images 0..7 of seed 1 */
+} SamplerRow;
+
+/* --- kinds of samplers --- */
+
+typedef struct Sampler Sampler;
+
+/* A new sampler is one step function and one entry of the table in sampler.c. */
+typedef struct SamplerKind {
+    const char *name;  /* for --sampler */
+    const char *about; /* one line for help */
+    bool ascending;    /* runs from the picture towards noise */
+    bool noisy;        /* draws noise */
+    /* x at s->level becomes x one step on; asks sampler_predict() as often as it needs */
+    Status (*step)(Sampler *s, float *x);
+} SamplerKind;
+
+const SamplerKind *sampler_find(const char *name); /* NULL: no such sampler */
+const SamplerKind *sampler_kind(int index);        /* to list them; NULL behind the last */
+
+/* --- running --- */
+
+typedef struct SamplerOptions {
+    const SamplerKind *kind; /* default: ddpm */
+    double eta;              /* ddim: 0 deterministic, 1 as noisy as ddpm. Default 0 */
+    bool clip_denoised;      /* clamp the predicted x_0 to [-1,1]. Default true */
+    const SamplerRow *rows;  /* (N), copied; NULL: images 0..N-1 of seed 0 */
+    uint32_t stage;          /* 0 base, 1 upsampler, ...: noise of stages is independent; below 4096 */
+    SamplerNoise noise;      /* default: rng_normal */
+    SamplerProgressFn progress;
+    void *progress_ctx;
+} SamplerOptions;
+
+void sampler_options_defaults(SamplerOptions *o);
+
+/* Fields are for step functions and tests; callers use the functions below. */
+struct Sampler {
+    SamplerOptions options;
+    const Diffusion *diffusion; /* borrowed */
+    Denoiser denoiser;
+    int64_t n, height, width;
+    NoiseLevel level;  /* of the step being taken */
+    float *prediction; /* (N,H,W,6) */
+    float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
+    float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
+    float *grad;       /* (N,H,W,3); NULL without gradient() */
+    SamplerRow *rows;  /* (N) */
+};
+
+/* Allocates all memory of the run. `d` and what the denoiser points to must outlive the sampler.
+ * STATUS_BAD_INPUT: eta outside [0,1], or eta with ddim_reverse; STATUS_NO_MEMORY. *s is then released already. */
+Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, const Denoiser *denoiser, int64_t n,
+                    int64_t height, int64_t width);
+void sampler_release(Sampler *s);
+
+/* x = temperature * standard normal noise of each row (upsampling starts from 0.997 times it). */
+void sampler_initial_noise(const Sampler *s, float temperature, float *x);
+
+/* One step from x at `step` (index in the process) to its neighbour. Any order; run() is this in a loop. */
+Status sampler_step(Sampler *s, float *x, int step);
+/* All steps, from num_timesteps-1 down to 0 (ascending kinds: up). STATUS_INTERRUPTED: x is as the last step left it.
+ */
+Status sampler_run(Sampler *s, float *x);
+
+/* --- for step functions --- */
+enum { SAMPLER_PARALLEL_FROM = 1 << 14 }; /* elements; for fewer a team of threads costs more than it saves */
+int64_t sampler_size(const Sampler *s);   /* elements of x */
+/* Fills prediction, x_0 (through denoised() and the clamp), noise and grad for x at s->level. */
+Status sampler_predict(Sampler *s, const float *x);
+
+/* The step functions of the table. */
+Status sampler_step_ddpm(Sampler *s, float *x);         /* sampler_ddpm.c */
+Status sampler_step_ddim(Sampler *s, float *x);         /* sampler_ddim.c */
+Status sampler_step_ddim_reverse(Sampler *s, float *x); /* sampler_ddim.c */
+
+#endif
