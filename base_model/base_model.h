@@ -7,12 +7,7 @@
 
 enum { BASE_SIDE = 64 };
 
-typedef struct BaseModelConfig {
-    const char *name, *about;
-} BaseModelConfig;
-
-/* Configurations to list; NULL behind the last. */
-const BaseModelConfig *base_model_config_at(int index);
+extern const TextUNetPreset base_model_presets[]; /* ends with a NULL name */
 
 /* Fill `c` with a named configuration; STATUS_BAD_INPUT lists the names there are. n_vocab is the tokenizer's to say. */
 Status base_model_config(const char *name, TextUNetConfig *c);

@@ -18,6 +18,37 @@ void text_unet_config_complete(TextUNetConfig *c)
     c->unet.encoder_channels = c->text.width;
 }
 
+static void fill_from_preset(const TextUNetPreset *p, TextUNetConfig *c)
+{
+    text_unet_config_defaults(c);
+    UNetConfig *u = &c->unet;
+    u->channels = p->channels;
+    u->levels = p->levels;
+    memcpy(u->mult, p->mult, sizeof u->mult);
+    u->res_blocks = p->res_blocks;
+    u->attention_count = p->attention_count;
+    memcpy(u->attention_ds, p->attention_ds, sizeof u->attention_ds);
+    u->head_channels = p->head_channels;
+    c->text.ctx = p->text_ctx;
+    c->text.width = p->text_width;
+    c->text.layers = p->text_layers;
+    c->text.heads = p->text_heads;
+    text_unet_config_complete(c);
+}
+
+Status text_unet_preset(const TextUNetPreset *table, const char *name, TextUNetConfig *c)
+{
+    char names[128] = "";
+    for (const TextUNetPreset *p = table; p->name; p++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", p == table ? "" : ", ", p->name);
+        if (strcmp(name, p->name) != 0) continue;
+        fill_from_preset(p, c);
+        return STATUS_OK;
+    }
+    return status_fail(STATUS_BAD_INPUT, "no configuration is called %s; there are %s", name, names);
+}
+
 static Status build(TextUNet *m)
 {
     TextUNetConfig *c = &m->config;

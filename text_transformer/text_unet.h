@@ -26,6 +26,19 @@ typedef struct TextUNetConfig {
 void text_unet_config_defaults(TextUNetConfig *c); /* GLIDE's base model */
 void text_unet_config_complete(TextUNetConfig *c); /* fills in_channels and encoder_channels */
 
+/* A named configuration, as base_model/ and upsampler/ list theirs. */
+typedef struct TextUNetPreset {
+    const char *name, *about;
+    int channels, levels;
+    float mult[UNET_MAX_LEVELS];
+    int res_blocks, attention_count, attention_ds[UNET_MAX_LEVELS], head_channels;
+    int text_ctx, text_width, text_layers, text_heads;
+} TextUNetPreset;
+
+/* Fill `c` from the preset of that name; the table ends with a NULL name. STATUS_BAD_INPUT lists the names there are.
+ * image_size, low_res, noise_schedule and n_vocab are left at the defaults. */
+Status text_unet_preset(const TextUNetPreset *table, const char *name, TextUNetConfig *c);
+
 typedef struct TextUNet {
     TextUNetConfig config;
     ParamSet params;

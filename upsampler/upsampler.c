@@ -1,58 +1,24 @@
 #include "upsampler/upsampler.h"
 
-#include <stdio.h>
 #include <string.h>
 
-typedef struct Entry {
-    UpsamplerConfig shown;
-    int channels, levels;
-    float mult[5];
-    int res_blocks, attention_count, attention_ds[4], head_channels;
-    TextConfig text;
-} Entry;
-
-static const Entry entries[] = {
-    {{"small", "default weights: 64 channels, about 5 M parameters"},
-     64, 4, {1, 1, 2, 2}, 1, 1, {8}, 32, {.ctx = 48, .width = 128, .layers = 2, .heads = 4}},
-    {{"tiny", "for trying the trainer out: under 1 M parameters"},
-     32, 3, {1, 1, 2}, 1, 0, {0}, 32, {.ctx = 32, .width = 64, .layers = 1, .heads = 2}},
-    {{"glide", "OpenAI's upsampler, 398 M parameters"},
-     192, 5, {1, 1, 2, 3, 4}, 2, 3, {8, 16, 32}, 64, {.ctx = 128, .width = 512, .layers = 16, .heads = 8}},
-};
-
-enum { COUNT = sizeof entries / sizeof *entries };
-
-const UpsamplerConfig *upsampler_config_at(int index)
-{
-    return index >= 0 && index < COUNT ? &entries[index].shown : NULL;
-}
+const TextUNetPreset upsampler_presets[] = {
+    {"small", "default weights: 64 channels, 7 M parameters",
+     64, 4, {1, 1, 2, 2}, 1, 1, {8}, 32, 48, 128, 2, 4},
+    {"tiny", "for trying the trainer out: under 1 M parameters",
+     32, 3, {1, 1, 2}, 1, 0, {0}, 32, 32, 64, 1, 2},
+    {"glide", "OpenAI's upsampler, 398 M parameters",
+     192, 5, {1, 1, 2, 3, 4}, 2, 3, {8, 16, 32}, 64, 128, 512, 16, 8},
+    {0}};
 
 Status upsampler_config(const char *name, TextUNetConfig *c)
 {
-    char names[128] = "";
-    for (int i = 0; i < COUNT; i++) {
-        const Entry *e = &entries[i];
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", e->shown.name);
-        if (strcmp(name, e->shown.name) != 0) continue;
-        text_unet_config_defaults(c);
-        strcpy(c->noise_schedule, "linear");
-        c->low_res = true;
-        c->unet.image_size = UPSAMPLER_SIDE;
-        c->unet.channels = e->channels;
-        c->unet.levels = e->levels;
-        memcpy(c->unet.mult, e->mult, sizeof e->mult);
-        c->unet.res_blocks = e->res_blocks;
-        c->unet.attention_count = e->attention_count;
-        memcpy(c->unet.attention_ds, e->attention_ds, sizeof e->attention_ds);
-        c->unet.head_channels = e->head_channels;
-        c->text = e->text;
-        c->text.final_ln = c->text.padding = true;
-        c->text.n_vocab = 50257;
-        text_unet_config_complete(c);
-        return STATUS_OK;
-    }
-    return status_fail(STATUS_BAD_INPUT, "no upsampler configuration is called %s; there are %s", name, names);
+    TRY(text_unet_preset(upsampler_presets, name, c));
+    strcpy(c->noise_schedule, "linear");
+    c->unet.image_size = UPSAMPLER_SIDE;
+    c->low_res = true;
+    text_unet_config_complete(c);
+    return STATUS_OK;
 }
 
 static int64_t clamp_index(int64_t i, int64_t n)

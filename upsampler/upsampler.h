@@ -8,12 +8,7 @@
 
 enum { UPSAMPLER_SIDE = 256, UPSAMPLER_FACTOR = 4 };
 
-typedef struct UpsamplerConfig {
-    const char *name, *about;
-} UpsamplerConfig;
-
-/* Configurations to list; NULL behind the last. */
-const UpsamplerConfig *upsampler_config_at(int index);
+extern const TextUNetPreset upsampler_presets[]; /* ends with a NULL name */
 
 /* Fill `c` with a named configuration; STATUS_BAD_INPUT lists the names there are. n_vocab is the tokenizer's to say. */
 Status upsampler_config(const char *name, TextUNetConfig *c);
