@@ -1,5 +1,6 @@
 #include "common/params_match.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,4 +167,15 @@ Status params_match(const ParamSet *params, const char *path, const NamedShape *
     free(used);
     if (!line.used) return STATUS_OK;
     return status_fail(STATUS_BAD_INPUT, "%s: the weights do not fit the model: %s", path, line.text);
+}
+
+Status params_check_finite(const char *path, const char *name, const float *values, size_t count)
+{
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i++) bad += !isfinite(values[i]);
+    if (!bad) return STATUS_OK;
+    size_t first = 0;
+    while (isfinite(values[first])) first++;
+    return status_fail(STATUS_BAD_INPUT, "%s: %s holds %zu value(s) that are not finite (the first, number %zu of %zu, is %g)",
+                       path, name, bad, first + 1, count, (double)values[first]);
 }

@@ -15,4 +15,7 @@ typedef struct NamedShape {
  * another shape (e is (3,4), expected (4,4))", each list with its first few. */
 Status params_match(const ParamSet *params, const char *path, const NamedShape *found, int count, int *index);
 
+/* STATUS_BAD_INPUT when values (count) hold NaN or infinity: "PATH: NAME holds 2 value(s) that are not finite ...". */
+Status params_check_finite(const char *path, const char *name, const float *values, size_t count);
+
 #endif

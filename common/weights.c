@@ -3,7 +3,6 @@
 #include "common/params_match.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,18 +94,6 @@ static Status dataset_name(const H5File *file, const char *group, const char *na
     return status_fail(STATUS_BAD_INPUT, "%s: name too long: %.60s...", h5file_path(file), name);
 }
 
-/* Where and how many: values that are not finite. */
-static Status check_finite(const H5File *file, const char *name, const float *values, size_t count)
-{
-    size_t bad = 0;
-    for (size_t i = 0; i < count; i++) bad += !isfinite(values[i]);
-    if (!bad) return STATUS_OK;
-    size_t first = 0;
-    while (isfinite(values[first])) first++;
-    return status_fail(STATUS_BAD_INPUT, "%s: %s holds %zu value(s) that are not finite (the first, number %zu of %zu, is %g)",
-                       h5file_path(file), name, bad, first + 1, count, (double)values[first]);
-}
-
 /* values NULL: the parameters themselves. */
 static Status write_array(H5File *file, const char *group, const ParamSet *params, const float *values, H5Kind kind)
 {
@@ -116,7 +103,7 @@ static Status write_array(H5File *file, const char *group, const ParamSet *param
         const Param *param = params->items[i];
         const float *from = values ? values : param->value;
         TRY(dataset_name(file, group, param->name, name));
-        TRY(check_finite(file, name, from, param->size));
+        TRY(params_check_finite(h5file_path(file), name, from, param->size));
         TRY(h5file_write(file, name, kind, param->ndim, param->dims, from));
         if (values) values += param->size;
     }
@@ -186,7 +173,7 @@ static Status read_array(const H5File *file, const char *group, const ParamSet *
         float *to = values ? values : param->value;
         TRY(dataset_name(file, group, param->name, name));
         TRY(h5file_read(file, name, H5KIND_F32, param->ndim, param->dims, to));
-        TRY(check_finite(file, name, to, param->size));
+        TRY(params_check_finite(h5file_path(file), name, to, param->size));
         if (values) values += param->size;
     }
     return STATUS_OK;
