@@ -17,7 +17,8 @@ static int64_t kv_offset(const AttentionShape *s, int64_t n, int head, int part,
     return (n * s->T + j - s->S) * 3 * C + part_offset(s, head, part + 1, 3);
 }
 
-static float score(const AttentionShape *s, const void *qkv, const void *encoder_kv, int64_t n, int head, int64_t i, int64_t j)
+static float score(const AttentionShape *s, const void *qkv, const void *encoder_kv, int64_t n, int head, int64_t i,
+                   int64_t j)
 {
     int64_t q = (n * s->T + i) * 3 * s->heads * s->D + part_offset(s, head, 0, 3), at = kv_offset(s, n, head, 0, j);
     const void *keys = j < s->S ? encoder_kv : qkv;
@@ -26,7 +27,8 @@ static float score(const AttentionShape *s, const void *qkv, const void *encoder
     return sum / sqrtf((float)s->D);
 }
 
-static Status attention(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, void *y, float *lse)
+static Status attention(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, void *y,
+                        float *lse)
 {
     int64_t C = (int64_t)s->heads * s->D, keys = s->S + s->T;
     float *all = kernels_scratch(k, sizeof(float) * (size_t)(s->N * s->heads * (keys + s->D)));
@@ -45,15 +47,16 @@ static Status attention(Kernels *k, const AttentionShape *s, const void *qkv, co
             for (int64_t j = 0; j < seen; j++)
                 for (int d = 0; d < s->D; d++)
                     out[d] += p[j] * load(s->dtype, j < s->S ? encoder_kv : qkv, kv_offset(s, n, head, 1, j) + d);
-            for (int d = 0; d < s->D; d++) store(s->dtype, y, (n * s->T + i) * C + (int64_t)head * s->D + d, out[d] / sum);
+            for (int d = 0; d < s->D; d++)
+                store(s->dtype, y, (n * s->T + i) * C + (int64_t)head * s->D + d, out[d] / sum);
             if (lse) lse[nh * s->T + i] = max + logf(sum);
         }
     }
     return STATUS_OK;
 }
 
-static Status attention_backward(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, const void *y,
-                                 const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv)
+static Status attention_backward(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv,
+                                 const void *y, const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv)
 {
     int64_t C = (int64_t)s->heads * s->D, keys = s->S + s->T, D = s->D;
     int64_t each = (2 * keys + 1) * D;

@@ -1,8 +1,8 @@
 #include "common/simd.h"
 #include "common/simd_math.h"
 
-static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
-                     void *y)
+static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
+                     const void *residual, void *y)
 {
     (void)k;
     int64_t H2 = (s->H + s->stride - 1) / s->stride, W2 = (s->W + s->stride - 1) / s->stride;

@@ -1,8 +1,8 @@
 #include "common/simd.h"
 #include "common/simd_math.h"
 
-static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
-                     void *y)
+static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias,
+                     const void *residual, void *y)
 {
     (void)k;
 #pragma omp parallel for schedule(static)
@@ -39,7 +39,8 @@ static Status linear_backward_weights(Kernels *k, const LinearShape *s, const vo
         for (int64_t r = 0; r < s->rows; r++) {
             float g = load(s->out_dtype, d_y, r * s->out + o);
             if (d_bias) d_bias[o] += g;
-            for (int64_t i = 0; d_weight && i < s->in; i++) d_weight[o * s->in + i] += g * load(s->dtype, x, r * s->in + i);
+            for (int64_t i = 0; d_weight && i < s->in; i++)
+                d_weight[o * s->in + i] += g * load(s->dtype, x, r * s->in + i);
         }
     return STATUS_OK;
 }

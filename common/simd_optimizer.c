@@ -1,19 +1,17 @@
 #include "common/simd.h"
 #include "common/simd_math.h"
 
-/* Below this many elements a team of threads costs more than it saves. */
-enum { PARALLEL_FROM = 1 << 15 };
-
+/* In the order of torch.optim.AdamW's operations. */
 static void adamw(int64_t n, float *value, const float *grad, float *m, float *v, const AdamWStep *step)
 {
-    float keep = 1 - step->lr * step->weight_decay, rate = step->lr / step->bias1, root = 1 / sqrtf(step->bias2);
+    float keep = 1 - step->lr * step->weight_decay, rate = step->lr / step->bias1, root = sqrtf(step->bias2);
     float beta1 = step->beta1, beta2 = step->beta2, eps = step->eps, scale = step->grad_scale;
 #pragma omp parallel for simd schedule(static) if (n >= PARALLEL_FROM)
     for (int64_t i = 0; i < n; i++) {
         float g = grad[i] * scale;
         m[i] = beta1 * m[i] + (1 - beta1) * g;
-        v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-        value[i] = value[i] * keep - rate * m[i] / (sqrtf(v[i]) * root + eps);
+        v[i] = beta2 * v[i] + (1 - beta2) * (g * g);
+        value[i] = value[i] * keep - rate * (m[i] / (sqrtf(v[i]) / root + eps));
     }
 }
 
@@ -28,11 +26,13 @@ static double sum_squares(int64_t n, const float *x)
 {
     enum { PARTS = 64 };
     double part[PARTS], total = 0;
+    int64_t size = (n + PARTS - 1) / PARTS;
 #pragma omp parallel for schedule(static) if (n >= PARALLEL_FROM)
-    for (int64_t p = 0; p < PARTS; p++) {
+    for (int p = 0; p < PARTS; p++) {
+        int64_t end = size * (p + 1) < n ? size * (p + 1) : n;
         double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = n * p / PARTS; i < n * (p + 1) / PARTS; i++) sum += (double)x[i] * x[i];
+        for (int64_t i = size * p; i < end; i++) sum += (double)x[i] * (double)x[i];
         part[p] = sum;
     }
     for (int p = 0; p < PARTS; p++) total += part[p];

@@ -9,7 +9,8 @@ static void upsample2x(DType type, int64_t N, int64_t H, int64_t W, int64_t C, c
     for (int64_t row = 0; row < N * 2 * H; row++)
         for (int64_t ox = 0; ox < 2 * W; ox++) {
             size_t size = (size_t)C * dtype_size(type);
-            memcpy((char *)y + (size_t)(row * 2 * W + ox) * size, (const char *)x + (size_t)(row / 2 * W + ox / 2) * size, size);
+            memcpy((char *)y + (size_t)(row * 2 * W + ox) * size,
+                   (const char *)x + (size_t)(row / 2 * W + ox / 2) * size, size);
         }
 }
 
@@ -63,8 +64,8 @@ static Tap bilinear_tap(int64_t in, int64_t out, int64_t o)
     return tap;
 }
 
-static void resize_bilinear(DType type, int64_t N, int64_t H, int64_t W, int64_t C, const void *x, int64_t H2, int64_t W2,
-                            void *y)
+static void resize_bilinear(DType type, int64_t N, int64_t H, int64_t W, int64_t C, const void *x, int64_t H2,
+                            int64_t W2, void *y)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < N * H2; row++) {
@@ -74,15 +75,16 @@ static void resize_bilinear(DType type, int64_t N, int64_t H, int64_t W, int64_t
             Tap h = bilinear_tap(W, W2, ox);
             for (int64_t c = 0; c < C; c++) {
                 float a = load(type, x, top + h.low * C + c) * (1 - h.t) + load(type, x, top + h.high * C + c) * h.t;
-                float b = load(type, x, bottom + h.low * C + c) * (1 - h.t) + load(type, x, bottom + h.high * C + c) * h.t;
+                float b =
+                    load(type, x, bottom + h.low * C + c) * (1 - h.t) + load(type, x, bottom + h.high * C + c) * h.t;
                 store(type, y, (row * W2 + ox) * C + c, a * (1 - v.t) + b * v.t);
             }
         }
     }
 }
 
-static void resize_bilinear_backward(DType type, int64_t N, int64_t H, int64_t W, int64_t C, const void *d_y, int64_t H2,
-                                     int64_t W2, void *d_x)
+static void resize_bilinear_backward(DType type, int64_t N, int64_t H, int64_t W, int64_t C, const void *d_y,
+                                     int64_t H2, int64_t W2, void *d_x)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < N * H; row++)
