@@ -390,21 +390,16 @@ static void test_endless_walk(void **state)
     StateDict *dict;
     PUT(&p, "\x80\x02}");
     put_text(&p, "a");
-    PUT(&p, "]q\0");
+    PUT(&p, "(]q\0");
     for (char level = 0; level < 12; level++) {
         char again[] = "]q\0(h\0h\0h\0h\0h\0h\0h\0h\0e";
         again[2] = (char)(level + 1);
         for (int i = 0; i < 8; i++) again[5 + 2 * i] = level;
         put(&p, again, sizeof again - 1);
-        PUT(&p, "\x86"); /* keep the stack small */
-        PUT(&p, "h");
-        char index = (char)(level + 1);
-        put(&p, &index, 1);
-        PUT(&p, "\x86");
     }
-    PUT(&p, "s.");
+    PUT(&p, "ts.");
     write_zip(&p, four, sizeof four, false);
-    FAILS(state_dict_open(path, &(StateDictOptions){.flatten = true}, &dict), STATUS_BAD_INPUT, "x.pt");
+    FAILS(state_dict_open(path, &(StateDictOptions){.flatten = true}, &dict), STATUS_BAD_INPUT, "more than 1048576 entries");
     Pickled q = {.size = 0};
     PUT(&q, "\x80\x02}q\0");
     put_text(&q, "a");
