@@ -19,10 +19,11 @@ static hid_t half_type(hid_t single)
     return type;
 }
 
-static hid_t text_type(void)
+hid_t h5_text_type(size_t length)
 {
     hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, H5T_VARIABLE);
+    H5Tset_size(type, length ? length : 1);
+    H5Tset_strpad(type, H5T_STR_NULLPAD);
     H5Tset_cset(type, H5T_CSET_UTF8);
     return type;
 }
@@ -36,7 +37,6 @@ hid_t h5_file_type(H5Kind kind)
     case H5KIND_I32: return H5Tcopy(H5T_STD_I32LE);
     case H5KIND_I64: return H5Tcopy(H5T_STD_I64LE);
     case H5KIND_U8: return H5Tcopy(H5T_STD_U8LE);
-    case H5KIND_TEXT: return text_type();
     default: return -1;
     }
 }
@@ -50,7 +50,6 @@ hid_t h5_memory_type(H5Kind kind)
     case H5KIND_I32: return H5Tcopy(H5T_NATIVE_INT32);
     case H5KIND_I64: return H5Tcopy(H5T_NATIVE_INT64);
     case H5KIND_U8: return H5Tcopy(H5T_NATIVE_UINT8);
-    case H5KIND_TEXT: return text_type();
     default: return -1;
     }
 }
@@ -349,7 +348,7 @@ Status h5file_load_texts(const H5File *file, const char *name, char ***out, int 
 
 /* --- writing --- */
 
-static Status create_dataset(H5File *file, const char *name, H5Kind kind, int ndim, const int64_t *dims,
+static Status create_dataset(H5File *file, const char *name, hid_t type, int ndim, const int64_t *dims,
                              int64_t chunk_rows, int level, hid_t *out)
 {
     assert(file->writing && ndim <= H5FILE_MAX_DIMS);
@@ -359,7 +358,6 @@ static Status create_dataset(H5File *file, const char *name, H5Kind kind, int nd
     if (H5Lexists(file->id, h5_clean(name), H5P_DEFAULT) > 0)
         return status_fail(STATUS_BAD_INPUT, "%s: %s would be written twice", file->path, name);
     H5Id space = ndim ? H5Screate_simple(ndim, sizes, NULL) : H5Screate(H5S_SCALAR);
-    H5Id type = h5_file_type(kind);
     H5Id properties = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_obj_track_times(properties, false); /* same contents, same bytes */
     H5Pset_attr_creation_order(properties, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
@@ -418,20 +416,37 @@ Status h5file_write(H5File *file, const char *name, H5Kind kind, int ndim, const
     assert(kind < H5KIND_TEXT);
     hid_t dataset = -1;
     int64_t n = 1;
+    H5Id type = h5_file_type(kind);
     for (int i = 0; i < ndim; i++) n *= dims[i];
-    TRY(create_dataset(file, name, kind, ndim, dims, 0, 0, &dataset));
+    TRY(create_dataset(file, name, type, ndim, dims, 0, 0, &dataset));
     return close_written(file, name, &dataset,
                          write_values(file, name, dataset, kind, H5S_ALL, H5S_ALL, n, data));
+}
+
+/* Texts are padded to the longest, so many of them are compressed. */
+static Status write_padded(H5File *file, const char *name, const char *padded, int64_t count, size_t longest)
+{
+    hid_t dataset = -1;
+    H5Id type = h5_text_type(longest);
+    int64_t chunk_rows = (size_t)count * longest > 65536 ? 1 + 65536 / (int64_t)longest : 0;
+    TRY(create_dataset(file, name, type, 1, &count, chunk_rows, 4, &dataset));
+    Status status = STATUS_OK;
+    if (count && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, padded) < 0)
+        status = h5_fail(file, "cannot write dataset %s", name);
+    return close_written(file, name, &dataset, status);
 }
 
 Status h5file_write_texts(H5File *file, const char *name, const char *const *texts, int count)
 {
     H5_QUIET;
-    hid_t dataset = -1;
-    int64_t n = count;
-    TRY(create_dataset(file, name, H5KIND_TEXT, 1, &n, 0, 0, &dataset));
-    return close_written(file, name, &dataset,
-                         write_values(file, name, dataset, H5KIND_TEXT, H5S_ALL, H5S_ALL, n, texts));
+    size_t longest = 1;
+    for (int i = 0; i < count; i++) longest = strlen(texts[i]) > longest ? strlen(texts[i]) : longest;
+    char *padded = calloc((size_t)count + 1, longest);
+    if (!padded) return status_fail(STATUS_NO_MEMORY, "%s: out of memory for dataset %s", file->path, name);
+    for (int i = 0; i < count; i++) memcpy(padded + (size_t)i * longest, texts[i], strlen(texts[i]));
+    Status status = write_padded(file, name, padded, count, longest);
+    free(padded);
+    return status;
 }
 
 Status h5file_create_rows(H5File *file, const char *name, H5Kind kind, int ndim, const int64_t *dims, int64_t chunk_rows,
@@ -440,7 +455,8 @@ Status h5file_create_rows(H5File *file, const char *name, H5Kind kind, int ndim,
     H5_QUIET;
     assert(kind < H5KIND_TEXT && ndim > 0);
     hid_t dataset = -1;
-    TRY(create_dataset(file, name, kind, ndim, dims, chunk_rows, level, &dataset));
+    H5Id type = h5_file_type(kind);
+    TRY(create_dataset(file, name, type, ndim, dims, chunk_rows, level, &dataset));
     return close_written(file, name, &dataset, STATUS_OK);
 }
 

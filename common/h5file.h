@@ -84,7 +84,7 @@ Status h5file_load_texts(const H5File *file, const char *name, char ***out, int 
 Status h5file_make_group(H5File *file, const char *name); /* existing is fine */
 /* `kind` is how it is stored; `data` is of the same type, except that F16 takes f32 (values beyond 65504 are an error). */
 Status h5file_write(H5File *file, const char *name, H5Kind kind, int ndim, const int64_t *dims, const void *data);
-/* Variable-length UTF-8 strings, shape (count). */
+/* Zero-filled UTF-8 strings as long as the longest, shape (count); compressed when there are many. */
 Status h5file_write_texts(H5File *file, const char *name, const char *const *texts, int count);
 /* A dataset to be filled row by row with h5file_write_rows(), stored in chunks of `chunk_rows` rows and compressed with
  * deflate at `level` 1..9 (0: not compressed). chunk_rows 0: contiguous. Rows never written read as zero. */

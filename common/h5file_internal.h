@@ -17,7 +17,8 @@ struct H5File {
 };
 
 /* HDF5 prints its error stack by itself unless told otherwise; the setting is per thread. A scope that starts with H5_QUIET
- * is silent, and leaves the setting as it was. */
+ * is silent, and leaves the setting as it was. Nor may HDF5 clean up when the program exits: every file is closed by then,
+ * and after damaged files it prints about "infinite loop closing library", or crashes. */
 typedef struct H5Quiet {
     H5E_auto2_t function;
     void *data;
@@ -26,6 +27,7 @@ typedef struct H5Quiet {
 static inline H5Quiet h5_quiet_begin(void)
 {
     H5Quiet quiet = {0};
+    H5dont_atexit(); /* only counts before HDF5's first call; refused, harmlessly, later */
     H5Eget_auto2(H5E_DEFAULT, &quiet.function, &quiet.data);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     return quiet;
@@ -59,9 +61,12 @@ const char *h5_clean(const char *name);
 /* Make the groups above the last component of `name`. */
 Status h5_make_parents(H5File *file, const char *name);
 
-/* Types in the file (little endian) and in memory; H5KIND_TEXT gives variable-length UTF-8. The caller closes it. */
+/* Types of numbers in the file (little endian) and in memory, -1 for others. The caller closes it. */
 hid_t h5_file_type(H5Kind kind);
 hid_t h5_memory_type(H5Kind kind);
+/* Zero-filled UTF-8 of `length` bytes. Variable length would be handier for h5py, but reading it from a damaged file makes
+ * HDF5 1.10.8 crash or loop (its global heap trusts every size), so texts are not written so. */
+hid_t h5_text_type(size_t length);
 H5Kind h5_kind_of(hid_t type);
 /* Can values of the stored type be read as `kind` without harm? */
 bool h5_kind_reads(H5Kind kind, hid_t stored);

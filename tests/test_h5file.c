@@ -7,6 +7,7 @@
 
 #include "common/float16.h"
 #include "common/h5file.h"
+#include "common/rng.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -110,6 +111,33 @@ static void write_sample(const char *where)
     OK(h5file_set_text(file, "texts", "about", "first"));
     OK(h5file_set_text(file, "texts", "about", "second"));
     OK(h5file_commit(file));
+}
+
+static void test_many_texts(void **state)
+{
+    (void)state;
+    enum { MANY = 5000 };
+    static char texts[MANY][120];
+    const char *pointers[MANY];
+    char **back;
+    int count;
+    H5File *file;
+    struct stat st;
+    for (int i = 0; i < MANY; i++) {
+        memset(texts[i], 'a' + i % 26, (size_t)i % 119);
+        pointers[i] = texts[i];
+    }
+    OK(h5file_create(path, &file));
+    OK(h5file_write_texts(file, "texts", pointers, MANY));
+    OK(h5file_commit(file));
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 100000); /* compressed */
+    OK(h5file_open(path, &file));
+    OK(h5file_load_texts(file, "texts", &back, &count));
+    assert_int_equal(count, MANY);
+    for (int i = 0; i < MANY; i++) assert_string_equal(back[i], texts[i]);
+    free(back);
+    h5file_close(file);
 }
 
 static void test_datasets(void **state)
@@ -426,15 +454,70 @@ static void test_full_disk(void **state)
     }
 }
 
+/* --- damaged files --- */
+
+/* In a child, for HDF5 itself could crash: look at everything that a file claims to have. */
+static int look_at_everything(void)
+{
+    H5File *file;
+    char **names, **more, text[80];
+    int count, more_count;
+    float *values;
+    if (h5file_open(path, &file) != STATUS_OK) return 0;
+    if (h5file_list(file, "/", H5LIST_DATASETS | H5LIST_GROUPS | H5LIST_RECURSE, &names, &count) != STATUS_OK) count = 0;
+    for (int i = 0; i <= count; i++) {
+        const char *name = i < count ? names[i] : "/";
+        if (h5file_load_f32(file, name, &values, NULL) == STATUS_OK) free(values);
+        if (h5file_load_texts(file, name, &more, &more_count) == STATUS_OK) free(more);
+        if (h5file_attr_names(file, name, &more, &more_count) != STATUS_OK) continue;
+        for (int j = 0; j < more_count; j++) (void)h5file_attr_show(file, name, more[j], text, sizeof text);
+        free(more);
+    }
+    free(names);
+    h5file_close(file);
+    return 0;
+}
+
+static void test_damaged_files(void **state)
+{
+    (void)state;
+    const RngKey key = {.seed = 3, .stream = RNG_TEST};
+    static uint8_t bytes[1 << 16], copy[1 << 16];
+    write_sample(path);
+    FILE *stream = fopen(path, "rb");
+    size_t size = fread(bytes, 1, sizeof bytes, stream);
+    fclose(stream);
+    for (uint32_t round = 0, thrown = 0; round < 400; round++) {
+        memcpy(copy, bytes, size);
+        for (uint32_t i = 0; i < 1 + round % 4; i++, thrown += 2)
+            copy[rng_below(&key, thrown, (uint32_t)size)] = (uint8_t)rng_below(&key, thrown + 1, 256);
+        unlink(path);
+        stream = fopen(path, "wb");
+        assert_int_equal(fwrite(copy, 1, size, stream), size);
+        fclose(stream);
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(30);
+            _exit(look_at_everything());
+        }
+        int result;
+        assert_int_equal(waitpid(child, &result, 0), child);
+        if (result != 0) fail_msg("round %u: wait status %x", round, (unsigned)result);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_float16),      cmocka_unit_test(test_datasets),
+        cmocka_unit_test(test_many_texts),
         cmocka_unit_test(test_texts_and_attributes), cmocka_unit_test(test_order_of_names),
         cmocka_unit_test(test_rows),         cmocka_unit_test(test_reference_file),
         cmocka_unit_test(test_bad_files),    cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_writer_errors), cmocka_unit_test(test_old_file_survives),
         cmocka_unit_test(test_size_limit),   cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_damaged_files),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
