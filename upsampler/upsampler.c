@@ -1,5 +1,6 @@
 #include "upsampler/upsampler.h"
 
+#include <math.h>
 #include <string.h>
 
 const TextUNetPreset upsampler_presets[] = {
@@ -56,4 +57,9 @@ void upsampler_degrade(float *low, int64_t N, int64_t side, uint64_t seed, uint3
             x[i] = value < -1 ? -1 : value > 1 ? 1 : value;
         }
     }
+}
+
+void upsampler_round_low_res(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) x[i] = rintf((x[i] + 1) * 127.5f) / 127.5f - 1;
 }

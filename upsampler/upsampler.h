@@ -18,4 +18,8 @@ Status upsampler_config(const char *name, TextUNetConfig *c);
  * arXiv 2106.15282, section 4, without telling the model the level. scratch (side,side,3). */
 void upsampler_degrade(float *low, int64_t N, int64_t side, uint64_t seed, uint32_t step, uint32_t first_row, float *scratch);
 
+/* x (n values) in about [-1,1], in place: the base model's result as the upsampler gets it, round((x + 1) * 127.5) / 127.5 - 1,
+ * halves to even, not clamped: as GLIDE's notebook does it, so that a picture read from an 8-bit file gives the same. */
+void upsampler_round_low_res(float *x, int64_t n);
+
 #endif
