@@ -169,8 +169,10 @@ static Status render_all(Build *b)
 {
     const Manifest *m = &b->manifest;
     const int64_t n = m->count;
-    TRY(h5file_create_rows(b->file, "images", H5KIND_U8, 4, (int64_t[]){n, DATASET_SIDE, DATASET_SIDE, 3}, 1, DEFLATE_LEVEL));
-    TRY(h5file_create_rows(b->file, "images64", H5KIND_U8, 4, (int64_t[]){n, DATASET_SMALL_SIDE, DATASET_SMALL_SIDE, 3}, 0, 0));
+    TRY(h5file_create_rows(b->file, "images", H5KIND_U8, 4, (int64_t[]){n, DATASET_SIDE, DATASET_SIDE, 3}, 1,
+                           DEFLATE_LEVEL));
+    TRY(h5file_create_rows(b->file, "images64", H5KIND_U8, 4, (int64_t[]){n, DATASET_SMALL_SIDE, DATASET_SMALL_SIDE, 3},
+                           0, 0));
     for (int first = 0, last; first < m->count; first = last) {
         const Source *source = sources_find(&b->sources, m->rows[first].id);
         for (last = first; last < m->count && strcmp(m->rows[last].id, source->id) == 0;) last++;
@@ -202,8 +204,10 @@ Status build_dataset(const BuildOptions *options)
     if (status == STATUS_OK) status = h5file_create(options->out, &b.file);
     if (status == STATUS_OK) {
         status = write_all(&b);
-        if (status == STATUS_OK) status = h5file_commit(b.file);
-        else h5file_close(b.file);
+        if (status == STATUS_OK)
+            status = h5file_commit(b.file);
+        else
+            h5file_close(b.file);
     }
     manifest_release(&b.manifest);
     sources_release(&b.sources);

@@ -7,10 +7,10 @@
 #include <stdbool.h>
 
 typedef struct BuildOptions {
-    const char *out;       /* the HDF5 file */
-    const char *cache;     /* where fetch.sh unpacked the packages */
-    const char *lists;     /* folder of sources.tsv, manifest.tsv.gz, ATTRIBUTION.txt */
-    int threads;           /* 0: all */
+    const char *out;             /* the HDF5 file */
+    const char *cache;           /* where fetch.sh unpacked the packages */
+    const char *lists;           /* folder of sources.tsv, manifest.tsv.gz, ATTRIBUTION.txt */
+    int threads;                 /* 0: all */
     bool (*stop)(void *context); /* asked after every picture; true ends with STATUS_INTERRUPTED. May be NULL */
     void (*progress)(void *context, const char *style, int done, int total); /* may be NULL */
     void *context;

@@ -1,5 +1,5 @@
-/* glide-dataset: fetch the pinned packages, render them, write the training data set. A program of its own so that glide
- * itself needs neither librsvg nor libwebp. */
+/* glide-dataset: fetch the pinned packages, render them, write the training data set. A program of its own so that
+ * glide itself needs neither librsvg nor libwebp. */
 #include "common/status.h"
 #include "data/build_dataset.h"
 
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE       2
 #define EXIT_INTERRUPTED 130
 
 static const char usage[] =
@@ -120,34 +120,52 @@ static const char *default_lists(char *text, size_t size)
 static const char *default_cache(char *text, size_t size)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (base && *base) snprintf(text, size, "%s/glide", base);
-    else snprintf(text, size, "%s/.cache/glide", home && *home ? home : ".");
+    if (base && *base)
+        snprintf(text, size, "%s/glide", base);
+    else
+        snprintf(text, size, "%s/.cache/glide", home && *home ? home : ".");
     return text;
 }
 
 static Status parse_options(int argc, char **argv, Options *o)
 {
     enum { CACHE = 256, LISTS, NO_FETCH, THREADS, QUIET, HELP };
-    static const struct option longs[] = {
-        {"output", required_argument, NULL, 'o'}, {"cache", required_argument, NULL, CACHE},
-        {"lists", required_argument, NULL, LISTS}, {"no-fetch", no_argument, NULL, NO_FETCH},
-        {"threads", required_argument, NULL, THREADS}, {"quiet", no_argument, NULL, QUIET},
-        {"help", no_argument, NULL, HELP}, {0}};
+    static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+                                          {"cache", required_argument, NULL, CACHE},
+                                          {"lists", required_argument, NULL, LISTS},
+                                          {"no-fetch", no_argument, NULL, NO_FETCH},
+                                          {"threads", required_argument, NULL, THREADS},
+                                          {"quiet", no_argument, NULL, QUIET},
+                                          {"help", no_argument, NULL, HELP},
+                                          {0}};
     for (int c; (c = getopt_long(argc, argv, "o:", longs, NULL)) != -1;) {
         char *end;
         switch (c) {
-        case 'o': o->build.out = optarg; break;
-        case CACHE: o->build.cache = optarg; break;
-        case LISTS: o->build.lists = optarg; break;
-        case NO_FETCH: o->fetch = false; break;
-        case QUIET: o->quiet = true; break;
-        case HELP: o->help = true; break;
+        case 'o':
+            o->build.out = optarg;
+            break;
+        case CACHE:
+            o->build.cache = optarg;
+            break;
+        case LISTS:
+            o->build.lists = optarg;
+            break;
+        case NO_FETCH:
+            o->fetch = false;
+            break;
+        case QUIET:
+            o->quiet = true;
+            break;
+        case HELP:
+            o->help = true;
+            break;
         case THREADS:
             o->build.threads = (int)strtol(optarg, &end, 10);
             if (*end || o->build.threads < 1 || o->build.threads > 1024)
                 return status_fail(STATUS_BAD_INPUT, "--threads %s: expected a number from 1 to 1024", optarg);
             break;
-        default: return status_fail(STATUS_BAD_INPUT, "see glide-dataset --help"); /* getopt has named the option */
+        default:
+            return status_fail(STATUS_BAD_INPUT, "see glide-dataset --help"); /* getopt has named the option */
         }
     }
     if (optind < argc) return status_fail(STATUS_BAD_INPUT, "'%s': expected only options; see --help", argv[optind]);

@@ -36,7 +36,8 @@ Status iconset_open(const Source *source, const char *folder, IconSet **out)
         set->root = json_load_file(path, 0, &error);
         set->icons = json_object_get(set->root, "icons");
         if (!json_is_object(set->icons)) {
-            Status status = status_fail(STATUS_BAD_INPUT, "%s: %s", path, set->root ? "has no object 'icons'" : error.text);
+            Status status =
+                status_fail(STATUS_BAD_INPUT, "%s: %s", path, set->root ? "has no object 'icons'" : error.text);
             iconset_free(set);
             return status;
         }
@@ -70,9 +71,11 @@ static Status icon_svg(const IconSet *set, const char *name, char **svg)
     double width = icon_number(set, icon, "width", 16), height = icon_number(set, icon, "height", 16);
     if (!(width > 0 && height > 0))
         return status_fail(STATUS_BAD_INPUT, "%s: icon '%s' is %gx%g large", set->source->id, name, width, height);
-    int n = asprintf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" "
-                     "width=\"%g\" height=\"%g\" viewBox=\"%g %g %g %g\">%s</svg>", width, height,
-                     icon_number(set, icon, "left", 0), icon_number(set, icon, "top", 0), width, height, body);
+    int n = asprintf(svg,
+                     "<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\" "
+                     "width=\"%g\" height=\"%g\" viewBox=\"%g %g %g %g\">%s</svg>",
+                     width, height, icon_number(set, icon, "left", 0), icon_number(set, icon, "top", 0), width, height,
+                     body);
     return n < 0 ? status_fail(STATUS_NO_MEMORY, "%s: out of memory", name) : STATUS_OK;
 }
 

@@ -14,8 +14,8 @@ typedef struct IconSet IconSet; /* one unpacked package */
 Status iconset_open(const Source *source, const char *folder, IconSet **out);
 void iconset_free(IconSet *set);
 
-/* Render icon `name` on white, as large as the source's margin allows and centred: rgb (256,256,3) u8. Several threads may
- * render from one set. A missing icon, a failed rendering and a blank picture are errors. */
+/* Render icon `name` on white, as large as the source's margin allows and centred: rgb (256,256,3) u8. Several threads
+ * may render from one set. A missing icon, a failed rendering and a blank picture are errors. */
 Status iconset_render(const IconSet *set, const char *name, uint8_t *rgb);
 
 #endif

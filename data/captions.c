@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define MAX_TAGS   64
+#define MAX_TAGS 64
 
 /* Blocks of the key's sequence: 0..15 belong to the drawing of pictures. */
 enum { BLOCK_LANGUAGE = 16, BLOCK_FORM, BLOCK_TAG_COUNT, BLOCK_TAGS }; /* BLOCK_TAGS + 0 .. 2 */
@@ -27,9 +27,11 @@ CaptionOptions caption_options_defaults(void)
 const char *caption_style_korean(const char *style)
 {
     static const char *const words[][2] = {
-        {"fluent 3d", "플루언트 3D"}, {"fluent flat", "플루언트 플랫"}, {"fluent mono", "플루언트 흑백"},
-        {"noto", "노토"},             {"noto blob", "노토 블롭"},       {"twemoji", "트위모지"},
-        {"emojione", "이모지원"},     {"fxemoji", "파이어폭스"},        {"streamline", "스트림라인"},
+        {"fluent 3d", "플루언트 3D"},     {"fluent flat", "플루언트 플랫"},
+        {"fluent mono", "플루언트 흑백"}, {"noto", "노토"},
+        {"noto blob", "노토 블롭"},       {"twemoji", "트위모지"},
+        {"emojione", "이모지원"},         {"fxemoji", "파이어폭스"},
+        {"streamline", "스트림라인"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(style, words[i][0]) == 0) return words[i][1];
@@ -43,7 +45,7 @@ static void put(Text *t, const char *text, size_t length)
     if (length > room) {
         length = room;
         while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80) length--; /* not inside a character */
-        t->size = t->length + length + 1; /* nothing comes after a cut */
+        t->size = t->length + length + 1;                                            /* nothing comes after a cut */
     }
     memcpy(t->out + t->length, text, length);
     t->length += length;
@@ -146,8 +148,10 @@ size_t caption_draw(const Dataset *d, int i, const CaptionOptions *options, cons
         if (alone) picked += (int)rng_below(key, BLOCK_TAG_COUNT, 2);
         count = list_tags(korean ? item->tags_ko : item->tags_en, alone ? NULL : label, tags);
         if (picked > count) picked = count;
-        if (picked < (alone ? 2 : 1)) form = CAPTION_LABEL_STYLE;
-        else pick_tags(tags, count, picked, key);
+        if (picked < (alone ? 2 : 1))
+            form = CAPTION_LABEL_STYLE;
+        else
+            pick_tags(tags, count, picked, key);
     }
     Text t = {out, size, 0};
     *out = 0;
@@ -175,8 +179,8 @@ size_t caption_plain(const Dataset *d, int i, bool korean, char *out, size_t siz
     return t.length;
 }
 
-size_t caption_sample(const Dataset *d, const ConceptIndex *index, const CaptionOptions *options, uint64_t seed, uint32_t k,
-                      char *out, size_t size)
+size_t caption_sample(const Dataset *d, const ConceptIndex *index, const CaptionOptions *options, uint64_t seed,
+                      uint32_t k, char *out, size_t size)
 {
     RngKey key = {.seed = seed, .stream = RNG_DATA, .image = k, .step = UINT32_MAX}; /* a step no training reaches */
     return caption_draw(d, concept_index_draw(index, &key), options, &key, out, size);

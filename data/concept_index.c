@@ -8,9 +8,9 @@ enum { BLOCK_CONCEPT = 0, BLOCK_PICTURE = 1 };
 
 struct ConceptIndex {
     int concepts, pictures;
-    int *starts;   /* [concepts + 1]: where a concept's pictures begin in members and ends */
-    int *members;  /* [pictures] */
-    float *ends;   /* [pictures]: cumulative weight within the concept */
+    int *starts;  /* [concepts + 1]: where a concept's pictures begin in members and ends */
+    int *members; /* [pictures] */
+    float *ends;  /* [pictures]: cumulative weight within the concept */
 };
 
 DatasetFilter dataset_filter_defaults(void)
@@ -68,8 +68,10 @@ Status concept_index_new(const Dataset *d, const DatasetFilter *filter, ConceptI
     if (status == STATUS_OK && index->concepts == 0)
         status = status_fail(STATUS_BAD_INPUT, "the data set has no %s pictures in the chosen styles",
                              split_name((filter ? filter : &defaults)->split));
-    if (status != STATUS_OK) concept_index_free(index);
-    else *out = index;
+    if (status != STATUS_OK)
+        concept_index_free(index);
+    else
+        *out = index;
     return status;
 }
 

@@ -9,7 +9,7 @@
 
 enum { LABEL_EN, LABEL_KO, TAGS_EN, TAGS_KO, STYLE, ROOT, TONE, GROUP, SPLIT, CODE, LICENCE, COLUMNS };
 
-static const char *const column_names[COLUMNS] = {"label_en", "label_ko", "tags_en", "tags_ko", "style", "root",
+static const char *const column_names[COLUMNS] = {"label_en", "label_ko", "tags_en", "tags_ko", "style",  "root",
                                                   "tone",     "group",    "split",   "code",    "licence"};
 /* Which may hold empty strings. */
 static const bool column_optional[COLUMNS] = {[LABEL_KO] = true, [TAGS_EN] = true, [TAGS_KO] = true, [TONE] = true,
@@ -59,8 +59,9 @@ static Status check_pictures(const H5File *file, const char *name, int64_t side,
     bool fits = info.kind == H5KIND_U8 && info.ndim == 4 && info.dims[1] == side && info.dims[2] == side &&
                 info.dims[3] == 3 && info.dims[0] >= 1 && info.dims[0] <= DATASET_MAX_COUNT;
     if (!fits)
-        return status_fail(STATUS_BAD_INPUT, "%s: %s is %s, expected (N,%d,%d,3) u8 with N from 1 to %d", h5file_path(file),
-                           name, h5info_describe(&info, found, sizeof found), (int)side, (int)side, DATASET_MAX_COUNT);
+        return status_fail(STATUS_BAD_INPUT, "%s: %s is %s, expected (N,%d,%d,3) u8 with N from 1 to %d",
+                           h5file_path(file), name, h5info_describe(&info, found, sizeof found), (int)side, (int)side,
+                           DATASET_MAX_COUNT);
     if (*count && info.dims[0] != *count)
         return status_fail(STATUS_BAD_INPUT, "%s: %s holds %lld pictures, images %lld", h5file_path(file), name,
                            (long long)info.dims[0], (long long)*count);
@@ -72,13 +73,18 @@ static Status check_text(const H5File *file, int column, int row, const char *te
 {
     size_t length = strlen(text);
     const char *wrong = NULL;
-    if (length > DATASET_MAX_TEXT) wrong = "is too long";
-    else if (length == 0 && !column_optional[column]) wrong = "is empty";
+    if (length > DATASET_MAX_TEXT)
+        wrong = "is too long";
+    else if (length == 0 && !column_optional[column])
+        wrong = "is empty";
     utf8proc_int32_t point;
     for (size_t at = 0; at < length && !wrong;) {
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(length - at), &point);
-        if (n <= 0) wrong = "is not UTF-8";
-        else at += (size_t)n;
+        utf8proc_ssize_t n =
+            utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(length - at), &point);
+        if (n <= 0)
+            wrong = "is not UTF-8";
+        else
+            at += (size_t)n;
     }
     if (!wrong) return STATUS_OK;
     return status_fail(STATUS_BAD_INPUT, "%s: %s[%d] %s", h5file_path(file), column_names[column], row, wrong);
@@ -107,13 +113,21 @@ static Status fill_items(Dataset *d)
     for (int i = 0; i < d->count; i++) {
         int split = split_from_name(d->columns[SPLIT][i]);
         if (split < 0)
-            return status_fail(STATUS_BAD_INPUT, "%s: split[%d] is '%.40s', expected train, test_pair, test_tone or "
-                               "test_concept", h5file_path(d->file), i, d->columns[SPLIT][i]);
-        d->items[i] = (DatasetItem){
-            .label_en = d->columns[LABEL_EN][i], .label_ko = d->columns[LABEL_KO][i], .tags_en = d->columns[TAGS_EN][i],
-            .tags_ko = d->columns[TAGS_KO][i],   .style = d->columns[STYLE][i],       .root = d->columns[ROOT][i],
-            .tone = d->columns[TONE][i],         .group = d->columns[GROUP][i],       .code = d->columns[CODE][i],
-            .licence = d->columns[LICENCE][i],   .split = (Split)split};
+            return status_fail(STATUS_BAD_INPUT,
+                               "%s: split[%d] is '%.40s', expected train, test_pair, test_tone or "
+                               "test_concept",
+                               h5file_path(d->file), i, d->columns[SPLIT][i]);
+        d->items[i] = (DatasetItem){.label_en = d->columns[LABEL_EN][i],
+                                    .label_ko = d->columns[LABEL_KO][i],
+                                    .tags_en = d->columns[TAGS_EN][i],
+                                    .tags_ko = d->columns[TAGS_KO][i],
+                                    .style = d->columns[STYLE][i],
+                                    .root = d->columns[ROOT][i],
+                                    .tone = d->columns[TONE][i],
+                                    .group = d->columns[GROUP][i],
+                                    .code = d->columns[CODE][i],
+                                    .licence = d->columns[LICENCE][i],
+                                    .split = (Split)split};
         d->split_counts[split]++;
     }
     return STATUS_OK;
@@ -125,7 +139,8 @@ static Status number_styles(Dataset *d)
         int id = dataset_style_id(d, d->items[i].style);
         if (id < 0) {
             if (d->style_count == MAX_STYLES)
-                return status_fail(STATUS_BAD_INPUT, "%s: style: more than %d styles", h5file_path(d->file), MAX_STYLES);
+                return status_fail(STATUS_BAD_INPUT, "%s: style: more than %d styles", h5file_path(d->file),
+                                   MAX_STYLES);
             id = d->style_count++;
             d->styles[id] = d->items[i].style;
         }
@@ -180,8 +195,10 @@ Status dataset_open(const char *path, Dataset **out)
     if (!d) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
     pthread_mutex_init(&d->lock, NULL);
     Status status = load_all(d, path);
-    if (status != STATUS_OK) dataset_free(d);
-    else *out = d;
+    if (status != STATUS_OK)
+        dataset_free(d);
+    else
+        *out = d;
     return status;
 }
 
@@ -263,7 +280,8 @@ const uint8_t *dataset_small(const Dataset *d, int i)
 Status dataset_read(Dataset *d, int i, uint8_t *rgb)
 {
     if (i < 0 || i >= d->count)
-        return status_fail(STATUS_BAD_INPUT, "%s: picture %d asked for, there are %d", h5file_path(d->file), i, d->count);
+        return status_fail(STATUS_BAD_INPUT, "%s: picture %d asked for, there are %d", h5file_path(d->file), i,
+                           d->count);
     pthread_mutex_lock(&d->lock);
     Status status = h5file_read_rows(d->file, "images", H5KIND_U8, i, 1, (int64_t)DATASET_BYTES, rgb);
     pthread_mutex_unlock(&d->lock);

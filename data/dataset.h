@@ -74,13 +74,13 @@ Status dataset_read(Dataset *d, int i, uint8_t *rgb);
 typedef struct DatasetFilter {
     Split split;                /* default SPLIT_TRAIN */
     const float *style_weights; /* [dataset_style_count]; 0 leaves a style out. NULL: all 1 */
-    float toned_weight;         /* of pictures with skin tones, against 1 for the others; default 1, 0 leaves them out */
+    float toned_weight; /* of pictures with skin tones, against 1 for the others; default 1, 0 leaves them out */
 } DatasetFilter;
 
 DatasetFilter dataset_filter_defaults(void);
 
-/* Pictures by concept. Drawing takes a concept uniformly, then one of its pictures by weight, so that the many skin-tone
- * variants of people do not drown everything else. */
+/* Pictures by concept. Drawing takes a concept uniformly, then one of its pictures by weight, so that the many
+ * skin-tone variants of people do not drown everything else. */
 typedef struct ConceptIndex ConceptIndex;
 
 /* `filter` NULL: the defaults. An index without any picture is an error. */
@@ -90,8 +90,8 @@ int concept_index_concepts(const ConceptIndex *index);
 int concept_index_pictures(const ConceptIndex *index);
 /* Pictures of concept k, 0 <= k < concepts: *count of them, borrowed. */
 const int *concept_index_members(const ConceptIndex *index, int k, int *count);
-/* A picture. Depends on the key only (stream RNG_DATA; step and image say which draw it is); the first 16 blocks of the key's
- * sequence are reserved for it. */
+/* A picture. Depends on the key only (stream RNG_DATA; step and image say which draw it is); the first 16 blocks of the
+ * key's sequence are reserved for it. */
 int concept_index_draw(const ConceptIndex *index, const RngKey *key);
 
 #endif

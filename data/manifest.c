@@ -103,8 +103,17 @@ static Status parse_row(const char *path, int line, char *text, ManifestRow *row
         return status_fail(STATUS_BAD_INPUT, "%s: line %d: %d columns, expected %d", path, line, n, MANIFEST_FIELDS);
     int split = split_from_name(f[6]);
     if (split < 0) return status_fail(STATUS_BAD_INPUT, "%s: line %d: unknown split '%s'", path, line, f[6]);
-    *row = (ManifestRow){.id = f[0], .icon = f[1], .code = f[2], .root = f[3], .tone = f[4], .group = f[5],
-                         .split = (Split)split, .label_en = f[7], .label_ko = f[8], .tags_en = f[9], .tags_ko = f[10]};
+    *row = (ManifestRow){.id = f[0],
+                         .icon = f[1],
+                         .code = f[2],
+                         .root = f[3],
+                         .tone = f[4],
+                         .group = f[5],
+                         .split = (Split)split,
+                         .label_en = f[7],
+                         .label_ko = f[8],
+                         .tags_en = f[9],
+                         .tags_ko = f[10]};
     return STATUS_OK;
 }
 
@@ -115,8 +124,10 @@ static Status parse_manifest(const char *path, Manifest *m)
     if (!m->rows) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
     char *cursor = m->text, *line = next_line(&cursor);
     if (!line || strcmp(line, header) != 0)
-        return status_fail(STATUS_BAD_INPUT, "%s: line 1: not a manifest, expected the columns style, name, code, ...", path);
-    for (int number = 2; (line = next_line(&cursor)); number++) TRY(parse_row(path, number, line, &m->rows[m->count++]));
+        return status_fail(STATUS_BAD_INPUT, "%s: line 1: not a manifest, expected the columns style, name, code, ...",
+                           path);
+    for (int number = 2; (line = next_line(&cursor)); number++)
+        TRY(parse_row(path, number, line, &m->rows[m->count++]));
     if (m->count == 0) return status_fail(STATUS_BAD_INPUT, "%s: no pictures", path);
     return STATUS_OK;
 }
@@ -150,8 +161,14 @@ static Status parse_source(const char *path, int line, char *text, Source *out)
     long margin = strtol(f[6], &end, 10);
     if (!*f[6] || *end || margin < 0 || margin > 100)
         return status_fail(STATUS_BAD_INPUT, "%s: line %d: margin '%s', expected 0 to 100", path, line, f[6]);
-    *out = (Source){.id = f[0], .style = f[1], .package = f[2], .version = f[3], .sha256 = f[4],
-                    .kind = webp ? SOURCE_WEBP : SOURCE_ICONIFY, .margin = (int)margin, .licence = f[7]};
+    *out = (Source){.id = f[0],
+                    .style = f[1],
+                    .package = f[2],
+                    .version = f[3],
+                    .sha256 = f[4],
+                    .kind = webp ? SOURCE_WEBP : SOURCE_ICONIFY,
+                    .margin = (int)margin,
+                    .licence = f[7]};
     return STATUS_OK;
 }
 
@@ -246,8 +263,10 @@ static int count_keys(const RootKey *keys, int count, const char *root)
     int low = 0, high = count;
     while (low < high) {
         int middle = (low + high) / 2;
-        if (strcmp(keys[middle].root, root) < 0) low = middle + 1;
-        else high = middle;
+        if (strcmp(keys[middle].root, root) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     int different = 0;
     for (int i = low; i < count && strcmp(keys[i].root, root) == 0; i++)
@@ -258,8 +277,10 @@ static int count_keys(const RootKey *keys, int count, const char *root)
 static int below(int limit, const char *kind, const char *root, const char *key)
 {
     char text[256];
-    if (key) snprintf(text, sizeof text, "%s:%s:%s", kind, root, key);
-    else snprintf(text, sizeof text, "%s:%s", kind, root);
+    if (key)
+        snprintf(text, sizeof text, "%s:%s:%s", kind, root, key);
+    else
+        snprintf(text, sizeof text, "%s:%s", kind, root);
     return split_hash(text) < (uint32_t)limit;
 }
 
@@ -283,10 +304,14 @@ Status manifest_derive_splits(const Manifest *m, Split *out)
     for (int i = 0; i < m->count; i++) {
         const ManifestRow *r = &m->rows[i];
         const char *family = source_family(r->id);
-        if (below(20, "concept", r->root, NULL)) out[i] = SPLIT_TEST_CONCEPT;
-        else if (below(40, "pair", r->root, family) && count_keys(families, m->count, r->root) >= 3) out[i] = SPLIT_TEST_PAIR;
-        else if (*r->tone && below(60, "tone", r->root, r->tone) && count_keys(tones, toned, r->root) >= 5) out[i] = SPLIT_TEST_TONE;
-        else out[i] = SPLIT_TRAIN;
+        if (below(20, "concept", r->root, NULL))
+            out[i] = SPLIT_TEST_CONCEPT;
+        else if (below(40, "pair", r->root, family) && count_keys(families, m->count, r->root) >= 3)
+            out[i] = SPLIT_TEST_PAIR;
+        else if (*r->tone && below(60, "tone", r->root, r->tone) && count_keys(tones, toned, r->root) >= 5)
+            out[i] = SPLIT_TEST_TONE;
+        else
+            out[i] = SPLIT_TRAIN;
     }
     free(families);
     free(tones);

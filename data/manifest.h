@@ -1,5 +1,5 @@
-/* The two lists that the training data set is made from: sources.tsv (pinned packages) and manifest.tsv.gz (which picture
- * of which package shows what, in which split).
+/* The two lists that the training data set is made from: sources.tsv (pinned packages) and manifest.tsv.gz (which
+ * picture of which package shows what, in which split).
  *
  * Also the rules behind the manifest's columns `root` and `split`, so that both can be checked independently:
  *   code   code points in upper-case hex, joined with '-'
@@ -22,15 +22,15 @@
 
 typedef enum { SPLIT_TRAIN, SPLIT_TEST_PAIR, SPLIT_TEST_TONE, SPLIT_TEST_CONCEPT, SPLIT_COUNT } Split;
 
-const char *split_name(Split split);     /* "train", "test_pair", "test_tone", "test_concept" */
-int split_from_name(const char *name);   /* a Split, or -1 */
+const char *split_name(Split split);   /* "train", "test_pair", "test_tone", "test_concept" */
+int split_from_name(const char *name); /* a Split, or -1 */
 
 /* A line of manifest.tsv.gz. All texts are UTF-8 and belong to the Manifest. */
 typedef struct ManifestRow {
-    const char *id;      /* of the source: "fluent-3d" */
-    const char *icon;    /* its name inside the source */
+    const char *id;                 /* of the source: "fluent-3d" */
+    const char *icon;               /* its name inside the source */
     const char *code, *root, *tone; /* tone: "", "1" .. "5", or two joined by '-' */
-    const char *group;   /* "food-drink" */
+    const char *group;              /* "food-drink" */
     Split split;
     const char *label_en, *label_ko;
     const char *tags_en, *tags_ko; /* keywords, '|' between */
@@ -50,8 +50,8 @@ typedef enum { SOURCE_ICONIFY, SOURCE_WEBP } SourceKind;
 
 /* A line of sources.tsv. */
 typedef struct Source {
-    const char *id;      /* "fluent-emoji-flat", as in the manifest */
-    const char *style;   /* "fluent flat", as in captions */
+    const char *id;    /* "fluent-emoji-flat", as in the manifest */
+    const char *style; /* "fluent flat", as in captions */
     const char *package, *version, *sha256;
     SourceKind kind;
     int margin;          /* pixels left white on each side of 256 */
