@@ -4,6 +4,7 @@
 
 #include "common/h5file.h"
 
+#define H5_USE_110_API /* newer versions keep these signatures under that name */
 #include <hdf5.h>
 
 struct H5File {
