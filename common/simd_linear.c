@@ -1,48 +1,33 @@
 #include "common/simd.h"
-#include "common/simd_math.h"
+#include "common/simd_conv.h"
 
 static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias,
                      const void *residual, void *y)
 {
-    (void)k;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < s->rows; r++)
-        for (int64_t o = 0; o < s->out; o++) {
-            float sum = bias ? bias->value[o] : 0;
-            for (int64_t i = 0; i < s->in; i++) sum += load(s->dtype, x, r * s->in + i) * weight->value[o * s->in + i];
-            if (residual) sum += load(s->out_dtype, residual, r * s->out + o);
-            store(s->out_dtype, y, r * s->out + o, sum);
-        }
-    return STATUS_OK;
+    ConvJob job = {.g = geometry_flat(s->rows, s->in, s->out),
+                   .type = s->dtype,
+                   .out_type = s->out_dtype,
+                   .x = x,
+                   .residual = residual,
+                   .y = y,
+                   .bias = bias ? bias->value : NULL};
+    return convolve(k, &job, &(ConvWeights){weight->value, s->in, 1, false});
 }
 
 static Status linear_backward_data(Kernels *k, const LinearShape *s, const void *d_y, Param *weight, void *d_x)
 {
-    (void)k;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < s->rows; r++)
-        for (int64_t i = 0; i < s->in; i++) {
-            float sum = 0;
-            for (int64_t o = 0; o < s->out; o++)
-                sum += load(s->out_dtype, d_y, r * s->out + o) * weight->value[o * s->in + i];
-            store(s->dtype, d_x, r * s->in + i, sum);
-        }
-    return STATUS_OK;
+    ConvJob job = {
+        .g = geometry_flat(s->rows, s->out, s->in), .type = s->out_dtype, .out_type = s->dtype, .x = d_y, .y = d_x};
+    return convolve(k, &job, &(ConvWeights){weight->value, 1, s->in, false});
 }
 
 static Status linear_backward_weights(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,
                                       float *d_bias)
 {
-    (void)k;
-#pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < s->out; o++)
-        for (int64_t r = 0; r < s->rows; r++) {
-            float g = load(s->out_dtype, d_y, r * s->out + o);
-            if (d_bias) d_bias[o] += g;
-            for (int64_t i = 0; d_weight && i < s->in; i++)
-                d_weight[o * s->in + i] += g * load(s->dtype, x, r * s->in + i);
-        }
-    return STATUS_OK;
+    GradientJob job = {
+        .g = geometry_flat(s->rows, s->in, s->out), .type = s->dtype, .out_type = s->out_dtype, .x = x, .d_y = d_y};
+    if (d_weight) TRY(convolve_weights(k, &job, d_weight));
+    return d_bias ? bias_gradient(k, s->out_dtype, d_y, s->rows, s->out, d_bias) : STATUS_OK;
 }
 
 void SIMD_NAME(simd_linear_install)(Kernels *k)
