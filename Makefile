@@ -127,14 +127,17 @@ $(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(BUILD)/libglide.a
 $(BUILD)/glide-dataset: $(call OBJ,$(BUILDER_SRC)) $(BUILD)/libglide.a
 	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(BUILDER_PKGS))
 
-$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
+$(BUILD)/libsupport.a: $(call OBJ,$(SUPPORT_SRC))
+	@rm -f $@; $(AR) rcs $@ $^
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libglide.a
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 
 # The command line's frame is no part of the library: its tests link it themselves.
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)): $(call OBJ,$(wildcard glide/cli_*.c))
 
-$(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(call OBJ,$(SUPPORT_SRC)) $(BUILD)/libglide.a
+$(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libsupport.a $(BUILD)/libglide.a
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 

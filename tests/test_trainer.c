@@ -1,0 +1,246 @@
+/* The trainer: learns something, survives SIGKILL, and goes on bit for bit. */
+#include "common/h5file.h"
+#include "glide/trainer.h"
+#include "tests/support_dataset.h"
+#include "text_transformer/text_unet_file.h"
+
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+
+enum { STEPS = 12 };
+
+static char folder[64];
+
+static const char *in_folder(const char *name)
+{
+    static char path[8][160];
+    static int next;
+    char *p = path[next++ % 8];
+    snprintf(p, sizeof path[0], "%s/%s", folder, name);
+    return p;
+}
+
+static TrainerOptions tiny_options(bool upsampler, const char *data, const char *out)
+{
+    TrainerOptions o;
+    trainer_options_defaults(&o, upsampler);
+    o.data = data;
+    o.out = out;
+    o.config = "tiny";
+    o.side = upsampler ? 32 : 16;
+    o.batch = 4;
+    o.n_vocab = 300;
+    o.samples = false;
+    o.progress = PROGRESS_QUIET;
+    o.optimizer.total_steps = STEPS;
+    o.optimizer.warmup_steps = 2;
+    o.optimizer.lr = 1e-3f;
+    return o;
+}
+
+static void must(Status s)
+{
+    if (s != STATUS_OK) fail_msg("%s", status_message());
+}
+
+/* Averaged weights, raw weights and moments of two checkpoints must be the same to the last bit. */
+static void assert_same_checkpoint(const char *a, const char *b)
+{
+    H5File *fa, *fb;
+    char **names;
+    int count, compared = 0;
+    must(h5file_open(a, &fa));
+    must(h5file_open(b, &fb));
+    must(h5file_list(fa, "/", H5LIST_DATASETS | H5LIST_RECURSE, &names, &count));
+    for (int i = 0; i < count; i++) {
+        H5Info info;
+        float *x, *y;
+        must(h5file_stat(fa, names[i], &info));
+        if (info.kind != H5KIND_F32) continue;
+        must(h5file_load_f32(fa, names[i], &x, &info));
+        must(h5file_load_f32(fb, names[i], &y, NULL));
+        if (memcmp(x, y, (size_t)info.size * sizeof *x) != 0) fail_msg("%s differs", names[i]);
+        free(x);
+        free(y);
+        compared++;
+    }
+    assert_true(compared > 100);
+    free(names);
+    h5file_close(fa);
+    h5file_close(fb);
+}
+
+static double loss_at(const char *csv, int step)
+{
+    char line[256];
+    FILE *f = fopen(csv, "r");
+    double found = -1;
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        double s, mse;
+        if (sscanf(line, "%lf,%lf", &s, &mse) == 2 && s == step) found = mse;
+    }
+    fclose(f);
+    assert_true(found >= 0);
+    return found;
+}
+
+static void test_both_stages_learn(void **state)
+{
+    (void)state;
+    for (int upsampler = 0; upsampler < 2; upsampler++) {
+        TrainerOptions o = tiny_options(upsampler, in_folder("data.h5"), in_folder("learn.h5"));
+        o.optimizer.total_steps = 40;
+        must(trainer_run(&o));
+        double first = loss_at(in_folder("learn.loss.csv"), 1), last = 0;
+        for (int step = 31; step <= 40; step++) last += loss_at(in_folder("learn.loss.csv"), step) / 10;
+        if (last > 0.8 * first) fail_msg("stage %d: loss %g at first, %g at last", upsampler, first, last);
+        TextUNet *m;
+        must(text_unet_load(in_folder("learn.h5"), upsampler ? "upsampler" : "base", &m, NULL));
+        assert_non_null(m->bpe);
+        text_unet_free(m);
+    }
+}
+
+/* Stopping in the middle, and micro batches, change nothing but the time it takes. */
+static int steps_left;
+
+static bool stop_soon(void)
+{
+    return --steps_left <= 0;
+}
+
+static void test_resume_continues_bit_for_bit(void **state)
+{
+    (void)state;
+    TrainerOptions o = tiny_options(false, in_folder("data.h5"), in_folder("whole.h5"));
+    must(trainer_run(&o));
+    o.out = in_folder("parts.h5");
+    o.stop = stop_soon;
+    steps_left = 5;
+    assert_int_equal(trainer_run(&o), STATUS_INTERRUPTED);
+    o.stop = NULL;
+    o.resume = true;
+    must(trainer_run(&o));
+    assert_same_checkpoint(in_folder("whole.resume.h5"), in_folder("parts.resume.h5"));
+    assert_true(loss_at(in_folder("whole.loss.csv"), STEPS) == loss_at(in_folder("parts.loss.csv"), STEPS));
+}
+
+/* The child of test_sigkill: trains with a checkpoint after every step, slowly enough to be killed in the middle. */
+static bool wait_a_little(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 10 * 1000000}, NULL);
+    return false;
+}
+
+static int child_main(const char *data, const char *out, const char *resume)
+{
+    TrainerOptions o = tiny_options(false, data, out);
+    o.checkpoint_minutes = 1e-9;
+    o.stop = wait_a_little;
+    o.resume = *resume == '1';
+    if (trainer_run(&o) == STATUS_OK) return 0;
+    fprintf(stderr, "child: %s\n", status_message());
+    return 1;
+}
+
+static pid_t start_child(const char *data, const char *out, bool resume)
+{
+    pid_t pid;
+    char *argv[] = {"/proc/self/exe", "--child", (char *)data, (char *)out, resume ? "1" : "0", NULL};
+    assert_int_equal(posix_spawn(&pid, argv[0], NULL, NULL, argv, environ), 0);
+    return pid;
+}
+
+/* Waits until the checkpoint has been replaced `times` times, or the child ended. */
+static void wait_for_checkpoints(const char *checkpoint, pid_t pid, int times, int *status)
+{
+    struct stat st;
+    ino_t last = stat(checkpoint, &st) == 0 ? st.st_ino : 0;
+    while (times > 0 && waitpid(pid, status, WNOHANG) == 0) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        if (stat(checkpoint, &st) != 0 || st.st_ino == last) continue;
+        last = st.st_ino;
+        times--;
+    }
+}
+
+static void test_sigkill_loses_no_more_than_a_checkpoint(void **state)
+{
+    (void)state;
+    const char *data = in_folder("data.h5"), *out = in_folder("killed.h5"), *checkpoint = in_folder("killed.resume.h5");
+    enum { KILLS = 3 };
+    int status = 0;
+    for (int kills = 0; kills < KILLS; kills++) { /* each later in a checkpoint's writing than the one before */
+        pid_t pid = start_child(data, out, kills > 0);
+        wait_for_checkpoints(checkpoint, pid, 2, &status);
+        nanosleep(&(struct timespec){.tv_nsec = kills * 9 * 1000000}, NULL);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+    }
+    assert_int_equal(waitpid(start_child(data, out, true), &status, 0) > 0, 1);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    TrainerOptions o = tiny_options(false, data, in_folder("unbroken.h5"));
+    must(trainer_run(&o));
+    assert_same_checkpoint(in_folder("unbroken.resume.h5"), checkpoint);
+}
+
+static void test_wrong_input(void **state)
+{
+    (void)state;
+    TrainerOptions o = tiny_options(false, in_folder("absent.h5"), in_folder("x.h5"));
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+    assert_non_null(strstr(status_message(), "absent.h5"));
+    o = tiny_options(false, in_folder("data.h5"), in_folder("x.txt"));
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+    o = tiny_options(false, in_folder("data.h5"), in_folder("x.h5"));
+    o.resume = true; /* nothing to resume */
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+    o.resume = false;
+    o.config = "smal";
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+    assert_non_null(strstr(status_message(), "small"));
+    o.config = "tiny";
+    o.init = in_folder("data.h5"); /* a data set is no weights */
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/glide-trainer-XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    return tiny_dataset_write(in_folder("data.h5"), NULL) == STATUS_OK ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[96];
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 5 && strcmp(argv[1], "--child") == 0) return child_main(argv[2], argv[3], argv[4]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_both_stages_learn),
+        cmocka_unit_test(test_resume_continues_bit_for_bit),
+        cmocka_unit_test(test_sigkill_loses_no_more_than_a_checkpoint),
+        cmocka_unit_test(test_wrong_input),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
