@@ -122,7 +122,9 @@ struct Kernels {
 };
 
 typedef struct AdamWStep {
-    float lr, beta1, beta2, eps, weight_decay, grad_scale;
+    float lr;
+    double beta1, beta2; /* 1 - beta is taken in double: 1 - 0.999f is off by 1.3e-5 of its value */
+    float eps, weight_decay, grad_scale;
     float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
 } AdamWStep;
 

@@ -6,7 +6,7 @@
 
 void optimizer_options_defaults(OptimizerOptions *o)
 {
-    *o = (OptimizerOptions){.lr = 3e-4f, .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.01f, .clip_norm = 1,
+    *o = (OptimizerOptions){.lr = 3e-4f, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8f, .weight_decay = 0.01f, .clip_norm = 1,
                             .ema_decay = 0.999f, .ema_warmup = true, .warmup_steps = 500, .decay_fraction = 0.3,
                             .decay_floor = 0.02};
 }

@@ -7,7 +7,9 @@
 #include "common/params.h"
 
 typedef struct OptimizerOptions {
-    float lr, beta1, beta2, eps, weight_decay;
+    float lr;
+    double beta1, beta2;
+    float eps, weight_decay;
     float clip_norm;        /* gradients are scaled down to this norm; 0: off */
     float ema_decay;        /* 0: no average is used (ema follows the parameters) */
     bool ema_warmup;        /* decay min(ema_decay, (1 + step) / (10 + step)), so that early steps are forgotten sooner */

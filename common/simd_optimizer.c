@@ -5,12 +5,13 @@
 static void adamw(int64_t n, float *value, const float *grad, float *m, float *v, const AdamWStep *step)
 {
     float keep = 1 - step->lr * step->weight_decay, rate = step->lr / step->bias1, root = sqrtf(step->bias2);
-    float beta1 = step->beta1, beta2 = step->beta2, eps = step->eps, scale = step->grad_scale;
+    float beta1 = (float)step->beta1, beta2 = (float)step->beta2, eps = step->eps, scale = step->grad_scale;
+    float rate1 = (float)(1 - step->beta1), rate2 = (float)(1 - step->beta2);
 #pragma omp parallel for simd schedule(static) if (n >= PARALLEL_FROM)
     for (int64_t i = 0; i < n; i++) {
         float g = grad[i] * scale;
-        m[i] = beta1 * m[i] + (1 - beta1) * g;
-        v[i] = beta2 * v[i] + (1 - beta2) * (g * g);
+        m[i] = beta1 * m[i] + rate1 * g;
+        v[i] = beta2 * v[i] + rate2 * (g * g);
         value[i] = value[i] * keep - rate * (m[i] / (sqrtf(v[i]) / root + eps));
     }
 }

@@ -69,7 +69,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->samples = !c->no_samples;
     o->seed = (uint64_t)c->seed;
     o->optimizer.lr = (float)c->lr;
-    o->optimizer.beta2 = (float)c->beta2;
+    o->optimizer.beta2 = c->beta2;
     o->optimizer.weight_decay = (float)c->weight_decay;
     o->optimizer.ema_decay = (float)c->ema;
     o->optimizer.warmup_steps = c->warmup;
