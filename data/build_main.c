@@ -87,6 +87,8 @@ static Status run_fetch(const BuildOptions *o, const Progress *p)
     char script[4096], sources[4096];
     snprintf(script, sizeof script, "%s/fetch.sh", o->lists);
     snprintf(sources, sizeof sources, "%s/sources.tsv", o->lists);
+    if (access(script, R_OK) != 0)
+        return status_fail(STATUS_IO, "%s: %s; give the project's data folder with --lists", script, strerror(errno));
     TRY(make_folders(o->cache));
     pid_t child = fork();
     if (child < 0) return status_fail(STATUS_IO, "%s: %s", script, strerror(errno));
@@ -138,7 +140,8 @@ static Status parse_options(int argc, char **argv, Options *o)
                                           {"quiet", no_argument, NULL, QUIET},
                                           {"help", no_argument, NULL, HELP},
                                           {0}};
-    for (int c; (c = getopt_long(argc, argv, "o:", longs, NULL)) != -1;) {
+    opterr = 0; /* its messages come here instead */
+    for (int c; (c = getopt_long(argc, argv, ":o:", longs, NULL)) != -1;) {
         char *end;
         switch (c) {
         case 'o':
@@ -164,8 +167,10 @@ static Status parse_options(int argc, char **argv, Options *o)
             if (*end || o->build.threads < 1 || o->build.threads > 1024)
                 return status_fail(STATUS_BAD_INPUT, "--threads %s: expected a number from 1 to 1024", optarg);
             break;
+        case ':':
+            return status_fail(STATUS_BAD_INPUT, "%s: expected a value after it; see --help", argv[optind - 1]);
         default:
-            return status_fail(STATUS_BAD_INPUT, "see glide-dataset --help"); /* getopt has named the option */
+            return status_fail(STATUS_BAD_INPUT, "unknown option '%s'; see --help", argv[optind - 1]);
         }
     }
     if (optind < argc) return status_fail(STATUS_BAD_INPUT, "'%s': expected only options; see --help", argv[optind]);

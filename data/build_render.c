@@ -127,7 +127,10 @@ static Status render_svg(const char *svg, int margin, uint8_t *rgb)
     RsvgRectangle viewport = {margin, margin, side, side}; /* keeps the proportions and centres */
     gboolean drawn = handle && rsvg_handle_render_document(handle, cr, &viewport, &error);
     Status status = canvas_finish(cr, surface, rgb);
-    if (!drawn) status = status_fail(STATUS_BAD_INPUT, "librsvg: %s", error ? error->message : "no message");
+    if (!drawn) { /* the XML parser's messages go over several lines */
+        char *text = error ? g_strchomp(g_strdelimit(error->message, "\n", ' ')) : NULL;
+        status = status_fail(STATUS_BAD_INPUT, "librsvg: %s", text ? text : "no message");
+    }
     g_clear_error(&error);
     g_clear_object(&handle);
     return status;
