@@ -184,7 +184,7 @@ static void check_resample(const char *what, Resample f, ReferenceResample refer
     double *want = doubles(y.n);
     f(type, dims[0], dims[1], dims[2], dims[3], x.data, y.data);
     reference(dims[0], dims[1], dims[2], dims[3], x.exact, want);
-    assert_values_close(what, &y, want, tolerance_of(type, 2e-7));
+    assert_values_close(what, &y, want, tolerance_of(type, 5e-7));
     values_free(&x), values_free(&y);
     free(want);
 }
@@ -223,8 +223,8 @@ static void check_bilinear(Kernels *k, DType type)
         k->resize_bilinear_backward(type, c[0], c[1], c[2], c[3], d_y.data, c[4], c[5], d_x.data);
         reference_resize_bilinear(c[0], c[1], c[2], c[3], x.exact, c[4], c[5], want);
         reference_resize_bilinear_backward(c[0], c[1], c[2], c[3], d_y.exact, c[4], c[5], d_want);
-        assert_values_close("resize_bilinear", &y, want, tolerance_of(type, 3e-6));
-        assert_values_close("resize_bilinear_backward", &d_x, d_want, tolerance_of(type, 3e-6));
+        assert_values_close("resize_bilinear", &y, want, tolerance_of(type, 1e-5)); /* positions are f32 */
+        assert_values_close("resize_bilinear_backward", &d_x, d_want, tolerance_of(type, 1e-5)); /* positions are f32 */
         values_free(&x), values_free(&y), values_free(&d_y), values_free(&d_x);
         free(want), free(d_want);
     }
