@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BPE_CAPTIONS = 40000, CROP_TRIES = 4, BLOCKS_BATCH = 32 /* of the key's sequence; before: data set and captions */ };
+enum { MOST_BPE_CAPTIONS = 40000, BPE_CAPTIONS_PER_PICTURE = 16, CROP_TRIES = 4, BLOCKS_BATCH = 32 /* of the key's sequence; before: data set and captions */ };
 
 struct Batches {
     Dataset *dataset;
@@ -150,17 +150,19 @@ Status batches_train_bpe(const Dataset *d, int n_vocab, Bpe **out)
     if (n_vocab < 258) return status_fail(STATUS_BAD_INPUT, "n_vocab: expected at least 258, found %d", n_vocab);
     TRY(concept_index_new(d, NULL, &index));
     CaptionOptions captions = caption_options_defaults();
-    char *text = malloc((size_t)BPE_CAPTIONS * CAPTION_SIZE);
-    const char **texts = malloc(BPE_CAPTIONS * sizeof *texts);
+    size_t count = (size_t)concept_index_pictures(index) * BPE_CAPTIONS_PER_PICTURE;
+    if (count > MOST_BPE_CAPTIONS) count = MOST_BPE_CAPTIONS;
+    char *text = malloc(count * CAPTION_SIZE);
+    const char **texts = malloc(count * sizeof *texts);
     Status s = text && texts ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for captions");
-    for (uint32_t k = 0; k < BPE_CAPTIONS && s == STATUS_OK; k++) {
+    for (uint32_t k = 0; k < count && s == STATUS_OK; k++) {
         char *at = text + (size_t)k * CAPTION_SIZE;
         caption_sample(d, index, &captions, 0, k, at, CAPTION_SIZE);
         texts[k] = at;
     }
     BpeMerges merges;
     bpe_merges_init(&merges);
-    if (s == STATUS_OK) s = bpe_train(texts, NULL, BPE_CAPTIONS, n_vocab - 257, &merges);
+    if (s == STATUS_OK) s = bpe_train(texts, NULL, count, n_vocab - 257, &merges);
     if (s == STATUS_OK) s = bpe_new(&merges, out);
     bpe_merges_release(&merges);
     free(texts);
