@@ -6,7 +6,12 @@
 #include "glide/cli_options.h"
 
 #define CLI_COMMANDS(X) \
+    X(sample)         \
+    X(upsample)       \
     X(train)          \
+    X(dataset)        \
+    X(info)           \
+    X(bench)          \
     X(help)
 
 #define CLI_DECLARE_COMMAND(name) extern const CliCommand cli_command_##name;

@@ -90,6 +90,6 @@ void cli_print_overview(FILE *out, const CliCommand *const *commands, int count)
         fprintf(out, "%*s", n < 14 ? 14 - n : 1, "");
         print_wrapped(out, commands[i]->summary, 14, 14);
     }
-    fputs("\n\"glide help COMMAND\" explains one. Exit status: 0 done, 1 failed, 2 wrong usage,\n"
-          "128 + N stopped by signal N.\n", out);
+    fputs("\n\"glide help COMMAND\" explains one. Exit status: 0 done, 1 failed, 2 wrong usage\n"
+          "or input, or a file that cannot be read or written, 128 + N stopped by signal N.\n", out);
 }

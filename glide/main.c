@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2 }; /* and wrong input, and files that cannot be read or written */
 
 static const CliCommand *const commands[] = {
 #define CLI_LIST_COMMAND(name) &cli_command_##name,
@@ -54,13 +54,13 @@ static int finish_output(int exit_status)
 {
     if ((fflush(stdout) == 0 && !ferror(stdout)) || exit_status != EXIT_SUCCESS) return exit_status;
     fprintf(stderr, "glide: standard output cannot be written: %s\n", strerror(errno));
-    return EXIT_FAILURE;
+    return EXIT_USAGE;
 }
 
 static int exit_status_of(Status status, const CliArgs *args)
 {
     if (status == STATUS_OK) return EXIT_SUCCESS;
-    if (args->usage_error) return EXIT_USAGE;
+    if (args->usage_error || status == STATUS_BAD_INPUT || status == STATUS_IO) return EXIT_USAGE;
     if (status == STATUS_INTERRUPTED && interrupt_signal()) return 128 + interrupt_signal();
     return EXIT_FAILURE;
 }

@@ -128,6 +128,10 @@ Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, 
         status = run_init(&r, kernels, m, o->precision, &part);
         if (status == STATUS_OK)
             status = sample_batch(&r, o, &d, in->rows + first, x + first * in->side * in->side * IMAGE_CHANNELS);
+        if (o->stats && r.tape) {
+            o->stats->flops += tape_flops(r.tape);
+            if (tape_peak_bytes(r.tape) > o->stats->peak_bytes) o->stats->peak_bytes = tape_peak_bytes(r.tape);
+        }
         run_release(&r);
     }
     diffusion_release(&d);

@@ -6,6 +6,11 @@
 #include "guidance/guidance.h"
 #include "text_transformer/text_unet.h"
 
+typedef struct StageStats {
+    double flops;      /* of the model, tape_flops() */
+    size_t peak_bytes; /* of activations, the most so far */
+} StageStats;
+
 typedef struct StageOptions {
     const char *sampler;     /* "ddpm", "ddim", ... */
     const char *steps;       /* respacing of the model's process: "50", "fast27", ... */
@@ -17,6 +22,7 @@ typedef struct StageOptions {
     int max_rows;            /* pictures per batch; 0: all at once */
     SamplerProgressFn progress; /* may be NULL; done counts steps of the current batch */
     void *progress_ctx;
+    StageStats *stats;          /* of a call are added to it; may be NULL */
 } StageOptions;
 
 void stage_options_defaults(StageOptions *o);

@@ -313,8 +313,8 @@ static void test_program(void **state)
         {"--steps 5 2>&1", 2, "glide: expected a command first, found \"--steps\"; see \"glide help\"\n"},
         {"help --hepl 2>&1", 2, "glide help: --hepl: no such option; did you mean --help?\n"},
         {"help a b 2>&1", 2, "glide help: expected [COMMAND], found also \"b\"\n"},
-        {"help 2>&1 >/dev/full", 1, "glide: standard output cannot be written: No space left on device\n"},
-        {"help 2>&1 >&-", 1, "glide: standard output cannot be written: Bad file descriptor\n"},
+        {"help 2>&1 >/dev/full", 2, "glide: standard output cannot be written: No space left on device\n"},
+        {"help 2>&1 >&-", 2, "glide: standard output cannot be written: Bad file descriptor\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int exit_status = run_program(cases[i].words, text, sizeof text);

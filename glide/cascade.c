@@ -1,0 +1,184 @@
+#include "glide/cascade.h"
+
+#include "common/respace.h"
+#include "upsampler/upsampler.h"
+
+#include <stdlib.h>
+
+void cascade_options_defaults(CascadeOptions *o)
+{
+    stage_options_defaults(&o->base);
+    stage_options_defaults(&o->upsampler);
+    o->base.sampler = CASCADE_SAMPLER;
+    o->base.steps = CASCADE_STEPS;
+    o->base.guidance.scale = CASCADE_GUIDANCE;
+    o->upsampler.sampler = "ddim";
+    o->upsampler.steps = CASCADE_UPSAMPLER_STEPS;
+    o->upsampler.temperature = (float)CASCADE_UPSAMPLE_TEMP;
+    o->upsampler.guidance.scale = 1;
+}
+
+Status cascade_check_model(const TextUNet *m, bool upsampler, const char *path)
+{
+    const TextUNetConfig *c = &m->config;
+    int side = c->unet.image_size;
+    if (c->unet.num_classes > 0)
+        return status_fail(STATUS_BAD_INPUT, "%s: a class-conditional model, expected one that takes text", path);
+    if (!upsampler && !m->text) return status_fail(STATUS_BAD_INPUT, "%s: a model without text, expected one that takes text", path);
+    if (m->text && !m->bpe) return status_fail(STATUS_BAD_INPUT, "%s: holds no tokenizer, so it cannot read prompts", path);
+    if (c->unet.out_channels != MODEL_CHANNELS)
+        return status_fail(STATUS_BAD_INPUT, "%s: a model with %d outputs, expected %d (learned variance)", path,
+                           c->unet.out_channels, MODEL_CHANNELS);
+    if (side % (1 << (c->unet.levels - 1)) || side > 1024)
+        return status_fail(STATUS_BAD_INPUT, "%s: image_size is %d, expected a multiple of %d up to 1024", path, side,
+                           1 << (c->unet.levels - 1));
+    return STATUS_OK;
+}
+
+/* --- a call under way ------------------------------------------------------------------------------- */
+
+typedef struct Run {
+    const Cascade *cascade;
+    const CascadeOptions *options;
+    const CascadeHooks *hooks;
+    CascadeProgress progress; /* done: up to the stage in work */
+    float *base;  /* (CASCADE_BATCH,side,side,3) */
+    float *low;   /* (low_side,low_side,3) */
+    float *large; /* (large_side,large_side,3) */
+} Run;
+
+static void run_release(Run *r)
+{
+    free(r->base);
+    free(r->low);
+    free(r->large);
+}
+
+static int64_t low_side(const Cascade *c)
+{
+    return c->base ? c->base->config.unet.image_size : c->upsampler->config.unet.image_size / UPSAMPLER_FACTOR;
+}
+
+static Status alloc_pictures(int64_t n, int64_t side, float **out)
+{
+    *out = malloc((size_t)(n * side * side * IMAGE_CHANNELS) * sizeof **out);
+    return *out ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for pictures of %d pixels a side", (int)side);
+}
+
+/* How many steps the stage takes, which also tells whether it can. */
+static Status count_steps(const TextUNet *m, const StageOptions *o, const char *stage, int *steps)
+{
+    int32_t *map = malloc((size_t)m->config.diffusion_steps * sizeof *map);
+    if (!map) return status_fail(STATUS_NO_MEMORY, "out of memory for %d steps", m->config.diffusion_steps);
+    Status s = space_timesteps(m->config.diffusion_steps, o->steps, map, steps);
+    free(map);
+    if (s == STATUS_OK && *steps < 2)
+        s = status_fail(STATUS_BAD_INPUT, "\"%s\" gives %d steps, expected at least 2", o->steps, *steps);
+    if (s == STATUS_OK && !sampler_find(o->sampler)) s = status_fail(STATUS_BAD_INPUT, "no sampler is called %s", o->sampler);
+    return s == STATUS_OK ? s : status_prefix(s, "%s", stage);
+}
+
+static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, int64_t n)
+{
+    int base_steps = 0, upsampler_steps = 0;
+    *r = (Run){.cascade = c, .options = o, .hooks = hooks};
+    if (c->base) TRY(count_steps(c->base, &o->base, "base model", &base_steps));
+    if (c->base) TRY(alloc_pictures(n < CASCADE_BATCH ? n : CASCADE_BATCH, low_side(c), &r->base));
+    if (c->upsampler) {
+        TRY(count_steps(c->upsampler, &o->upsampler, "upsampler", &upsampler_steps));
+        TRY(alloc_pictures(1, low_side(c), &r->low));
+        TRY(alloc_pictures(1, c->upsampler->config.unet.image_size, &r->large));
+    }
+    r->progress.total = n * (base_steps + upsampler_steps);
+    return STATUS_OK;
+}
+
+static int show_progress(void *ctx, const SamplerProgress *s)
+{
+    Run *r = ctx;
+    CascadeProgress p = r->progress;
+    p.step = s->done;
+    p.steps = s->total;
+    p.count = s->n;
+    p.done += s->done * s->n;
+    p.side = s->width;
+    p.x_0 = s->x_0;
+    return r->hooks->progress(r->hooks->ctx, &p);
+}
+
+static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, bool upsampling, StageInput *in, float *x)
+{
+    StageOptions o = *options;
+    o.stage = upsampling ? CASCADE_STAGE_UPSAMPLER : CASCADE_STAGE_BASE;
+    o.max_rows = 0;
+    o.progress = r->hooks->progress ? show_progress : NULL;
+    o.progress_ctx = r;
+    in->side = m->config.unet.image_size;
+    r->progress.upsampling = upsampling;
+    int steps;
+    TRY(count_steps(m, &o, "stage", &steps));
+    TRY(stage_sample(r->cascade->kernels, m, &o, in, x));
+    r->progress.done += steps * in->n;
+    return STATUS_OK;
+}
+
+/* *picture becomes its enlargement. */
+static Status enlarge(Run *r, const char *prompt, const SamplerRow *row, int64_t index, Image *picture)
+{
+    const TextUNet *m = r->cascade->upsampler;
+    int side = m->config.unet.image_size;
+    StageInput in = {.n = 1, .prompts = &prompt, .rows = row, .low_res = r->low, .low_side = low_side(r->cascade)};
+    image_to_f32(picture, r->low);
+    r->progress.first = index;
+    TRY(run_stage(r, m, &r->options->upsampler, true, &in, r->large));
+    image_release(picture);
+    return image_from_f32(r->large, side, side, picture);
+}
+
+static Status finish_picture(Run *r, const CascadeInput *in, int64_t index, const float *x)
+{
+    int side = (int)low_side(r->cascade);
+    Image picture = {0};
+    Status s = image_from_f32(x, side, side, &picture);
+    if (s == STATUS_OK && r->cascade->upsampler) s = enlarge(r, in->prompts[index], &in->rows[index], index, &picture);
+    if (s == STATUS_OK) s = r->hooks->finished(r->hooks->ctx, index, &picture);
+    image_release(&picture);
+    return s;
+}
+
+static Status sample_some(Run *r, const CascadeInput *in, int64_t first, int64_t n)
+{
+    const TextUNet *m = r->cascade->base;
+    int64_t size = (int64_t)m->config.unet.image_size * m->config.unet.image_size * IMAGE_CHANNELS;
+    StageInput part = {.n = n, .prompts = in->prompts + first, .rows = in->rows + first};
+    r->progress.first = first;
+    TRY(run_stage(r, m, &r->options->base, false, &part, r->base));
+    for (int64_t i = 0; i < n; i++) TRY(finish_picture(r, in, first + i, r->base + i * size));
+    return STATUS_OK;
+}
+
+Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeInput *in, const CascadeHooks *hooks)
+{
+    Run r;
+    Status s = run_init(&r, c, o, hooks, in->n);
+    for (int64_t first = 0; first < in->n && s == STATUS_OK; first += CASCADE_BATCH)
+        s = sample_some(&r, in, first, in->n - first < CASCADE_BATCH ? in->n - first : CASCADE_BATCH);
+    run_release(&r);
+    return s;
+}
+
+Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *small, const char *prompt,
+                        const SamplerRow *row, const CascadeHooks *hooks)
+{
+    Run r;
+    Image picture = {0};
+    const Cascade alone = {c->kernels, NULL, c->upsampler};
+    int side = (int)low_side(&alone);
+    Status s = run_init(&r, &alone, o, hooks, 1);
+    if (s == STATUS_OK) s = image_resize(small, side, side, &picture);
+    if (s == STATUS_OK) s = enlarge(&r, prompt, row, 0, &picture);
+    if (s == STATUS_OK) s = hooks->finished(hooks->ctx, 0, &picture);
+    image_release(&picture);
+    run_release(&r);
+    return s;
+}

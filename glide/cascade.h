@@ -1,0 +1,74 @@
+/* The cascade: prompts -> 64x64 pictures by the base model -> rounded to 8 bits, as GLIDE's notebook does -> 256x256 by the
+ * upsampler, which is told the prompt, too. Sides are those that the models' configurations say.
+ *
+ *     CascadeOptions o;
+ *     cascade_options_defaults(&o);
+ *     TRY(cascade_sample(&(Cascade){kernels, base, upsampler}, &o, &(CascadeInput){n, prompts, rows}, &hooks));
+ *
+ * Each picture depends on its own prompt and row only. Pictures are made a few at a time and handed out one by one, so
+ * memory does not grow with their number. */
+#ifndef GLIDE_CASCADE_H
+#define GLIDE_CASCADE_H
+
+#include "common/image.h"
+#include "glide/stage.h"
+
+/* The defaults, which the command line's help texts name too: CASCADE_TEXT(CASCADE_GUIDANCE) is "3". */
+#define CASCADE_SAMPLER         "ddim"
+#define CASCADE_STEPS           "50"
+#define CASCADE_GUIDANCE        3
+#define CASCADE_UPSAMPLER_STEPS "20"
+#define CASCADE_UPSAMPLE_TEMP   0.997
+#define CASCADE_TEXT(value)     CASCADE_TEXT_(value)
+#define CASCADE_TEXT_(value)    #value
+
+enum {
+    CASCADE_STAGE_BASE = 0, /* keys of the stages' noise */
+    CASCADE_STAGE_UPSAMPLER = 1,
+    CASCADE_BATCH = 4 /* pictures that the base model makes at once */
+};
+
+/* Borrowed. upsampler NULL: stop after the base model; base NULL: only cascade_upsample(). */
+typedef struct Cascade {
+    Kernels *kernels;
+    const TextUNet *base, *upsampler;
+} Cascade;
+
+typedef struct CascadeOptions {
+    StageOptions base, upsampler; /* sampler, steps, eta, temperature, guidance, precision; the rest is filled in */
+} CascadeOptions;
+
+void cascade_options_defaults(CascadeOptions *o);
+
+typedef struct CascadeInput {
+    int64_t n;
+    const char *const *prompts; /* (n) UTF-8; "" or NULL: no caption */
+    const SamplerRow *rows;     /* (n) */
+} CascadeInput;
+
+typedef struct CascadeProgress {
+    bool upsampling;
+    int step, steps;      /* of this stage and the pictures in work */
+    int64_t first, count; /* the pictures in work */
+    int64_t done, total;  /* steps of the whole call, counted for each picture */
+    int64_t side;
+    const float *x_0; /* (count,side,side,3) what the model expects so far */
+} CascadeProgress;
+
+typedef struct CascadeHooks {
+    int (*progress)(void *ctx, const CascadeProgress *progress); /* nonzero stops with STATUS_INTERRUPTED; may be NULL */
+    Status (*finished)(void *ctx, int64_t index, Image *picture); /* takes the picture over and leaves it empty */
+    void *ctx;
+} CascadeHooks;
+
+/* STATUS_BAD_INPUT for options that the models cannot do; STATUS_INTERRUPTED; what finished() returned. */
+Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeInput *in, const CascadeHooks *hooks);
+
+/* `small` is any picture; resized to the base model's side (64, or a quarter of the upsampler's). finished() gets index 0. */
+Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *small, const char *prompt,
+                        const SamplerRow *row, const CascadeHooks *hooks);
+
+/* Whether a model can be the base model, or the upsampler, of the cascade. `path` is for the message. */
+Status cascade_check_model(const TextUNet *m, bool upsampler, const char *path);
+
+#endif

@@ -1,0 +1,169 @@
+/* glide sample PROMPT... */
+#include "glide/cascade.h"
+#include "glide/cli_commands.h"
+#include "glide/cmd_sampling.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct SampleCommand {
+    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights;
+    int64_t n, seed, image, threads;
+    double guidance_scale, upsample_temp;
+    int sampler, precision;
+    bool no_upsample, quiet;
+} SampleCommand;
+
+static const char *const samplers[] = {"ddpm", "ddim", NULL};
+
+static const CliOption options[] = {
+    CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
+             "ending (FILE-1.png); a folder is fine, and - is standard output"),
+    CLI_INT(SampleCommand, n, 'n', "number", "N", 1, 100000, "1", "pictures of each prompt"),
+    CLI_INT(SampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
+            "given"),
+    CLI_INT(SampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture: --image 3 makes the third "
+            "of -n 4 alone, with the same bytes"),
+    CLI_DOUBLE(SampleCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
+               "how closely to follow the prompt; 1 is without guidance and twice as fast"),
+    CLI_CHOICE(SampleCommand, sampler, 0, "sampler", samplers, CASCADE_SAMPLER, "of the base model; ddpm wants 100 steps or "
+               "more"),
+    CLI_TEXT(SampleCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27, "
+             "ddim50 or 10,10,3"),
+    CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
+    CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
+               "the upsampler starts from noise times this"),
+    CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
+    CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, see below)"),
+    CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
+    CLI_CHOICE(SampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
+               "the processor has it"),
+    CLI_INT(SampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_FLAG(SampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
+};
+
+static bool is_blank(const char *text)
+{
+    return text[strspn(text, " \t\r\n")] == 0;
+}
+
+static Status check_usage(CliArgs *args, const SampleCommand *c)
+{
+    for (int i = 0; i < args->operand_count; i++)
+        if (is_blank(args->operands[i]))
+            return cli_usage_fail(args, "expected a prompt, found an empty one; say what to draw, for example \"red apple, "
+                                  "fluent 3d emoji\"");
+    if (args->operand_count * c->n > 1000000)
+        return cli_usage_fail(args, "--number: expected at most 1000000 pictures in all, found %d prompts times %lld",
+                              args->operand_count, (long long)c->n);
+    TRY(cli_check_steps(args, "steps", c->steps));
+    if (!c->no_upsample) return cli_check_steps(args, "upsampler-steps", c->upsampler_steps);
+    if (cli_given(args, "upsampler-steps") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights"))
+        return cli_usage_fail(args, "--no-upsample: expected no option of the upsampler beside it");
+    return STATUS_OK;
+}
+
+static GlideSampleOptions sample_options(const SampleCommand *c, uint64_t seed)
+{
+    GlideSampleOptions o = glide_sample_defaults();
+    o.n = (int)c->n;
+    o.seed = seed;
+    o.image = (uint32_t)c->image;
+    o.guidance_scale = c->guidance_scale;
+    o.sampler = samplers[c->sampler];
+    o.steps = c->steps;
+    o.upsample = !c->no_upsample;
+    o.upsampler_steps = c->upsampler_steps;
+    o.upsample_temp = c->upsample_temp;
+    return o;
+}
+
+/* A long prompt is no error: what fits is used. */
+static Status warn_of_cut_prompts(Glide *g, const CliArgs *args)
+{
+    char quoted[48];
+    for (int i = 0; i < args->operand_count; i++) {
+        int64_t tokens;
+        int limit;
+        TRY((Status)glide_prompt_tokens(g, args->operands[i], &tokens, &limit));
+        if (tokens > limit)
+            fprintf(stderr, "glide sample: warning: %s: the prompt is cut to its first %d of %lld tokens\n",
+                    cli_quote(args->operands[i], quoted, sizeof quoted), limit, (long long)tokens);
+    }
+    return STATUS_OK;
+}
+
+/* All prompts, one call each. `pictures` (n) are emptied by the run as they are written. */
+static GlideStatus sample_prompts(Glide *g, const CliArgs *args, GlideSampleOptions *o, CliRun *run, GlidePicture *pictures)
+{
+    GlideStatus s = GLIDE_OK;
+    o->callbacks = cli_run_callbacks(run);
+    for (run->call = 0; run->call < args->operand_count && s == GLIDE_OK; run->call++)
+        s = glide_sample(g, args->operands[run->call], o, pictures);
+    return s;
+}
+
+static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output)
+{
+    const SampleCommand *c = args->options;
+    uint64_t seed;
+    CliRun run;
+    GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
+    if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
+    Status s = warn_of_cut_prompts(g, args);
+    if (s == STATUS_OK) {
+        cli_choose_seed(args, c->seed, c->quiet, &seed);
+        GlideSampleOptions o = sample_options(c, seed);
+        cli_run_start(&run, output, c->quiet, args->operand_count);
+        s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));
+    }
+    free(pictures);
+    return s;
+}
+
+static Status run(CliArgs *args)
+{
+    const SampleCommand *c = args->options;
+    CliOutput output;
+    Glide *g = NULL;
+    TRY(check_usage(args, c));
+    TRY(cli_output_init(&output, args, c->output, "glide.png", (int)(args->operand_count * c->n)));
+    GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
+                      .precision = cli_precision(args, c->precision)};
+    Status s = (Status)glide_open(&o, &g);
+    if (s == STATUS_OK) s = sample_with(g, args, &output);
+    glide_close(g);
+    cli_output_release(&output);
+    return s;
+}
+
+const CliCommand cli_command_sample = {
+    .name = "sample",
+    .summary = "make pictures from prompts",
+    .operands = "PROMPT...",
+    .min_operands = 1,
+    .max_operands = CLI_ANY,
+    .description =
+        "Makes a 256x256 PNG of each PROMPT, or N of them. The base model draws 64x64 pixels, the upsampler takes them to "
+        "256x256. The names of the files that were written are printed.\n"
+        "\n"
+        "The default weights have learned emoji: say what to draw, then a comma and a style, such as \"fluent 3d emoji\", "
+        "\"noto emoji\" or \"twemoji emoji\". English and Korean are understood.\n"
+        "\n"
+        "The same prompt, seed and options make the same file, byte for byte, on any number of threads, alone or among others. "
+        "Each PNG carries its recipe, which \"glide info\" shows.\n"
+        "\n"
+        "Default weights are taken from the folder that $GLIDE_WEIGHTS names, else from ../data/weights or ../share/glide "
+        "beside the program's own folder.\n"
+        "\n"
+        "Ctrl-C stops after the step in work; pictures that are finished stay, and the exit status is 130.",
+    .examples = "glide sample \"red apple, fluent 3d emoji\" -o apple.png\n"
+                "glide sample -n 4 --seed 1 \"rocket, noto emoji\" -o rocket.png    (rocket-1.png ... rocket-4.png)\n"
+                "glide sample --seed 1 --image 3 \"rocket, noto emoji\" -o third.png\n"
+                "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
+    .options = options,
+    .option_count = CLI_COUNT(options),
+    .options_size = sizeof(SampleCommand),
+    .run = run,
+};

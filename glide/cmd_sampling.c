@@ -1,0 +1,116 @@
+#include "glide/cmd_sampling.h"
+
+#include "common/interrupt.h"
+#include "common/respace.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PROCESS_STEPS = 1000 };
+
+const char *const cli_precisions[] = {"f32", "bf16", NULL};
+
+GlidePrecision cli_precision(const CliArgs *args, int choice)
+{
+    if (!cli_given(args, "precision")) return GLIDE_PRECISION_AUTO;
+    return choice == 0 ? GLIDE_PRECISION_F32 : GLIDE_PRECISION_BF16;
+}
+
+Status cli_check_steps(CliArgs *args, const char *option, const char *steps)
+{
+    int32_t map[PROCESS_STEPS];
+    int count = 0;
+    char quoted[80];
+    if (*steps && space_timesteps(PROCESS_STEPS, steps, map, &count) == STATUS_OK && count >= 2) return STATUS_OK;
+    return cli_usage_fail(args, "--%s: expected a whole number from 2 to %d, or a respacing such as fast27, ddim50 or 10,10,3, "
+                          "found %s", option, PROCESS_STEPS, cli_quote(steps, quoted, sizeof quoted));
+}
+
+Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t *seed)
+{
+    uint32_t drawn;
+    *seed = (uint64_t)given;
+    if (cli_given(args, "seed")) return STATUS_OK;
+    if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn) drawn = (uint32_t)time(NULL) ^ (uint32_t)getpid() << 16;
+    *seed = drawn % 1000000000; /* short enough to be typed again */
+    if (!quiet) fprintf(stderr, "seed %llu\n", (unsigned long long)*seed);
+    return STATUS_OK;
+}
+
+void cli_run_start(CliRun *r, const CliOutput *output, bool quiet, int calls)
+{
+    *r = (CliRun){.output = output, .quiet = quiet, .calls = calls};
+    interrupt_install("\nstopping after this step; Ctrl-C again stops at once\n");
+}
+
+static void show(CliRun *r, const GlideProgress *p)
+{
+    char note[80];
+    int64_t done = r->call * p->total + p->done;
+    if (!r->bar_shown) {
+        ProgressOptions o = progress_defaults(stderr);
+        o.style = r->quiet ? PROGRESS_QUIET : PROGRESS_AUTO;
+        o.label = "sampling";
+        o.total = r->calls * p->total;
+        progress_start(&r->bar, &o);
+        r->bar_shown = true;
+    }
+    int pictures = r->output->count, first = r->written + 1;
+    if (pictures == 1) snprintf(note, sizeof note, "%dx%d", p->side, p->side);
+    else if (p->count == 1) snprintf(note, sizeof note, "picture %d of %d, %dx%d", first, pictures, p->side, p->side);
+    else snprintf(note, sizeof note, "pictures %d to %d of %d, %dx%d", first, first + p->count - 1, pictures, p->side, p->side);
+    progress_update(&r->bar, done, note);
+}
+
+static bool on_progress(void *ctx, const GlideProgress *p)
+{
+    show(ctx, p);
+    return !interrupt_requested();
+}
+
+static bool on_picture(void *ctx, int index, GlidePicture *picture)
+{
+    CliRun *r = ctx;
+    (void)index;
+    r->status = cli_run_write(r, picture);
+    if (r->status != STATUS_OK) snprintf(r->failure, sizeof r->failure, "%s", status_message());
+    glide_picture_release(picture);
+    return r->status == STATUS_OK && !interrupt_requested();
+}
+
+GlideCallbacks cli_run_callbacks(CliRun *r)
+{
+    return (GlideCallbacks){.progress = on_progress, .picture = on_picture, .context = r};
+}
+
+Status cli_run_write(CliRun *r, const GlidePicture *picture)
+{
+    char path[PATH_MAX];
+    cli_output_name(r->output, r->written, path, sizeof path);
+    TRY((Status)glide_picture_write(picture, path));
+    r->written++;
+    return STATUS_OK;
+}
+
+static void print_names(const CliRun *r)
+{
+    char path[PATH_MAX];
+    if (r->quiet || !strcmp(r->output->path, "-") || !strcmp(r->output->path, "/dev/stdout")) return;
+    for (int i = 0; i < r->written; i++) puts(cli_output_name(r->output, i, path, sizeof path));
+}
+
+Status cli_run_finish(CliRun *r, GlideStatus status)
+{
+    if (r->bar_shown && status == GLIDE_OK) progress_finish(&r->bar);
+    else if (r->bar_shown) progress_abort(&r->bar);
+    print_names(r);
+    if (status != GLIDE_CANCELLED) return (Status)status;
+    if (r->status != STATUS_OK) return status_fail(r->status, "%s", r->failure);
+    if (r->output->count == 1) return status_fail(STATUS_INTERRUPTED, "stopped; no picture was written");
+    return status_fail(STATUS_INTERRUPTED, "stopped; %d of %d pictures were written", r->written, r->output->count);
+}

@@ -1,0 +1,39 @@
+/* What glide sample and glide upsample have in common on the command line. */
+#ifndef GLIDE_GLIDE_CMD_SAMPLING_H
+#define GLIDE_GLIDE_CMD_SAMPLING_H
+
+#include "common/progress.h"
+#include "glide/cmd_output.h"
+#include "glide/glide.h"
+
+/* Choices of --precision; a value that was not given is GLIDE_PRECISION_AUTO. */
+extern const char *const cli_precisions[]; /* "f32", "bf16" */
+GlidePrecision cli_precision(const CliArgs *args, int choice);
+
+/* --steps and --upsampler-steps: a number or a respacing, checked against a process of 1000 steps. */
+Status cli_check_steps(CliArgs *args, const char *option, const char *steps);
+
+/* The seed that was given, else one drawn from the system, which is announced on stderr unless quiet. */
+Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t *seed);
+
+/* A run of the cascade: the progress bar, Ctrl-C, and each picture into its file as soon as it is finished. */
+typedef struct CliRun {
+    const CliOutput *output;
+    Progress bar;
+    bool quiet, bar_shown;
+    int calls, call; /* calls of the library in all; of the one under way, from 0 */
+    int written;     /* files */
+    Status status;   /* of writing them, and its message */
+    char failure[512];
+} CliRun;
+
+/* Catches Ctrl-C. */
+void cli_run_start(CliRun *r, const CliOutput *output, bool quiet, int calls);
+GlideCallbacks cli_run_callbacks(CliRun *r);
+/* Into the next file. */
+Status cli_run_write(CliRun *r, const GlidePicture *picture);
+/* After the last call, or the one that failed: `status` is its result. Ends the bar, prints the names of the files that were
+ * written (unless quiet), and puts a message in place for a run that was stopped. */
+Status cli_run_finish(CliRun *r, GlideStatus status);
+
+#endif

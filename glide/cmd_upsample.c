@@ -1,0 +1,121 @@
+/* glide upsample IN -o OUT */
+#include "glide/cascade.h"
+#include "glide/cli_commands.h"
+#include "glide/cmd_sampling.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct UpsampleCommand {
+    const char *output, *prompt, *steps, *weights;
+    int64_t seed, image, threads;
+    double upsample_temp;
+    int precision;
+    bool quiet;
+} UpsampleCommand;
+
+static const CliOption options[] = {
+    CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
+             "is standard output"),
+    CLI_TEXT(UpsampleCommand, prompt, 'p', "prompt", "TEXT", NULL, "what the picture shows; helps the upsampler"),
+    CLI_INT(UpsampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
+            "given"),
+    CLI_INT(UpsampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the picture of this seed"),
+    CLI_TEXT(UpsampleCommand, steps, 0, "steps", "N", CASCADE_UPSAMPLER_STEPS, "steps, or a respacing such as fast27, ddim50 or "
+             "10,10,3"),
+    CLI_DOUBLE(UpsampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
+               "starts from noise times this"),
+    CLI_FILE(UpsampleCommand, weights, 'w', "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5, as "
+             "\"glide help sample\" says)"),
+    CLI_CHOICE(UpsampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
+               "the processor has it"),
+    CLI_INT(UpsampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_FLAG(UpsampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
+};
+
+/* "photos/cat.jpg" -> "cat-256.png": what the picture is called in a folder. */
+static const char *usual_name(const char *in, char *name, size_t size)
+{
+    const char *slash = strrchr(in, '/'), *base = slash ? slash + 1 : in, *dot = strrchr(base, '.');
+    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    if (!strcmp(in, "-")) snprintf(name, size, "glide-256.png");
+    else snprintf(name, size, "%.*s-256.png", stem, base);
+    return name;
+}
+
+static Status check_usage(CliArgs *args, const UpsampleCommand *c)
+{
+    struct stat in, out;
+    if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
+    TRY(cli_check_steps(args, "steps", c->steps));
+    if (strcmp(c->output, "-") && stat(c->output, &out) == 0 && stat(args->operands[0], &in) == 0 && S_ISREG(in.st_mode) &&
+        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return cli_usage_fail(args, "--output: %s is the picture to upsample; expected another name", c->output);
+    return STATUS_OK;
+}
+
+static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, const CliOutput *output)
+{
+    const UpsampleCommand *c = args->options;
+    GlideUpsampleOptions o = glide_upsample_defaults();
+    GlidePicture large = {0};
+    CliRun run;
+    TRY(cli_choose_seed(args, c->seed, c->quiet, &o.seed));
+    o.prompt = c->prompt;
+    o.image = (uint32_t)c->image;
+    o.steps = c->steps;
+    o.upsample_temp = c->upsample_temp;
+    cli_run_start(&run, output, c->quiet, 1);
+    o.callbacks = cli_run_callbacks(&run);
+    GlideStatus s = glide_upsample(g, in, &o, &large);
+    if (s == GLIDE_OK) s = (GlideStatus)cli_run_write(&run, &large);
+    glide_picture_release(&large);
+    return cli_run_finish(&run, s);
+}
+
+static Status upsample_file(CliArgs *args, const GlidePicture *in)
+{
+    const UpsampleCommand *c = args->options;
+    char name[512];
+    CliOutput output;
+    Glide *g = NULL;
+    TRY(cli_output_init(&output, args, c->output, usual_name(args->operands[0], name, sizeof name), 1));
+    GlideOptions o = {.upsampler_weights = c->weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
+    Status s = (Status)glide_open(&o, &g);
+    if (s == STATUS_OK) s = upsample_picture(g, args, in, &output);
+    glide_close(g);
+    cli_output_release(&output);
+    return s;
+}
+
+static Status run(CliArgs *args)
+{
+    GlidePicture in = {0};
+    TRY(check_usage(args, args->options));
+    TRY((Status)glide_picture_read(args->operands[0], &in));
+    if (in.width != in.height)
+        fprintf(stderr, "glide upsample: warning: %s has %dx%d pixels; made square, its proportions change\n", args->operands[0],
+                in.width, in.height);
+    Status s = upsample_file(args, &in);
+    glide_picture_release(&in);
+    return s;
+}
+
+const CliCommand cli_command_upsample = {
+    .name = "upsample",
+    .summary = "enlarge a picture to 256x256 with the upsampler",
+    .operands = "IN",
+    .min_operands = 1,
+    .max_operands = 1,
+    .description =
+        "Reads a PNG or JPEG (- is standard input), makes it 64x64 where it is of another size, and lets the upsampler take it "
+        "to 256x256. A picture made by \"glide sample --no-upsample\", upsampled with the same prompt, seed and image number, "
+        "is what \"glide sample\" makes.",
+    .examples = "glide upsample small.png -o large.png --prompt \"red apple, fluent 3d emoji\"\n"
+                "glide sample --no-upsample --seed 1 \"cat face\" -o - | glide upsample - --seed 1 -p \"cat face\" -o cat.png",
+    .options = options,
+    .option_count = CLI_COUNT(options),
+    .options_size = sizeof(UpsampleCommand),
+    .run = run,
+};

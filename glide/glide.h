@@ -1,0 +1,168 @@
+/* glide: a prompt becomes a picture by two diffusion models, 64x64 first and then 256x256.
+ *
+ *     #include "glide/glide.h"
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         Glide *glide;
+ *         GlidePicture apple = {0};
+ *         GlideStatus status = glide_open(NULL, &glide);
+ *         if (status == GLIDE_OK) {
+ *             GlideSampleOptions options = glide_sample_defaults();
+ *             options.seed = 7;
+ *             status = glide_sample(glide, "red apple, fluent 3d emoji", &options, &apple);
+ *         }
+ *         if (status == GLIDE_OK) status = glide_picture_write(&apple, "apple.png");
+ *         if (status == GLIDE_OK) printf("apple.png: %d x %d pixels\n", apple.width, apple.height);
+ *         else fprintf(stderr, "%s\n", glide_message());
+ *         glide_picture_release(&apple);
+ *         glide_close(glide);
+ *         return status == GLIDE_OK ? 0 : 1;
+ *     }
+ *
+ * Link with -lglide. The same seed, prompt, options and weights give the same bytes on any number of threads, alone or
+ * among others. A context may be used by one thread at a time; several threads may use several contexts at once. The
+ * library prints nothing, never exits and installs no signal handlers. Texts are UTF-8. */
+#ifndef GLIDE_GLIDE_H
+#define GLIDE_GLIDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define GLIDE_API __attribute__((visibility("default")))
+#else
+#define GLIDE_API
+#endif
+
+/* --- errors --- */
+typedef enum GlideStatus {
+    GLIDE_OK = 0,
+    GLIDE_BAD_INPUT, /* a file, an option or a picture is wrong */
+    GLIDE_IO,        /* the system refused to read or write */
+    GLIDE_NO_MEMORY,
+    GLIDE_CANCELLED, /* a callback asked to stop; pictures that were finished are kept */
+    GLIDE_INTERNAL
+} GlideStatus;
+
+/* One line about this thread's last failure: which file or option, what was expected and what was found. "" when there
+ * was none. Valid until the next call that fails. */
+GLIDE_API const char *glide_message(void);
+
+GLIDE_API const char *glide_version(void); /* "0.1.0" */
+
+/* --- contexts --- */
+typedef struct Glide Glide; /* the models and the memory they compute in */
+
+typedef enum GlidePrecision {
+    GLIDE_PRECISION_AUTO, /* bf16 where the processor multiplies it itself, else f32 */
+    GLIDE_PRECISION_F32,
+    GLIDE_PRECISION_BF16
+} GlidePrecision;
+
+typedef struct GlideOptions {
+    const char *weights;           /* file of the base model; NULL: base.h5 of the default weights, which are looked for
+                                      in the folder that $GLIDE_WEIGHTS names, else in ../data/weights and ../share/glide
+                                      beside the folder of the program or library */
+    const char *upsampler_weights; /* file of the upsampler; NULL: upsampler.h5 likewise */
+    GlidePrecision precision;      /* of activations */
+    int threads;                   /* 0: as OpenMP decides (OMP_NUM_THREADS, else all processors) */
+} GlideOptions;
+
+GLIDE_API GlideOptions glide_defaults(void);
+
+/* options NULL: the defaults; copied. Files are read when they are first needed. *out is NULL after a failure. */
+GLIDE_API GlideStatus glide_open(const GlideOptions *options, Glide **out);
+GLIDE_API void glide_close(Glide *glide); /* NULL is fine */
+
+/* --- pictures --- */
+typedef struct GlideRecipe GlideRecipe;
+
+/* The fields are the caller's, who gives them back with glide_picture_release(). Start from {0}. */
+typedef struct GlidePicture {
+    int width, height;
+    unsigned char *rgb;  /* (height,width,3), rows without padding */
+    GlideRecipe *recipe; /* how it was made; NULL: not known */
+} GlidePicture;
+
+/* A PNG or JPEG of any size; "-" is standard input. */
+GLIDE_API GlideStatus glide_picture_read(const char *path, GlidePicture *out);
+/* A PNG with the recipe in text chunks; the file appears whole or not at all. "-" is standard output. */
+GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const char *path);
+GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty; fine on an empty one */
+
+/* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "upsampler_steps",
+ * "upsample_temp", "precision", "weights" and "upsampler_weights" (hashes), "Software". NULL when there is none. */
+GLIDE_API const char *glide_picture_recipe(const GlidePicture *picture, const char *key);
+
+/* --- progress --- */
+typedef enum GlideStage { GLIDE_STAGE_BASE, GLIDE_STAGE_UPSAMPLER } GlideStage;
+
+typedef struct GlideProgress {
+    GlideStage stage;
+    int step, steps;  /* done and in all, of this stage and the pictures in work */
+    int first, count; /* the pictures in work: which of the call's, from 0 */
+    int64_t done, total; /* steps of the whole call, counted for each picture */
+    int side;                     /* of the previews */
+    const unsigned char *preview; /* (count,side,side,3) what the model expects so far, borrowed; NULL unless asked for */
+} GlideProgress;
+
+typedef struct GlideCallbacks {
+    bool (*progress)(void *context, const GlideProgress *progress); /* after each step; false cancels. May be NULL */
+    bool previews;                                                  /* whether progress() wants them */
+    /* After each picture, `index` of the call's from 0. It may write and release it at once, so that thousands need no
+     * more memory than one. False cancels. May be NULL */
+    bool (*picture)(void *context, int index, GlidePicture *picture);
+    void *context;
+} GlideCallbacks;
+
+/* --- a prompt -> pictures --- */
+typedef struct GlideSampleOptions {
+    int n;                  /* pictures. Default 1 */
+    uint64_t seed;          /* default 0 */
+    uint32_t image;         /* number of the first one, from 1: picture 3 of a seed is the same however it is asked for */
+    double guidance_scale;  /* how closely to follow the prompt: 1 leaves guidance out, 0 ignores the prompt. Default 3 */
+    const char *sampler;    /* of the base model: "ddim" or "ddpm" */
+    const char *steps;      /* "50", or a respacing as "fast27", "ddim50", "10,10,3" */
+    bool upsample;          /* false: stop at 64x64 */
+    const char *upsampler_steps;
+    double upsample_temp;   /* the upsampler starts from this times standard noise. Default 0.997 */
+    GlideCallbacks callbacks;
+} GlideSampleOptions;
+
+GLIDE_API GlideSampleOptions glide_sample_defaults(void);
+
+/* pictures[options->n] are overwritten: finished ones, empty ones after a failure. options NULL: the defaults. An empty
+ * prompt gives what the model makes of no caption; a longer one than the model takes is cut (glide_prompt_tokens). */
+GLIDE_API GlideStatus glide_sample(Glide *glide, const char *prompt, const GlideSampleOptions *options,
+                                   GlidePicture *pictures);
+
+/* How many tokens the base model's tokenizer makes of a prompt, and how many of them the model reads. */
+GLIDE_API GlideStatus glide_prompt_tokens(Glide *glide, const char *prompt, int64_t *tokens, int *limit);
+
+/* --- a picture -> a larger one --- */
+typedef struct GlideUpsampleOptions {
+    const char *prompt; /* what it shows; NULL: no caption */
+    uint64_t seed;
+    uint32_t image;     /* from 1 */
+    const char *steps;
+    double upsample_temp;
+    GlideCallbacks callbacks; /* picture() is not called */
+} GlideUpsampleOptions;
+
+GLIDE_API GlideUpsampleOptions glide_upsample_defaults(void);
+
+/* `in` of any size is resized to 64x64 first, each axis on its own; *out is overwritten, empty after a failure. */
+GLIDE_API GlideStatus glide_upsample(Glide *glide, const GlidePicture *in, const GlideUpsampleOptions *options,
+                                     GlidePicture *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
