@@ -10,7 +10,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_SIZE = 1024, GRID = 16, LINE_BYTES = 128, SMOOTH = 100 };
+enum { PATH_SIZE = 1024, GRID = 16, HELD_OUT = 64, LINE_BYTES = 128, SMOOTH = 100 };
+
+/* --- held-out loss ------------------------------------------------------------------------------- */
+
+static Status held_out_loss(Trainer *tr, TrainRows *rows, double *out)
+{
+    const TrainerOptions *o = tr->options;
+    int part = o->upsampler ? 4 : 16;
+    DiffusionLoss plain = {.vb_weight = 0};
+    *out = 0;
+    for (int first = 0; first < HELD_OUT; first += part) {
+        TrainBatch b;
+        TrainLoss loss = {0};
+        TRY(train_rows_load(tr, tr->held_out, rows, 0, (uint32_t)first, part, HELD_OUT, &b));
+        TRY(text_unet_loss(tr->tape, tr->model, &tr->diffusion, &plain, &b, tr->workspace, &loss));
+        *out += loss.mean_mse * part / HELD_OUT;
+    }
+    tape_reset(tr->tape);
+    return STATUS_OK;
+}
+
+Status train_report_held_out(Trainer *tr)
+{
+    if (!tr->held_out || tr->records.count == 0) return STATUS_OK;
+    TrainRows rows;
+    TRY(train_rows_init(&rows, 16, tr->options->side, tr->model->config.text.ctx));
+    optimizer_swap_ema(&tr->optimizer);
+    Status s = held_out_loss(tr, &rows, &tr->records.items[tr->records.count - 1].held_out);
+    optimizer_swap_ema(&tr->optimizer);
+    train_rows_release(&rows);
+    return s;
+}
 
 /* --- curve ---------------------------------------------------------------------------------------- */
 
@@ -19,42 +50,49 @@ static Status write_csv(Trainer *tr)
     const TrainRecords *r = &tr->records;
     char path[PATH_SIZE], *text = malloc((size_t)(r->count + 1) * LINE_BYTES);
     if (!text) return status_fail(STATUS_NO_MEMORY, "out of memory for the loss curve");
-    size_t used = (size_t)sprintf(text, "step,mse,vb,lr,grad_norm,seconds\n");
+    size_t used = (size_t)sprintf(text, "step,mse,vb,lr,grad_norm,seconds,held_out\n");
     for (int64_t i = 0; i < r->count; i++) {
         const TrainRecord *x = &r->items[i];
-        used += (size_t)snprintf(text + used, LINE_BYTES, "%.0f,%.6g,%.6g,%.4g,%.4g,%.3f\n", x->step, x->mse, x->vb, x->lr,
-                                 x->grad_norm, x->seconds);
+        used += (size_t)snprintf(text + used, LINE_BYTES, "%.0f,%.6g,%.6g,%.4g,%.4g,%.3f,%.6g\n", x->step, x->mse, x->vb,
+                                 x->lr, x->grad_norm, x->seconds, x->held_out);
     }
     Status s = file_write(trainer_path(tr, ".loss.csv", path, sizeof path), text, used);
     free(text);
     return s;
 }
 
-/* Running means over SMOOTH steps. */
+/* Running means over SMOOTH steps, and the held-out loss where it was measured. */
 static Status write_svg(Trainer *tr)
 {
     const TrainRecords *r = &tr->records;
-    size_t n = (size_t)r->count, points = 0;
+    size_t n = (size_t)r->count, points = 0, measured = 0;
     char path[PATH_SIZE];
-    double *x = malloc(3 * n * sizeof *x), *mse = x + n, *vb = x + 2 * n, sum_mse = 0, sum_vb = 0;
+    double *x = malloc(5 * n * sizeof *x), *mse = x + n, *vb = x + 2 * n, *held_x = x + 3 * n, *held = x + 4 * n;
     if (!x) return status_fail(STATUS_NO_MEMORY, "out of memory for the loss curve");
+    double sum_mse = 0, sum_vb = 0;
     for (size_t i = 0; i < n; i++) {
-        sum_mse += r->items[i].mse;
-        sum_vb += r->items[i].vb;
+        const TrainRecord *record = &r->items[i];
+        sum_mse += record->mse;
+        sum_vb += record->vb;
+        if (record->held_out > 0) {
+            held_x[measured] = record->step;
+            held[measured++] = record->held_out;
+        }
         if ((i + 1) % SMOOTH && i + 1 < n) continue;
-        double count = i % SMOOTH + 1;
-        x[points] = r->items[i].step;
+        double count = (double)(i % SMOOTH + 1);
+        x[points] = record->step;
         mse[points] = sum_mse / count;
         vb[points++] = sum_vb / count;
         sum_mse = sum_vb = 0;
     }
-    PlotSeries series[] = {{"mse", x, mse, points}, {"vb (bits)", x, vb, points}};
+    PlotSeries series[] = {{"mse, weighted", x, mse, points}, {"vb (bits)", x, vb, points},
+                           {"mse, held out", held_x, held, measured}};
     PlotOptions o = plot_defaults();
     o.title = tr->options->upsampler ? "upsampler" : "base model";
     o.x_label = "step";
     o.y_label = "loss";
     o.log_y = true;
-    Status s = plot_write(trainer_path(tr, ".loss.svg", path, sizeof path), &o, series, 2);
+    Status s = plot_write(trainer_path(tr, ".loss.svg", path, sizeof path), &o, series, measured ? 3 : 2);
     free(x);
     return s;
 }

@@ -3,11 +3,8 @@
 #include "glide/train_report.h"
 #include "glide/trainer_state.h"
 #include "text_transformer/text_unet_train.h"
-#include "upsampler/upsampler.h"
 
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 #include <time.h>
 
 void trainer_options_defaults(TrainerOptions *o, bool upsampler)
@@ -22,48 +19,8 @@ void trainer_options_defaults(TrainerOptions *o, bool upsampler)
     if (upsampler) o->batches.caption_drop = 0.5f;
 }
 
-/* Buffers of one micro batch. */
-typedef struct Rows {
-    float *x, *low, *scratch;
-    int32_t *tokens;
-    uint8_t *mask;
-} Rows;
-
-static void rows_release(Rows *r)
-{
-    free(r->x);
-    free(r->low);
-    free(r->scratch);
-    free(r->tokens);
-    free(r->mask);
-}
-
-static Status rows_init(Rows *r, int64_t n, int64_t side, int ctx)
-{
-    size_t pixels = (size_t)(n * side * side) * 3;
-    *r = (Rows){.x = malloc(pixels * sizeof(float)), .low = malloc(pixels / 16 * sizeof(float) + 64),
-                .scratch = malloc(pixels / (size_t)n * sizeof(float)), .tokens = malloc((size_t)(n * ctx) * sizeof(int32_t)),
-                .mask = malloc((size_t)(n * ctx))};
-    if (r->x && r->low && r->scratch && r->tokens && r->mask) return STATUS_OK;
-    rows_release(r);
-    return status_fail(STATUS_NO_MEMORY, "out of memory for a batch of %lld pictures", (long long)n);
-}
-
-static Status load_rows(Trainer *tr, Rows *r, uint32_t step, uint32_t first, int64_t n, TrainBatch *b)
-{
-    const TrainerOptions *o = tr->options;
-    *b = (TrainBatch){.N = n, .side = o->side, .x_start = r->x, .tokens = r->tokens, .mask = r->mask, .seed = o->seed,
-                      .step = step, .first_row = first, .total = o->batch};
-    if (!o->upsampler) return batches_base(tr->batches, step, first, n, o->side, r->x, r->tokens, r->mask);
-    TRY(batches_upsampler(tr->batches, step, first, n, o->side, r->x, r->low, r->tokens, r->mask));
-    b->low_res = r->low;
-    b->low_side = o->side / UPSAMPLER_FACTOR;
-    upsampler_degrade(r->low, n, b->low_side, o->seed, step, first, r->scratch);
-    return STATUS_OK;
-}
-
 /* One optimiser step over the whole batch, in micro batches. */
-static Status train_step(Trainer *tr, Rows *rows, TrainLoss *mean, double *norm)
+static Status train_step(Trainer *tr, TrainRows *rows, TrainLoss *mean, double *norm)
 {
     const TrainerOptions *o = tr->options;
     int micro = o->micro_batch > 0 && o->micro_batch < o->batch ? o->micro_batch : o->batch;
@@ -73,7 +30,7 @@ static Status train_step(Trainer *tr, Rows *rows, TrainLoss *mean, double *norm)
         int n = o->batch - first < micro ? o->batch - first : micro;
         TrainBatch b;
         TrainLoss part = {0};
-        TRY(load_rows(tr, rows, step, (uint32_t)first, n, &b));
+        TRY(train_rows_load(tr, tr->batches, rows, step, (uint32_t)first, n, o->batch, &b));
         tape_set_dropout(tr->tape, (RngKey){.seed = o->seed, .step = step * 256 + (uint32_t)(first / micro)});
         TRY(text_unet_train_step(tr->tape, tr->model, &tr->diffusion, &o->loss, &b, tr->workspace, &part));
         mean->mean_mse += part.mean_mse * n / o->batch;
@@ -93,6 +50,7 @@ static double now(void)
 static Status checkpoint(Trainer *tr, Progress *bar)
 {
     TRY(trainer_save(tr));
+    TRY(train_report_held_out(tr));
     TRY(train_report_curve(tr));
     if (tr->options->samples) TRY(train_report_samples(tr));
     progress_log(bar, "step %lld: saved %s", (long long)tr->optimizer.step, tr->options->out);
@@ -108,7 +66,7 @@ static void show(Trainer *tr, Progress *bar, double seconds, double flops)
     progress_update(bar, tr->optimizer.step, note);
 }
 
-static Status train_loop(Trainer *tr, Rows *rows, Progress *bar)
+static Status train_loop(Trainer *tr, TrainRows *rows, Progress *bar)
 {
     const TrainerOptions *o = tr->options;
     double begin = now(), saved = begin, step_begin = begin, pace = 0, flops = 0;
@@ -139,10 +97,10 @@ static Status train_loop(Trainer *tr, Rows *rows, Progress *bar)
 Status trainer_run(const TrainerOptions *o)
 {
     Trainer tr = {0};
-    Rows rows = {0};
+    TrainRows rows = {0};
     Status s = trainer_open(&tr, o);
     int micro = o->micro_batch > 0 && o->micro_batch < o->batch ? o->micro_batch : o->batch;
-    if (s == STATUS_OK) s = rows_init(&rows, micro, o->side, tr.model->config.text.ctx);
+    if (s == STATUS_OK) s = train_rows_init(&rows, micro, o->side, tr.model->config.text.ctx);
     if (s == STATUS_OK) {
         ProgressOptions p = progress_defaults(stderr);
         p.style = o->progress;
@@ -156,7 +114,7 @@ Status trainer_run(const TrainerOptions *o)
         if (s == STATUS_OK) progress_finish(&bar);
         else progress_abort(&bar);
     }
-    rows_release(&rows);
+    train_rows_release(&rows);
     trainer_close(&tr);
     return s;
 }

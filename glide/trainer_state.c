@@ -81,6 +81,42 @@ static Status open_model(Trainer *tr)
     return optimizer_init(&tr->optimizer, &tr->model->params, &o->optimizer);
 }
 
+/* --- rows ----------------------------------------------------------------------------------------- */
+
+void train_rows_release(TrainRows *r)
+{
+    free(r->x);
+    free(r->low);
+    free(r->scratch);
+    free(r->tokens);
+    free(r->mask);
+    *r = (TrainRows){0};
+}
+
+Status train_rows_init(TrainRows *r, int64_t n, int64_t side, int ctx)
+{
+    size_t size = (size_t)(side * side) * 3 * sizeof(float), count = (size_t)n;
+    *r = (TrainRows){.x = malloc(count * size), .low = malloc(count * size / 16 + 64), .scratch = malloc(size),
+                     .tokens = malloc(count * (size_t)ctx * sizeof(int32_t)), .mask = malloc(count * (size_t)ctx)};
+    if (r->x && r->low && r->scratch && r->tokens && r->mask) return STATUS_OK;
+    train_rows_release(r);
+    return status_fail(STATUS_NO_MEMORY, "out of memory for a batch of %lld pictures", (long long)n);
+}
+
+Status train_rows_load(Trainer *tr, Batches *source, TrainRows *r, uint32_t step, uint32_t first, int64_t n, int64_t total,
+                       TrainBatch *b)
+{
+    const TrainerOptions *o = tr->options;
+    *b = (TrainBatch){.N = n, .side = o->side, .x_start = r->x, .tokens = r->tokens, .mask = r->mask, .seed = o->seed,
+                      .step = step, .first_row = first, .total = total};
+    if (!o->upsampler) return batches_base(source, step, first, n, o->side, r->x, r->tokens, r->mask);
+    TRY(batches_upsampler(source, step, first, n, o->side, r->x, r->low, r->tokens, r->mask));
+    b->low_res = r->low;
+    b->low_side = o->side / UPSAMPLER_FACTOR;
+    upsampler_degrade(r->low, n, b->low_side, o->seed, step, first, r->scratch);
+    return STATUS_OK;
+}
+
 /* --- history -------------------------------------------------------------------------------------- */
 
 static Status add_record(TrainRecords *r, const TrainRecord *record)
@@ -112,8 +148,10 @@ static Status read_records(Trainer *tr)
     if (!f) return STATUS_OK; /* a curve is not worth refusing to go on */
     Status s = STATUS_OK;
     while (s == STATUS_OK && fgets(line, sizeof line, f)) {
-        TrainRecord r;
-        if (sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf", &r.step, &r.mse, &r.vb, &r.lr, &r.grad_norm, &r.seconds) != 6) continue;
+        TrainRecord r = {0};
+        if (sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf,%lf", &r.step, &r.mse, &r.vb, &r.lr, &r.grad_norm, &r.seconds,
+                   &r.held_out) < 6)
+            continue;
         if (r.step <= (double)tr->optimizer.step) s = add_record(&tr->records, &r);
     }
     fclose(f);
@@ -127,7 +165,11 @@ static Status open_batches(Trainer *tr)
     BatchOptions b = tr->options->batches;
     b.seed = tr->options->seed;
     b.text_ctx = tr->model->config.text.ctx;
-    return batches_new(tr->dataset, tr->model->bpe, &b, &tr->batches);
+    TRY(batches_new(tr->dataset, tr->model->bpe, &b, &tr->batches));
+    if (dataset_split_count(tr->dataset, SPLIT_TEST_PAIR) == 0) return STATUS_OK;
+    b.filter.split = SPLIT_TEST_PAIR;
+    b.caption_drop = 0;
+    return batches_new(tr->dataset, tr->model->bpe, &b, &tr->held_out);
 }
 
 static Status open_rest(Trainer *tr)
@@ -163,6 +205,7 @@ void trainer_close(Trainer *tr)
     train_workspace_free(tr->workspace);
     optimizer_release(&tr->optimizer);
     batches_free(tr->batches);
+    batches_free(tr->held_out);
     dataset_free(tr->dataset);
     text_unet_free(tr->model); /* its packed parameters before the kernels that packed them */
     tape_free(tr->tape);

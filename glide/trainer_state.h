@@ -7,6 +7,7 @@
 
 typedef struct TrainRecord {
     double step, mse, vb, lr, grad_norm, seconds; /* seconds of training since the very start */
+    double held_out; /* eps' mean squared error on held-out pictures with the averaged weights; 0: not measured at this step */
 } TrainRecord;
 
 typedef struct TrainRecords {
@@ -21,7 +22,7 @@ typedef struct Trainer {
     TextUNet *model;
     Diffusion diffusion;
     Dataset *dataset;
-    Batches *batches;
+    Batches *batches, *held_out; /* held_out NULL: the data set has no such pictures */
     Optimizer optimizer;
     TrainWorkspace *workspace;
     TrainRecords records;
@@ -39,5 +40,17 @@ Status trainer_save(Trainer *tr);
 const char *trainer_path(const Trainer *tr, const char *ending, char *path, size_t size);
 
 Status train_record(Trainer *tr, const TrainLoss *loss, double grad_norm);
+
+/* Rows of a step for the model at hand, from `source`. */
+typedef struct TrainRows {
+    float *x, *low, *scratch;
+    int32_t *tokens;
+    uint8_t *mask;
+} TrainRows;
+
+Status train_rows_init(TrainRows *r, int64_t n, int64_t side, int ctx);
+void train_rows_release(TrainRows *r);
+Status train_rows_load(Trainer *tr, Batches *source, TrainRows *r, uint32_t step, uint32_t first, int64_t n, int64_t total,
+                       TrainBatch *b);
 
 #endif

@@ -82,10 +82,10 @@ static void fill_loss(TrainLoss *loss, const TrainWorkspace *w, int64_t N)
     if (loss->vb) memcpy(loss->vb, w->vb, (size_t)N * sizeof(float));
 }
 
-Status text_unet_train_step(Tape *t, TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *b,
-                            TrainWorkspace *w, TrainLoss *loss)
+/* Fills the workspace's x_t, t and noise. */
+static Status prepare(const Diffusion *d, const TrainBatch *b, TrainWorkspace *w)
 {
-    int64_t N = b->N, pixels = b->side * b->side, size = pixels * IMAGE_CHANNELS;
+    int64_t N = b->N, size = b->side * b->side * IMAGE_CHANNELS;
     TRY(workspace_reserve(w, N, N * size));
     if (b->t && b->noise) {
         memcpy(w->t, b->t, (size_t)N * sizeof *w->t);
@@ -98,18 +98,44 @@ Status text_unet_train_step(Tape *t, TextUNet *m, const Diffusion *d, const Diff
         w->timesteps[i] = (float)d->timestep_map[w->t[i]];
         w->d_loss[i] = 1.0f / (float)(b->total ? b->total : N);
     }
-    tape_reset(t);
-    tape_record(t, true);
+    return STATUS_OK;
+}
+
+/* The model's answer (N,side,side,6) to the prepared batch. */
+static Tensor *predict(Tape *t, const TextUNet *m, const TrainBatch *b, const TrainWorkspace *w)
+{
     TextUNetInput in = {.timesteps = w->timesteps};
-    in.x = tape_input(t, DTYPE_F32, 4, (int64_t[]){N, b->side, b->side, IMAGE_CHANNELS}, w->x_t);
+    in.x = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->side, b->side, IMAGE_CHANNELS}, w->x_t);
     if (b->low_res)
-        in.low_res = tape_input(t, DTYPE_F32, 4, (int64_t[]){N, b->low_side, b->low_side, IMAGE_CHANNELS}, b->low_res);
-    UNetCondition condition = text_unet_encode(t, m, b->tokens, b->mask, NULL, N, NULL);
-    Tensor *out = text_unet_forward(t, m, &in, &condition, NULL);
+        in.low_res = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->low_side, b->low_side, IMAGE_CHANNELS}, b->low_res);
+    UNetCondition condition = text_unet_encode(t, m, b->tokens, b->mask, NULL, b->N, NULL);
+    return text_unet_forward(t, m, &in, &condition, NULL);
+}
+
+static Status run(Tape *t, const TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *b,
+                  TrainWorkspace *w, TrainLoss *loss, bool backward)
+{
+    TRY(prepare(d, b, w));
+    tape_reset(t);
+    tape_record(t, backward);
+    Tensor *out = predict(t, m, b, w);
     TRY(tape_status(t));
-    memset(w->d_out, 0, (size_t)(N * pixels) * MODEL_CHANNELS * sizeof(float));
-    DiffusionBatch batch = {.n = N, .pixels = pixels, .x_start = b->x_start, .x_t = w->x_t, .noise = w->noise, .t = w->t};
-    diffusion_loss(d, options, &batch, out->data, w->mse, w->vb, w->d_loss, w->d_out);
-    fill_loss(loss, w, N);
-    return tape_backward(t, out, w->d_out);
+    int64_t pixels = b->side * b->side;
+    memset(w->d_out, 0, (size_t)(b->N * pixels) * MODEL_CHANNELS * sizeof(float));
+    DiffusionBatch batch = {.n = b->N, .pixels = pixels, .x_start = b->x_start, .x_t = w->x_t, .noise = w->noise, .t = w->t};
+    diffusion_loss(d, options, &batch, out->data, w->mse, w->vb, w->d_loss, backward ? w->d_out : NULL);
+    fill_loss(loss, w, b->N);
+    return backward ? tape_backward(t, out, w->d_out) : STATUS_OK;
+}
+
+Status text_unet_train_step(Tape *t, TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *batch,
+                            TrainWorkspace *workspace, TrainLoss *loss)
+{
+    return run(t, m, d, options, batch, workspace, loss, true);
+}
+
+Status text_unet_loss(Tape *t, TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *batch,
+                      TrainWorkspace *workspace, TrainLoss *loss)
+{
+    return run(t, m, d, options, batch, workspace, loss, false);
 }

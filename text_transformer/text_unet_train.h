@@ -30,8 +30,11 @@ typedef struct TrainWorkspace TrainWorkspace;
 TrainWorkspace *train_workspace_new(void);
 void train_workspace_free(TrainWorkspace *w); /* NULL is fine */
 
-/* The parameters' gradients must be allocated. The tape is reset first and records. */
+/* The loss and, in the parameters' gradients (which must be allocated), its derivatives. The tape is reset first. */
 Status text_unet_train_step(Tape *t, TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *batch,
                             TrainWorkspace *workspace, TrainLoss *loss);
+/* The loss alone, for pictures that are held out. */
+Status text_unet_loss(Tape *t, TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *batch,
+                      TrainWorkspace *workspace, TrainLoss *loss);
 
 #endif
