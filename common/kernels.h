@@ -117,15 +117,14 @@ struct Kernels {
     /* One AdamW step (decoupled weight decay) on n elements; all arrays f32. `scale` multiplies the gradient (clipping). */
     void (*adamw)(int64_t n, float *value, const float *grad, float *m, float *v, const struct AdamWStep *step);
     /* ema = decay * ema + (1 - decay) * value */
-    void (*ema)(int64_t n, float decay, const float *value, float *ema);
+    void (*ema)(int64_t n, double decay, const float *value, float *ema);
     double (*sum_squares)(int64_t n, const float *x); /* in double, in an order that does not depend on threads */
 };
 
 typedef struct AdamWStep {
-    float lr;
-    double beta1, beta2; /* 1 - beta is taken in double: 1 - 0.999f is off by 1.3e-5 of its value */
-    float eps, weight_decay, grad_scale;
-    float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
+    double lr, beta1, beta2, eps, weight_decay; /* double: 1 - 0.999f is off by 1.3e-5 of its value */
+    float grad_scale;
+    double bias1, bias2; /* 1 - beta1^t, 1 - beta2^t */
 } AdamWStep;
 
 typedef enum { KERNELS_BEST, KERNELS_NO_ONEDNN, KERNELS_GENERIC } KernelsChoice;

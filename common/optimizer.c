@@ -6,8 +6,8 @@
 
 void optimizer_options_defaults(OptimizerOptions *o)
 {
-    *o = (OptimizerOptions){.lr = 3e-4f, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8f, .weight_decay = 0.01f, .clip_norm = 1,
-                            .ema_decay = 0.999f, .ema_warmup = true, .warmup_steps = 500, .decay_fraction = 0.3,
+    *o = (OptimizerOptions){.lr = 3e-4, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.01, .clip_norm = 1,
+                            .ema_decay = 0.999, .ema_warmup = true, .warmup_steps = 500, .decay_fraction = 0.3,
                             .decay_floor = 0.02};
 }
 
@@ -63,9 +63,9 @@ Status optimizer_step(Optimizer *o, Kernels *k, double *grad_norm)
         return status_fail(STATUS_BAD_INPUT, "the gradient of step %lld is not finite", (long long)o->step + 1);
     }
     double t = (double)++o->step;
-    AdamWStep step = {.lr = (float)optimizer_lr(c, o->step - 1), .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
-                      .weight_decay = c->weight_decay, .bias1 = (float)(1 - pow(c->beta1, t)),
-                      .bias2 = (float)(1 - pow(c->beta2, t)),
+    AdamWStep step = {.lr = optimizer_lr(c, o->step - 1), .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
+                      .weight_decay = c->weight_decay, .bias1 = 1 - pow(c->beta1, t),
+                      .bias2 = 1 - pow(c->beta2, t),
                       .grad_scale = c->clip_norm > 0 && norm > c->clip_norm ? (float)(c->clip_norm / norm) : 1.0f};
     double decay = c->ema_decay;
     if (c->ema_warmup) decay = fmin(decay, (1 + t) / (10 + t));
@@ -74,7 +74,7 @@ Status optimizer_step(Optimizer *o, Kernels *k, double *grad_norm)
         Param *p = o->params->items[i];
         int64_t n = (int64_t)p->size;
         if (p->trainable) k->adamw(n, p->value, p->grad, o->m + at, o->v + at, &step);
-        k->ema(n, (float)decay, p->value, o->ema + at);
+        k->ema(n, decay, p->value, o->ema + at);
         at += p->size;
     }
     params_zero_grads(o->params);

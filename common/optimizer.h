@@ -7,11 +7,9 @@
 #include "common/params.h"
 
 typedef struct OptimizerOptions {
-    float lr;
-    double beta1, beta2;
-    float eps, weight_decay;
-    float clip_norm;        /* gradients are scaled down to this norm; 0: off */
-    float ema_decay;        /* 0: no average is used (ema follows the parameters) */
+    double lr, beta1, beta2, eps, weight_decay;
+    double clip_norm;       /* gradients are scaled down to this norm; 0: off */
+    double ema_decay;       /* 0: no average is used (ema follows the parameters) */
     bool ema_warmup;        /* decay min(ema_decay, (1 + step) / (10 + step)), so that early steps are forgotten sooner */
     int64_t warmup_steps;   /* learning rate rises linearly from 0 */
     int64_t total_steps;    /* 0: no end, no decay */

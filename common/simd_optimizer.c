@@ -1,25 +1,34 @@
 #include "common/simd.h"
 #include "common/simd_math.h"
 
-/* In the order of torch.optim.AdamW's operations. */
+/* x + a * b. Where the processor does it with one rounding, the results are PyTorch's to the bit. */
+#ifdef __FMA__
+#define ADD_PRODUCT(x, a, b) fmaf(a, b, x)
+#else
+#define ADD_PRODUCT(x, a, b) ((x) + (a) * (b))
+#endif
+
+/* In the order of torch.optim.AdamW's operations; what does not depend on i is in double until it is used. */
 static void adamw(int64_t n, float *value, const float *grad, float *m, float *v, const AdamWStep *step)
 {
-    float keep = 1 - step->lr * step->weight_decay, rate = step->lr / step->bias1, root = sqrtf(step->bias2);
-    float beta1 = (float)step->beta1, beta2 = (float)step->beta2, eps = step->eps, scale = step->grad_scale;
-    float rate1 = (float)(1 - step->beta1), rate2 = (float)(1 - step->beta2);
+    float keep = (float)(1 - step->lr * step->weight_decay), rate = (float)(step->lr / step->bias1);
+    float root = (float)sqrt(step->bias2), eps = (float)step->eps, scale = step->grad_scale;
+    float beta1 = (float)step->beta1, rate1 = (float)(1 - step->beta1);
+    float beta2 = (float)step->beta2, rate2 = (float)(1 - step->beta2);
 #pragma omp parallel for simd schedule(static) if (n >= PARALLEL_FROM)
     for (int64_t i = 0; i < n; i++) {
         float g = grad[i] * scale;
-        m[i] = beta1 * m[i] + rate1 * g;
-        v[i] = beta2 * v[i] + rate2 * (g * g);
+        m[i] = ADD_PRODUCT(m[i] * beta1, g, rate1);
+        v[i] = ADD_PRODUCT(v[i] * beta2, rate2 * g, g);
         value[i] = value[i] * keep - rate * (m[i] / (sqrtf(v[i]) / root + eps));
     }
 }
 
-static void ema(int64_t n, float decay, const float *value, float *average)
+static void ema(int64_t n, double decay, const float *value, float *average)
 {
+    float keep = (float)decay, rate = (float)(1 - decay);
 #pragma omp parallel for simd schedule(static) if (n >= PARALLEL_FROM)
-    for (int64_t i = 0; i < n; i++) average[i] = decay * average[i] + (1 - decay) * value[i];
+    for (int64_t i = 0; i < n; i++) average[i] = ADD_PRODUCT(average[i] * keep, value[i], rate);
 }
 
 /* A fixed number of parts, so that the order of the additions is the same on any number of threads. */

@@ -68,10 +68,10 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->checkpoint_blocks = c->checkpoint_blocks;
     o->samples = !c->no_samples;
     o->seed = (uint64_t)c->seed;
-    o->optimizer.lr = (float)c->lr;
+    o->optimizer.lr = c->lr;
     o->optimizer.beta2 = c->beta2;
-    o->optimizer.weight_decay = (float)c->weight_decay;
-    o->optimizer.ema_decay = (float)c->ema;
+    o->optimizer.weight_decay = c->weight_decay;
+    o->optimizer.ema_decay = c->ema;
     o->optimizer.warmup_steps = c->warmup;
     o->optimizer.total_steps = c->steps;
     o->optimizer.decay_fraction = c->decay;

@@ -193,7 +193,7 @@ static Status compare_step(Training *c, const Index *x, int step, const char *pa
     const char *name = parity_text(p, "step%d/%s", step, part), *item = parity_text(p, "%s %s", c->file_name, name);
     TRY(parity_f32(p, c->file, name, 1, &x->total, &expected));
     for (int64_t i = 0; i < x->total; i++) {
-        double far = step * (double)o->lr * (1 + o->weight_decay * fabs(x->start[i])) * 1.01 + 1e-6 * fabs(x->start[i]);
+        double far = step * o->lr * (1 + o->weight_decay * fabs(x->start[i])) * 1.01 + 1e-6 * fabs(x->start[i]);
         if (!x->stable[i] && !(fabs(found[i] - (double)x->start[i]) <= far)) too_far++;
         if (!x->stable[i]) continue;
         found[stable] = found[i];
@@ -206,16 +206,13 @@ static Status compare_step(Training *c, const Index *x, int step, const char *pa
 
 static Status optimizer_options(const H5File *file, OptimizerOptions *o)
 {
-    double lr, beta1, beta2, eps, weight_decay, ema_rate;
-    TRY(h5file_attr_f64(file, "/", "lr", &lr));
-    TRY(h5file_attr_f64(file, "/", "beta1", &beta1));
-    TRY(h5file_attr_f64(file, "/", "beta2", &beta2));
-    TRY(h5file_attr_f64(file, "/", "eps", &eps));
-    TRY(h5file_attr_f64(file, "/", "weight_decay", &weight_decay));
-    TRY(h5file_attr_f64(file, "/", "ema_rate", &ema_rate));
-    *o = (OptimizerOptions){.lr = (float)lr, .beta1 = beta1, .beta2 = beta2, .eps = (float)eps,
-                            .weight_decay = (float)weight_decay, .ema_decay = (float)ema_rate};
-    return STATUS_OK;
+    *o = (OptimizerOptions){0};
+    TRY(h5file_attr_f64(file, "/", "lr", &o->lr));
+    TRY(h5file_attr_f64(file, "/", "beta1", &o->beta1));
+    TRY(h5file_attr_f64(file, "/", "beta2", &o->beta2));
+    TRY(h5file_attr_f64(file, "/", "eps", &o->eps));
+    TRY(h5file_attr_f64(file, "/", "weight_decay", &o->weight_decay));
+    return h5file_attr_f64(file, "/", "ema_rate", &o->ema_decay);
 }
 
 static Status check_batch_norm(Training *c, const char *group, double found)
