@@ -132,7 +132,7 @@ static Status infer_unet(const Names *n, UNetConfig *u)
     u->scale_shift_norm = d[0] == 2 * cout;
     u->resblock_updown = !find(n, "input_blocks.%d.0.op.weight", u->res_blocks + 1);
     u->head_channels = u->channels == 192 ? 64 : 0;
-    u->heads = 0;
+    u->heads = 1;
     u->heads_upsample = -1;
     return STATUS_OK;
 }
