@@ -48,7 +48,7 @@ SUPPORT_SRC := $(wildcard tests/support_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c)
 
 # Every simd_*.c is compiled once per instruction set; the best one is picked when the program starts.
-ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine)))
+ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
 SIMD_ISAS := generic v3 v4
 else
 SIMD_ISAS := generic
