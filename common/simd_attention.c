@@ -265,8 +265,9 @@ static Status attention(Kernels *k, const AttentionShape *s, const void *qkv, co
     int64_t threads = omp_get_max_threads(), kv = kv_floats(&job), each = kv + block_floats(&job, false);
     float *scratch = kernels_scratch(k, sizeof(float) * (size_t)(threads * each));
     if (!scratch) return STATUS_NO_MEMORY;
-    if (job.pairs % threads == 0 || job.pairs >= 4 * threads) { /* keys and values stay in one core's cache */
-#pragma omp parallel for schedule(static)
+    bool small = job.pairs * s->T * job.keys * s->D < 1 << 17;           /* too little for a team of threads */
+    if (small || job.pairs % threads == 0 || job.pairs >= 4 * threads) { /* keys and values stay in one core's cache */
+#pragma omp parallel for schedule(static) if (!small)
         for (int64_t pair = 0; pair < job.pairs; pair++) {
             float *mine = scratch + omp_get_thread_num() * each;
             Workspace w = workspace_at(&job, mine, mine + kv);
@@ -379,7 +380,7 @@ static Status attention_backward(Kernels *k, const AttentionShape *s, const void
     float *gradients = scratch + threads * each; /* (at_once,groups,2,key_rows,width) */
     for (int64_t start = 0; start < job.pairs; start += at_once) {
         int64_t count = min_of(at_once, job.pairs - start);
-#pragma omp parallel
+#pragma omp parallel if (job.pairs * s->T * job.keys * s->D >= 1 << 17)
         {
             float *mine = scratch + omp_get_thread_num() * each;
             Workspace w = workspace_at(&job, mine, mine + kv);

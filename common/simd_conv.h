@@ -54,6 +54,12 @@ static inline ConvGeometry geometry_backward(const ConvShape *s)
     return (ConvGeometry){f.N, f.H2, f.W2, f.Cout, f.out_pixels, f.H, f.W, f.Cin, f.in_pixels, f.kernel, 1, f.stride};
 }
 
+/* Too little work for a team of threads. */
+static inline bool conv_is_small(const ConvGeometry *g)
+{
+    return g->out_pixels * g->Cout * g->Cin * g->kernel * g->kernel < 1 << 18;
+}
+
 /* out (floats) = x[at...at+count) */
 static inline void read_floats(DType type, const void *x, int64_t at, int64_t count, float *out)
 {
@@ -179,7 +185,8 @@ static inline Status convolve(Kernels *k, ConvJob *job, const ConvWeights *weigh
     float *scratch = kernels_scratch(k, sizeof(float) * (size_t)(packed + omp_get_max_threads() * each));
     if (!scratch) return STATUS_NO_MEMORY;
     job->packed = scratch;
-#pragma omp parallel
+    bool small = conv_is_small(g);
+#pragma omp parallel if (!small)
     {
         float *rows = scratch + packed + omp_get_thread_num() * each;
 #pragma omp for schedule(static)
@@ -283,7 +290,8 @@ static inline Status convolve_weights(Kernels *k, GradientJob *job, float *d_wei
     memset(job->sums, 0, sizeof(float) * (size_t)sums);
     memset(job->x_floats + x_floats - TILE_COLUMNS - 16, 0, sizeof(float) * (TILE_COLUMNS + 16));
     int64_t co_tiles = job->Cout / TILE_ROWS, column_tiles = job->length / TILE_COLUMNS;
-#pragma omp parallel
+    bool small = conv_is_small(g);
+#pragma omp parallel if (!small)
     for (int64_t n = 0; n < g->N; n += job->images)
         for (int64_t y = 0; y < g->H2; y += job->rows) {
             int64_t images = conv_min(job->images, g->N - n);
@@ -294,7 +302,7 @@ static inline Status convolve_weights(Kernels *k, GradientJob *job, float *d_wei
                 add_gradient_tile(job, images, i / (co_tiles * column_tiles), i / column_tiles % co_tiles * TILE_ROWS,
                                   i % column_tiles * TILE_COLUMNS);
         }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (!small)
     for (int64_t co = 0; co < g->Cout; co++) add_to_weights(job, co, d_weight);
     return STATUS_OK;
 }

@@ -56,13 +56,13 @@ static void run_images(const NormJob *job, NormPart reduce, NormPart finish, Nor
         return;
     }
 #pragma omp parallel
-    for (int64_t n = 0; n < N; n++) {
+    {
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < job->spans; i++) reduce(job, n, i);
-#pragma omp single
-        finish(job, n, 0);
-#pragma omp for schedule(static) nowait
-        for (int64_t i = 0; i < job->spans; i++) apply(job, n, i);
+        for (int64_t i = 0; i < N * job->spans; i++) reduce(job, i / job->spans, i % job->spans);
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < N; n++) finish(job, n, 0);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < N * job->spans; i++) apply(job, i / job->spans, i % job->spans);
     }
 }
 

@@ -44,7 +44,7 @@ Kernels *kernel_set_open(const KernelSet *set); /* fails the test when it cannot
 double tolerance_of(DType type, double f32);
 double tolerance_of_product(const KernelSet *set, DType type, double f32);
 
-/* omp_set_num_threads, also where there is a single core */
+/* omp_set_num_threads, also where there is a single core; but OMP_NUM_THREADS=1 stays 1 */
 void use_threads(int count);
 
 #endif

@@ -158,6 +158,7 @@ static void attention_ignores_threads_and_batch(void **state)
         assert_values_same("d_encoder_kv on 1 and 2 threads", &a.d_encoder_kv, &b.d_encoder_kv);
         AttentionShape one = s;
         one.N = 1;
+        use_threads(1);
         for (size_t n = 0; n < (size_t)s.N; n++)
             k->attention(k, &one, (char *)a.qkv.data + 3 * y * n, s.S ? (char *)a.encoder_kv.data + kv * n : NULL,
                          (char *)b.y.data + y * n, NULL);

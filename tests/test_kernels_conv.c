@@ -18,18 +18,18 @@ static const ConvCase cases[] = {
     {{.N = 1, .H = 1, .W = 1, .Cin = 1, .Cout = 1, .kernel = 1, .stride = 1}, true, false},
     {{.N = 2, .H = 5, .W = 7, .Cin = 3, .Cout = 8, .kernel = 3, .stride = 1}, true, false},
     {{.N = 2, .H = 7, .W = 5, .Cin = 17, .Cout = 13, .kernel = 3, .stride = 1}, true, true},
-    {{.N = 1, .H = 8, .W = 8, .Cin = 48, .Cout = 96, .kernel = 3, .stride = 1}, false, true},
+    {{.N = 1, .H = 5, .W = 6, .Cin = 48, .Cout = 80, .kernel = 3, .stride = 1}, false, true},
     {{.N = 3, .H = 9, .W = 6, .Cin = 16, .Cout = 32, .kernel = 3, .stride = 2}, true, false},
     {{.N = 2, .H = 4, .W = 4, .Cin = 5, .Cout = 6, .kernel = 3, .stride = 2}, true, true},
     {{.N = 2, .H = 6, .W = 11, .Cin = 40, .Cout = 24, .kernel = 1, .stride = 1}, true, true},
     {{.N = 1, .H = 3, .W = 70, .Cin = 19, .Cout = 6, .kernel = 3, .stride = 1}, true, false},
-    {{.N = 3, .H = 16, .W = 16, .Cin = 32, .Cout = 64, .kernel = 3, .stride = 1}, true, true},
+    {{.N = 3, .H = 8, .W = 8, .Cin = 32, .Cout = 40, .kernel = 3, .stride = 1}, true, true},
 };
 static const LinearShape linear_cases[] = {{.rows = 1, .in = 1, .out = 1},
                                            {.rows = 3, .in = 64, .out = 192},
                                            {.rows = 130, .in = 33, .out = 7},
                                            {.rows = 257, .in = 96, .out = 65},
-                                           {.rows = 2, .in = 512, .out = 384}};
+                                           {.rows = 2, .in = 512, .out = 96}};
 enum { CASES = sizeof cases / sizeof cases[0], LINEAR_CASES = sizeof linear_cases / sizeof linear_cases[0] };
 enum { TYPES = 3 }; /* f32, bf16, bf16 with an f32 result */
 
@@ -199,11 +199,14 @@ static void check_batch(Kernels *k, Layer *l)
 {
     int64_t parts = l->is_linear ? l->linear.rows : l->s.N;
     Values y = values_output(l->s.out_dtype, l->y.n);
+    memcpy(y.data, l->y.data, (size_t)y.n * dtype_size(y.type));
     Layer one = *l;
     one.s.N = one.linear.rows = 1;
-    for (int64_t n = 0; n < parts; n++) {
+    use_threads(1);
+    for (int64_t n = 0; n < parts; n += 1 + (parts - 1) / 8) { /* nine at most */
         size_t x_at = (size_t)(l->x.n / parts * n), y_at = (size_t)(l->y.n / parts * n),
                size = dtype_size(l->s.out_dtype);
+        memset((char *)y.data + y_at * size, 0xff, (size_t)(l->y.n / parts) * size);
         one.x.data = (char *)l->x.data + x_at * dtype_size(l->s.dtype);
         one.r.data = (char *)l->r.data + y_at * size;
         forward(k, &one, (char *)y.data + y_at * size);
