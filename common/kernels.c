@@ -45,6 +45,7 @@ Status kernels_new(KernelsChoice choice, Kernels **out)
     if (!k) return status_fail(STATUS_NO_MEMORY, "out of memory for the kernel table");
     install_simd(k, choice);
     if (choice == KERNELS_BEST) {
+        attention_avx512bf16_install(k);
         Status s = onednn_install(k);
         if (s != STATUS_OK) {
             kernels_free(k);

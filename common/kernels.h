@@ -82,6 +82,11 @@ struct Kernels {
     Status (*attention_backward)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, const void *y,
                                  const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv);
 
+    /* Private to attention_avx512bf16.c: what f32 attention goes to. */
+    Status (*attention_f32)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, void *y, float *lse);
+    Status (*attention_f32_backward)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv,
+                                     const void *y, const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv);
+
     /* stats (N,groups,2): mean, 1/sqrt(var + eps). */
     Status (*group_norm)(Kernels *k, const GroupNormShape *s, const void *x, const float *gamma, const float *beta,
                          const void *film, void *y, float *stats);
@@ -135,6 +140,9 @@ void kernels_free(Kernels *k); /* NULL is fine; parameters packed by it must be 
 
 /* A grow-only block for temporaries of one kernel call, 64-byte aligned; NULL when out of memory. */
 void *kernels_scratch(Kernels *k, size_t bytes);
+
+/* Overwrites attention for bf16 where the CPU has AVX512-BF16; does nothing elsewhere. */
+void attention_avx512bf16_install(Kernels *k);
 
 /* Overwrites entries with oneDNN's; does nothing in a build without it. */
 Status onednn_install(Kernels *k);

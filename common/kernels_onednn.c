@@ -1,10 +1,11 @@
 /* Convolution and linear layers by oneDNN (Debian: libdnnl-dev; C API v2, or v3 where the system is newer).
  *
- * Activations stay plain NHWC. Weights are packed once per version of the parameter into the layout that oneDNN asks for.
- * Primitives are created once per shape and kept; a call in the steady state allocates nothing. A linear layer is a 1x1
- * convolution over (1,rows,1,in): measured as fast as matmul and inner product, and its results have the same bits
- * for any number of rows and threads. What oneDNN refuses (or would do with its slow reference code) goes to the entry that was
- * in the table before. Backward weights come out blocked and are added to the plain gradient by a reorder. */
+ * Activations stay plain NHWC. Weights are packed once per version of the parameter into the layout that oneDNN asks
+ * for. Primitives are created once per shape and kept; a call in the steady state allocates nothing. A linear layer is
+ * a 1x1 convolution over (1,rows,1,in): measured as fast as matmul and inner product, and its results have the same
+ * bits for any number of rows and threads. What oneDNN refuses (or would do with its slow reference code) goes to the
+ * entry that was in the table before. Backward weights come out blocked and are added to the plain gradient by a
+ * reorder. */
 #include "common/onednn.h"
 
 #include <omp.h>
@@ -146,8 +147,8 @@ static Residual residual_kind(const void *residual, const void *y)
     return !residual ? RESIDUAL_NONE : residual == y ? RESIDUAL_IN_PLACE : RESIDUAL_SEPARATE;
 }
 
-static Status run_forward(Kernels *k, const Prim *p, const void *x, Param *weight, const Param *bias, const void *residual,
-                          void *y)
+static Status run_forward(Kernels *k, const Prim *p, const void *x, Param *weight, const Param *bias,
+                          const void *residual, void *y)
 {
     Call c = {.status = dnnl_success};
     dnnl_memory_t packed;
@@ -181,7 +182,8 @@ static size_t matching_d_y_bytes(const ConvShape *s)
     return s->out_dtype == s->dtype ? 0 : ALIGN64(y_elements(s) * dtype_size(s->dtype));
 }
 
-static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, const void *d_y, Param *weight, void *d_x)
+static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, const void *d_y, Param *weight,
+                                void *d_x)
 {
     Call c = {.status = dnnl_success};
     dnnl_memory_t packed;
@@ -226,8 +228,8 @@ static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p
 
 /* --- the entries --- */
 
-static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
-                     void *y)
+static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
+                     const void *residual, void *y)
 {
     Onednn *o = k->onednn;
     Prim *p;
@@ -261,12 +263,19 @@ static Status conv2d_backward_weights(Kernels *k, const ConvShape *s, const void
 /* Linear layers: 1x1 convolutions over the rows. */
 static ConvShape conv_of_linear(const LinearShape *s)
 {
-    return (ConvShape){.N = 1, .H = s->rows, .W = 1, .Cin = s->in, .Cout = s->out, .kernel = 1, .stride = 1,
-                       .dtype = s->dtype, .out_dtype = s->out_dtype};
+    return (ConvShape){.N = 1,
+                       .H = s->rows,
+                       .W = 1,
+                       .Cin = s->in,
+                       .Cout = s->out,
+                       .kernel = 1,
+                       .stride = 1,
+                       .dtype = s->dtype,
+                       .out_dtype = s->out_dtype};
 }
 
-static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
-                     void *y)
+static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias,
+                     const void *residual, void *y)
 {
     Onednn *o = k->onednn;
     Prim *p;

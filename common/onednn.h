@@ -33,7 +33,7 @@ typedef const dnnl_memory_desc_t *DescRef;
 
 /* A layout of weights, shared by all primitives that want it: what Param.packed is keyed by. */
 typedef struct Layout {
-    Desc desc;                /* blocked, bf16 or f32 */
+    Desc desc; /* blocked, bf16 or f32 */
     size_t bytes;
     dnnl_primitive_t reorder; /* plain f32 -> blocked for weights; blocked -> plain f32, adding, for their gradients */
     dnnl_memory_t plain, blocked;
@@ -56,7 +56,7 @@ typedef struct Onednn {
     Prim *table[ONEDNN_TABLE_SIZE];
     Layout *layouts, *gradient_layouts;
     struct Packed *packed; /* all copies of weights that this state made */
-    Kernels fallback; /* the table as it was before */
+    Kernels fallback;      /* the table as it was before */
     char name[64];
 } Onednn;
 

@@ -6,15 +6,15 @@
 
 /* --- the differences between the API's versions 2 and 3 --- */
 #if DNNL_VERSION_MAJOR >= 3
-#define desc_init_tag dnnl_memory_desc_create_with_tag
+#define desc_init_tag       dnnl_memory_desc_create_with_tag
 #define desc_copy(to, from) dnnl_memory_desc_clone(to, from)
-#define desc_release(d) ((void)dnnl_memory_desc_destroy(d))
-#define append_sum(ops) dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
+#define desc_release(d)     ((void)dnnl_memory_desc_destroy(d))
+#define append_sum(ops)     dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
 #else
-#define desc_init_tag dnnl_memory_desc_init_by_tag
+#define desc_init_tag       dnnl_memory_desc_init_by_tag
 #define desc_copy(to, from) (*(to) = *(from), dnnl_success)
-#define desc_release(d) ((void)(d))
-#define append_sum(ops) dnnl_post_ops_append_sum(ops, 1.0f)
+#define desc_release(d)     ((void)(d))
+#define append_sum(ops)     dnnl_post_ops_append_sum(ops, 1.0f)
 #endif
 
 typedef struct ConvDescs {
@@ -23,11 +23,12 @@ typedef struct ConvDescs {
     dnnl_dims_t strides, pad_left, pad_right;
 } ConvDescs;
 
-/* Forward results must have the same bits for any batch and number of threads, but the brgemm kernels of 2.6 pick the order of
- * the sum over kernel positions and blocks of channels from a cost model that looks at both. It is one block, and the order
- * fixed, as long as the weights of a block of outputs fit well into the L2 cache: 512 bytes of channels are half of what
- * was seen to differ with 1 MiB. For larger 3x3 kernels, and for a residual in memory of its own (where they serve only a y of
- * one position, taking the residual for a second bias), the other kernels it is; up to 192 channels they are as fast. */
+/* Forward results must have the same bits for any batch and number of threads, but the brgemm kernels of 2.6 pick the
+ * order of the sum over kernel positions and blocks of channels from a cost model that looks at both. It is one block,
+ * and the order fixed, as long as the weights of a block of outputs fit well into the L2 cache: 512 bytes of channels
+ * are half of what was seen to differ with 1 MiB. For larger 3x3 kernels, and for a residual in memory of its own
+ * (where they serve only a y of one position, taking the residual for a second bias), the other kernels it is; up to
+ * 192 channels they are as fast. */
 static bool brgemm_is_safe(const Key *key)
 {
     if (key->op != OP_FORWARD) return true;
@@ -35,8 +36,9 @@ static bool brgemm_is_safe(const Key *key)
     return key->kernel == 1 || key->Cin * (int64_t)dtype_size((DType)key->dtype) <= 512;
 }
 
-/* Found by comparing random shapes with the plain C kernels: 2.6's bf16 1x1 kernels give wrong numbers for some row counts when
- * they sum over an odd number of channels, and its bf16 backward weights of stride 2 read unset scratch for images one wide. */
+/* Found by comparing random shapes with the plain C kernels: 2.6's bf16 1x1 kernels give wrong numbers for some row
+ * counts when they sum over an odd number of channels, and its bf16 backward weights of stride 2 read unset scratch for
+ * images one wide. */
 static bool jit_bf16_is_safe(const Key *key, bool is_1x1)
 {
     if (key->op == OP_BACKWARD_WEIGHTS) return key->stride == 1 || key->W > 1;
@@ -59,13 +61,14 @@ static dnnl_status_t create_op(Op op, const ConvDescs *c, const_dnnl_primitive_a
     DescRef b = c->has_bias ? c->bias : NULL;
     const dnnl_alg_kind_t alg = dnnl_convolution_direct;
     if (op == OP_FORWARD)
-        return dnnl_convolution_forward_primitive_desc_create(out, engine, dnnl_forward_training, alg, c->x, c->weight, b,
-                                                              c->y, c->strides, NULL, c->pad_left, c->pad_right, attr);
+        return dnnl_convolution_forward_primitive_desc_create(out, engine, dnnl_forward_training, alg, c->x, c->weight,
+                                                              b, c->y, c->strides, NULL, c->pad_left, c->pad_right,
+                                                              attr);
     if (op == OP_BACKWARD_DATA)
         return dnnl_convolution_backward_data_primitive_desc_create(out, engine, alg, c->x, c->weight, c->y, c->strides,
                                                                     NULL, c->pad_left, c->pad_right, hint, attr);
-    return dnnl_convolution_backward_weights_primitive_desc_create(out, engine, alg, c->x, c->weight, b, c->y, c->strides,
-                                                                   NULL, c->pad_left, c->pad_right, hint, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        out, engine, alg, c->x, c->weight, b, c->y, c->strides, NULL, c->pad_left, c->pad_right, hint, attr);
 }
 
 /* The first implementation that is wanted; dnnl_unimplemented when there is none. */
@@ -86,8 +89,8 @@ static dnnl_status_t op_desc_init(Op op, const ConvDescs *c, dnnl_convolution_de
     const dnnl_memory_desc_t *b = c->has_bias ? &c->bias : NULL;
     const dnnl_alg_kind_t alg = dnnl_convolution_direct;
     if (op == OP_FORWARD)
-        return dnnl_convolution_forward_desc_init(d, dnnl_forward_training, alg, &c->x, &c->weight, b, &c->y, c->strides,
-                                                  c->pad_left, c->pad_right);
+        return dnnl_convolution_forward_desc_init(d, dnnl_forward_training, alg, &c->x, &c->weight, b, &c->y,
+                                                  c->strides, c->pad_left, c->pad_right);
     if (op == OP_BACKWARD_DATA)
         return dnnl_convolution_backward_data_desc_init(d, alg, &c->x, &c->weight, &c->y, c->strides, c->pad_left,
                                                         c->pad_right);
@@ -118,10 +121,11 @@ static dnnl_status_t describe_op(const Key *key, const ConvDescs *c, const_dnnl_
 Status onednn_fail(dnnl_status_t st, const char *what, const Key *key)
 {
     static const char *const names[] = {"forward", "backward data", "backward weights"};
-    return status_fail(st == dnnl_out_of_memory ? STATUS_NO_MEMORY : STATUS_INTERNAL,
-                       "oneDNN: %s for convolution %s (%lld,%lld,%lld,%lld)->%lld kernel %d stride %d failed with status %d", what,
-                       names[key->op], (long long)key->N, (long long)key->H, (long long)key->W, (long long)key->Cin,
-                       (long long)key->Cout, key->kernel, key->stride, (int)st);
+    return status_fail(
+        st == dnnl_out_of_memory ? STATUS_NO_MEMORY : STATUS_INTERNAL,
+        "oneDNN: %s for convolution %s (%lld,%lld,%lld,%lld)->%lld kernel %d stride %d failed with status %d", what,
+        names[key->op], (long long)key->N, (long long)key->H, (long long)key->W, (long long)key->Cin,
+        (long long)key->Cout, key->kernel, key->stride, (int)st);
 }
 
 static dnnl_data_type_t data_type(int dtype)
@@ -281,8 +285,7 @@ static dnnl_status_t prim_init(Onednn *o, Prim *p, const_dnnl_primitive_desc_t p
     if (st == dnnl_success && p->key.bias) st = memory_for(o, pd, weights[op], 1, &p->bias);
     DescRef scratchpad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     p->scratchpad_bytes = scratchpad ? dnnl_memory_desc_get_size(scratchpad) : 0;
-    if (st == dnnl_success && p->scratchpad_bytes)
-        st = memory_for(o, pd, dnnl_query_scratchpad_md, 0, &p->scratchpad);
+    if (st == dnnl_success && p->scratchpad_bytes) st = memory_for(o, pd, dnnl_query_scratchpad_md, 0, &p->scratchpad);
     DescRef layout = dnnl_primitive_desc_query_md(pd, weights[op], 0);
     return st == dnnl_success ? layout_get(o, &p->key, layout, &p->layout) : st;
 }

@@ -4,8 +4,8 @@
  *
  * GFLOP/s of the fastest of several runs: forward with bias; with a residual in place and in memory of its own; with
  * weights that changed before the call and are packed again; backward to the input; backward to the weights and bias.
- * A multiplication and an addition count as two. OMP_NUM_THREADS threads; with one, processor time is counted, so that a busy
- * machine can be measured too. */
+ * A multiplication and an addition count as two. OMP_NUM_THREADS threads; with one, processor time is counted, so that
+ * a busy machine can be measured too. */
 #include "common/kernels.h"
 
 #include <omp.h>
@@ -21,21 +21,44 @@ typedef struct Case {
 
 static const Case cases[] = {
     /* default models */
-    {16, 64, 3, 64, 3, 1, false},    {16, 64, 64, 64, 3, 1, false},   {16, 32, 128, 128, 3, 1, false},
-    {16, 16, 256, 256, 3, 1, false}, {16, 8, 256, 256, 3, 1, false},  {16, 16, 512, 256, 3, 1, false},
-    {16, 64, 64, 6, 3, 1, true},     {16, 32, 64, 128, 1, 1, false},  {16, 64, 64, 64, 3, 2, false},
-    {2, 64, 64, 64, 3, 1, false},    {2, 32, 128, 128, 3, 1, false},  {2, 16, 256, 256, 3, 1, false},
+    {16, 64, 3, 64, 3, 1, false},
+    {16, 64, 64, 64, 3, 1, false},
+    {16, 32, 128, 128, 3, 1, false},
+    {16, 16, 256, 256, 3, 1, false},
+    {16, 8, 256, 256, 3, 1, false},
+    {16, 16, 512, 256, 3, 1, false},
+    {16, 64, 64, 6, 3, 1, true},
+    {16, 32, 64, 128, 1, 1, false},
+    {16, 64, 64, 64, 3, 2, false},
+    {2, 64, 64, 64, 3, 1, false},
+    {2, 32, 128, 128, 3, 1, false},
+    {2, 16, 256, 256, 3, 1, false},
     /* upsampler */
-    {4, 256, 6, 32, 3, 1, false},    {1, 256, 32, 32, 3, 1, false},   {8, 256, 32, 32, 3, 1, false},
-    {1, 256, 64, 64, 3, 1, false},   {8, 256, 64, 64, 3, 1, false},   {4, 128, 64, 64, 3, 1, false},
-    {4, 256, 64, 32, 1, 1, false},   {4, 256, 32, 6, 3, 1, true},
+    {4, 256, 6, 32, 3, 1, false},
+    {1, 256, 32, 32, 3, 1, false},
+    {8, 256, 32, 32, 3, 1, false},
+    {1, 256, 64, 64, 3, 1, false},
+    {8, 256, 64, 64, 3, 1, false},
+    {4, 128, 64, 64, 3, 1, false},
+    {4, 256, 64, 32, 1, 1, false},
+    {4, 256, 32, 6, 3, 1, true},
     /* GLIDE's own sizes */
-    {2, 64, 192, 192, 3, 1, false},  {2, 64, 384, 192, 3, 1, false},  {2, 32, 384, 384, 3, 1, false},
-    {2, 32, 768, 384, 3, 1, false},  {2, 16, 576, 576, 3, 1, false},  {2, 8, 768, 768, 3, 1, false},
-    {2, 8, 1536, 768, 3, 1, false},  {2, 64, 384, 192, 1, 1, false},  {1, 256, 192, 192, 3, 1, false},
+    {2, 64, 192, 192, 3, 1, false},
+    {2, 64, 384, 192, 3, 1, false},
+    {2, 32, 384, 384, 3, 1, false},
+    {2, 32, 768, 384, 3, 1, false},
+    {2, 16, 576, 576, 3, 1, false},
+    {2, 8, 768, 768, 3, 1, false},
+    {2, 8, 1536, 768, 3, 1, false},
+    {2, 64, 384, 192, 1, 1, false},
+    {1, 256, 192, 192, 3, 1, false},
     /* linear */
-    {16, 1, 256, 512, 0, 1, false},  {2, 1, 768, 768, 0, 1, false},   {16, 64, 256, 1024, 0, 1, false},
-    {16, 64, 1024, 256, 0, 1, false}, {16, 1024, 128, 384, 0, 1, false}, {2, 256, 576, 1728, 0, 1, false},
+    {16, 1, 256, 512, 0, 1, false},
+    {2, 1, 768, 768, 0, 1, false},
+    {16, 64, 256, 1024, 0, 1, false},
+    {16, 64, 1024, 256, 0, 1, false},
+    {16, 1024, 128, 384, 0, 1, false},
+    {2, 256, 576, 1728, 0, 1, false},
     {1, 128, 512, 2048, 0, 1, false},
 };
 
@@ -64,8 +87,10 @@ static void *array_new(DType type, int64_t n, bool random)
     for (int64_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
         float value = random ? (float)(state >> 8) / 8388608.0f - 1 : 0;
-        if (type == DTYPE_F32) ((float *)p)[i] = value;
-        else ((uint16_t *)p)[i] = f32_to_bf16(value);
+        if (type == DTYPE_F32)
+            ((float *)p)[i] = value;
+        else
+            ((uint16_t *)p)[i] = f32_to_bf16(value);
     }
     return p;
 }
@@ -103,8 +128,10 @@ static void bench_release(Bench *b)
 
 static void forward_with(Bench *b, const void *residual)
 {
-    if (b->is_linear) check(b->k->linear(b->k, &b->linear, b->x, b->weight, b->bias, residual, b->y));
-    else check(b->k->conv2d(b->k, &b->s, b->x, b->weight, b->bias, residual, b->y));
+    if (b->is_linear)
+        check(b->k->linear(b->k, &b->linear, b->x, b->weight, b->bias, residual, b->y));
+    else
+        check(b->k->conv2d(b->k, &b->s, b->x, b->weight, b->bias, residual, b->y));
 }
 
 static void forward(Bench *b)
@@ -130,15 +157,19 @@ static void forward_repacked(Bench *b)
 
 static void backward_data(Bench *b)
 {
-    if (b->is_linear) check(b->k->linear_backward_data(b->k, &b->linear, b->residual, b->weight, b->d_x));
-    else check(b->k->conv2d_backward_data(b->k, &b->s, b->residual, b->weight, b->d_x));
+    if (b->is_linear)
+        check(b->k->linear_backward_data(b->k, &b->linear, b->residual, b->weight, b->d_x));
+    else
+        check(b->k->conv2d_backward_data(b->k, &b->s, b->residual, b->weight, b->d_x));
 }
 
 static void backward_weights(Bench *b)
 {
     float *dw = b->weight->grad, *db = b->bias->grad;
-    if (b->is_linear) check(b->k->linear_backward_weights(b->k, &b->linear, b->x, b->residual, dw, db));
-    else check(b->k->conv2d_backward_weights(b->k, &b->s, b->x, b->residual, dw, db));
+    if (b->is_linear)
+        check(b->k->linear_backward_weights(b->k, &b->linear, b->x, b->residual, dw, db));
+    else
+        check(b->k->conv2d_backward_weights(b->k, &b->s, b->x, b->residual, dw, db));
 }
 
 static double now(void)
@@ -165,16 +196,18 @@ static double fastest(Bench *b, void (*run)(Bench *))
 
 static void measure(Kernels *k, const Case *c, DType type, const char *filter)
 {
-    static void (*const runs[])(Bench *) = {forward,       forward_in_place, forward_residual, forward_repacked,
-                                            backward_data, backward_weights};
+    static void (*const runs[])(Bench *) = {forward,          forward_in_place, forward_residual,
+                                            forward_repacked, backward_data,    backward_weights};
     Bench b;
     char label[80];
     double rows = (double)c->N * c->H, H2 = (c->H + c->stride - 1) / c->stride;
-    double flops = c->kernel ? 2.0 * c->N * H2 * H2 * c->Cin * c->Cout * c->kernel * c->kernel : 2 * rows * c->Cin * c->Cout;
+    double flops =
+        c->kernel ? 2.0 * c->N * H2 * H2 * c->Cin * c->Cout * c->kernel * c->kernel : 2 * rows * c->Cin * c->Cout;
     if (c->kernel)
-        snprintf(label, sizeof label, "conv %dx%d s%d (%2d,%3d,%3d,%4d)->%4d", c->kernel, c->kernel, c->stride, c->N, c->H,
-                 c->H, c->Cin, c->Cout);
-    else snprintf(label, sizeof label, "linear      (%5.0f,%4d)->%4d", rows, c->Cin, c->Cout);
+        snprintf(label, sizeof label, "conv %dx%d s%d (%2d,%3d,%3d,%4d)->%4d", c->kernel, c->kernel, c->stride, c->N,
+                 c->H, c->H, c->Cin, c->Cout);
+    else
+        snprintf(label, sizeof label, "linear      (%5.0f,%4d)->%4d", rows, c->Cin, c->Cout);
     if (!strstr(label, filter)) return;
     printf("%-34s %-4s", label, type == DTYPE_F32 ? "f32" : "bf16");
     bench_init(&b, k, c, type);
@@ -186,9 +219,10 @@ static void measure(Kernels *k, const Case *c, DType type, const char *filter)
 
 int main(int argc, char **argv)
 {
-    const char *set = argc > 1 ? argv[1] : "best", *type = argc > 2 ? argv[2] : "all", *filter = argc > 3 ? argv[3] : "";
+    const char *set = argc > 1 ? argv[1] : "best", *type = argc > 2 ? argv[2] : "all",
+               *filter = argc > 3 ? argv[3] : "";
     KernelsChoice choice = strcmp(set, "generic") == 0 ? KERNELS_GENERIC
-                         : strcmp(set, "plain") == 0   ? KERNELS_NO_ONEDNN
+                           : strcmp(set, "plain") == 0 ? KERNELS_NO_ONEDNN
                                                        : KERNELS_BEST;
     Kernels *k;
     check(kernels_new(choice, &k));
