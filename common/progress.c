@@ -75,11 +75,13 @@ static void describe(const Progress *p, double rate, const char *time_text, cons
 {
     const ProgressOptions *o = &p->options;
     char rate_text[64], count[96];
-    format_rate(rate, o->unit, rate_text, sizeof rate_text);
-    if (o->total > 0)
+    format_rate(o->unit ? rate : 0, o->unit, rate_text, sizeof rate_text);
+    if (!o->unit)
+        snprintf(count, sizeof count, "%d%%", o->total > 0 ? (int)((double)p->done * 100 / (double)o->total) : 0);
+    else if (o->total > 0)
         snprintf(count, sizeof count, "%lld/%lld %s", (long long)p->done, (long long)o->total, o->unit);
     else snprintf(count, sizeof count, "%lld %s", (long long)p->done, o->unit);
-    if (o->total > 0 && o->style == PROGRESS_LINES)
+    if (o->unit && o->total > 0 && o->style == PROGRESS_LINES)
         snprintf(count + strlen(count), sizeof count - strlen(count), " (%d%%)",
                  (int)((double)p->done * 100 / (double)o->total));
     snprintf(text, size, "%s%s%s%s%s%s%s", count, *rate_text ? between : "", rate_text, *time_text ? between : "",

@@ -28,7 +28,8 @@ typedef enum {
 typedef struct ProgressOptions {
     FILE *out; /* borrowed; errors of writing to it are ignored */
     ProgressStyle style;
-    const char *label, *unit; /* ASCII, borrowed; unit is a plural: "steps" */
+    const char *label, *unit; /* ASCII, borrowed; unit is a plural: "steps"; NULL: shown is the percentage alone, for work
+                                 whose units would tell nobody anything */
     int64_t total;            /* 0: unknown */
     int64_t done;             /* where a resumed run starts */
     double line_seconds;      /* PROGRESS_LINES: at least one line in that time; and one at each tenth of the total */

@@ -32,20 +32,27 @@ static Tensor *resample(Tape *t, Tensor *x, Resample how)
     return how == RESAMPLE_UP ? op_upsample2x(t, x) : how == RESAMPLE_DOWN ? op_avg_pool2x(t, x) : x;
 }
 
+/* y takes x's place: x is let go of before the scope's end, so that large pictures need less memory. Returns y. */
+static Tensor *instead(Tape *t, Tensor *x, Tensor *y)
+{
+    if (y != x) tape_release(t, x);
+    return y;
+}
+
 Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act)
 {
     int scope = tape_scope_begin(t);
     Tensor *h = op_group_norm(t, x, &b->in_norm, NULL, ACT_SILU);
-    h = resample(t, h, b->resample);
+    h = instead(t, h, resample(t, h, b->resample));
     x = resample(t, x, b->resample);
-    h = op_conv2d(t, h, &b->in_conv, NULL);
+    h = instead(t, h, op_conv2d(t, h, &b->in_conv, NULL));
     Tensor *film = op_linear(t, emb_act, &b->emb_proj, NULL);
     if (!b->scale_shift_norm) {
-        h = op_add_channels(t, h, film);
+        h = instead(t, h, op_add_channels(t, h, film));
         film = NULL;
     }
-    h = op_group_norm(t, h, &b->out_norm, film, ACT_SILU);
-    h = op_dropout(t, h, b->dropout);
+    h = instead(t, h, op_group_norm(t, h, &b->out_norm, film, ACT_SILU));
+    h = instead(t, h, op_dropout(t, h, b->dropout));
     if (b->has_skip) x = op_conv2d(t, x, &b->skip, NULL);
     return tape_scope_end(t, scope, op_conv2d(t, h, &b->out_conv, x));
 }

@@ -3,6 +3,7 @@
 #include "common/respace.h"
 #include "upsampler/upsampler.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 void cascade_options_defaults(CascadeOptions *o)
@@ -41,7 +42,9 @@ typedef struct Run {
     const Cascade *cascade;
     const CascadeOptions *options;
     const CascadeHooks *hooks;
-    CascadeProgress progress; /* done: up to the stage in work */
+    CascadeProgress progress;
+    double base_cost, upsampler_cost; /* of a step of one picture, in units of no meaning */
+    double done, total;               /* in those units; done: up to the stage in work */
     float *base;  /* (CASCADE_BATCH,side,side,3) */
     float *low;   /* (low_side,low_side,3) */
     float *large; /* (large_side,large_side,3) */
@@ -78,18 +81,31 @@ static Status count_steps(const TextUNet *m, const StageOptions *o, const char *
     return s == STATUS_OK ? s : status_prefix(s, "%s", stage);
 }
 
+/* Proportional to the multiplications of a step's large convolutions: for progress, so that time left can be told. */
+static double step_cost(const TextUNet *m, const StageOptions *o)
+{
+    const UNetConfig *c = &m->config.unet;
+    double cost = 0, side = c->image_size;
+    for (int level = 0; level < c->levels; level++, side /= 2) cost += side * side * pow(c->channels * c->mult[level], 2);
+    return cost * c->res_blocks * (o->guidance.scale == 0 || o->guidance.scale == 1 ? 1 : 2);
+}
+
 static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, int64_t n)
 {
     int base_steps = 0, upsampler_steps = 0;
     *r = (Run){.cascade = c, .options = o, .hooks = hooks};
-    if (c->base) TRY(count_steps(c->base, &o->base, "base model", &base_steps));
-    if (c->base) TRY(alloc_pictures(n < CASCADE_BATCH ? n : CASCADE_BATCH, low_side(c), &r->base));
+    if (c->base) {
+        TRY(count_steps(c->base, &o->base, "base model", &base_steps));
+        TRY(alloc_pictures(n < CASCADE_BATCH ? n : CASCADE_BATCH, low_side(c), &r->base));
+        r->base_cost = step_cost(c->base, &o->base);
+    }
     if (c->upsampler) {
         TRY(count_steps(c->upsampler, &o->upsampler, "upsampler", &upsampler_steps));
         TRY(alloc_pictures(1, low_side(c), &r->low));
         TRY(alloc_pictures(1, c->upsampler->config.unet.image_size, &r->large));
+        r->upsampler_cost = step_cost(c->upsampler, &o->upsampler);
     }
-    r->progress.total = n * (base_steps + upsampler_steps);
+    r->total = (double)n * (base_steps * r->base_cost + upsampler_steps * r->upsampler_cost);
     return STATUS_OK;
 }
 
@@ -100,7 +116,7 @@ static int show_progress(void *ctx, const SamplerProgress *s)
     p.step = s->done;
     p.steps = s->total;
     p.count = s->n;
-    p.done += s->done * s->n;
+    p.fraction = (r->done + (double)(s->done * s->n) * (p.upsampling ? r->upsampler_cost : r->base_cost)) / r->total;
     p.side = s->width;
     p.x_0 = s->x_0;
     return r->hooks->progress(r->hooks->ctx, &p);
@@ -118,7 +134,7 @@ static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, 
     int steps;
     TRY(count_steps(m, &o, "stage", &steps));
     TRY(stage_sample(r->cascade->kernels, m, &o, in, x));
-    r->progress.done += steps * in->n;
+    r->done += (double)(steps * in->n) * (upsampling ? r->upsampler_cost : r->base_cost);
     return STATUS_OK;
 }
 

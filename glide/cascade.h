@@ -50,7 +50,7 @@ typedef struct CascadeProgress {
     bool upsampling;
     int step, steps;      /* of this stage and the pictures in work */
     int64_t first, count; /* the pictures in work */
-    int64_t done, total;  /* steps of the whole call, counted for each picture */
+    double fraction;      /* of the whole call's work that is done, 0 to 1, by the models' estimated costs */
     int64_t side;
     const float *x_0; /* (count,side,side,3) what the model expects so far */
 } CascadeProgress;

@@ -109,7 +109,8 @@ static Status wait_for(pid_t child, long *peak_kb)
     return status_fail(STATUS_INTERNAL, "glide sample failed; its message is above");
 }
 
-/* The whole program, start included, as a user runs it. */
+/* The whole program, start included, as a user runs it. To be measured first: the peak memory of a process counts what its
+ * parent had when it was started. */
 static Status measure_png(const BenchCommand *c, Report *r)
 {
     char output[] = "/tmp/glide-bench-XXXXXX", threads[24];
@@ -137,18 +138,23 @@ static Status measure_png(const BenchCommand *c, Report *r)
 static Status measure_sample(Kernels *k, const BenchCommand *c, Report *r)
 {
     TRY(measure_stage(k, c->weights, false, r->type, &r->base, &r->random_base));
-    TRY(measure_stage(k, c->upsampler_weights, true, r->type, &r->upsampler, &r->random_upsampler));
-    return r->random_base || r->random_upsampler ? STATUS_OK : measure_png(c, r);
+    return measure_stage(k, c->upsampler_weights, true, r->type, &r->upsampler, &r->random_upsampler);
+}
+
+static bool has_weights(const char *path, const char *usual)
+{
+    char found[PATH_MAX];
+    return path || weights_path_default(usual, found, sizeof found) == STATUS_OK;
 }
 
 static Status measure(Kernels *k, const BenchCommand *c, int part, Report *r)
 {
-    bool both = part == PART_ALL || part == PART_CONV;
+    bool both = part == PART_ALL || part == PART_CONV, sample = part == PART_ALL || part == PART_SAMPLE;
+    if (sample && has_weights(c->weights, "base.h5") && has_weights(c->upsampler_weights, "upsampler.h5")) TRY(measure_png(c, r));
     if (both || r->type == DTYPE_F32) TRY(bench_convs(k, DTYPE_F32, &r->convs[DTYPE_F32]));
     if ((both && k->native_bf16) || r->type == DTYPE_BF16) TRY(bench_convs(k, DTYPE_BF16, &r->convs[DTYPE_BF16]));
     if (part == PART_ALL || part == PART_TRAIN) TRY(measure_train(k, c, r));
-    if (part == PART_ALL || part == PART_SAMPLE) TRY(measure_sample(k, c, r));
-    return STATUS_OK;
+    return sample ? measure_sample(k, c, r) : STATUS_OK;
 }
 
 static double percent(const Report *r, const BenchRun *run)

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PROCESS_STEPS = 1000 };
+enum { PROCESS_STEPS = 1000, BAR_TOTAL = 1000000 };
 
 const char *const cli_precisions[] = {"f32", "bf16", NULL};
 
@@ -50,21 +50,21 @@ void cli_run_start(CliRun *r, const CliOutput *output, bool quiet, int calls)
 
 static void show(CliRun *r, const GlideProgress *p)
 {
-    char note[80];
-    int64_t done = r->call * p->total + p->done;
+    char note[96];
+    int pictures = r->output->count, first = r->written + 1, n = 0;
     if (!r->bar_shown) {
         ProgressOptions o = progress_defaults(stderr);
         o.style = r->quiet ? PROGRESS_QUIET : PROGRESS_AUTO;
         o.label = "sampling";
-        o.total = r->calls * p->total;
+        o.unit = NULL;
+        o.total = BAR_TOTAL;
         progress_start(&r->bar, &o);
         r->bar_shown = true;
     }
-    int pictures = r->output->count, first = r->written + 1;
-    if (pictures == 1) snprintf(note, sizeof note, "%dx%d", p->side, p->side);
-    else if (p->count == 1) snprintf(note, sizeof note, "picture %d of %d, %dx%d", first, pictures, p->side, p->side);
-    else snprintf(note, sizeof note, "pictures %d to %d of %d, %dx%d", first, first + p->count - 1, pictures, p->side, p->side);
-    progress_update(&r->bar, done, note);
+    if (pictures > 1 && p->count > 1) n = snprintf(note, sizeof note, "%d-%d of %d, ", first, first + p->count - 1, pictures);
+    else if (pictures > 1) n = snprintf(note, sizeof note, "%d of %d, ", first, pictures);
+    snprintf(note + n, sizeof note - (size_t)n, "%dx%d, step %d of %d", p->side, p->side, p->step, p->steps);
+    progress_update(&r->bar, (int64_t)((r->call + p->fraction) / r->calls * BAR_TOTAL), note);
 }
 
 static bool on_progress(void *ctx, const GlideProgress *p)

@@ -218,7 +218,7 @@ static int tell_progress(void *ctx, const CascadeProgress *p)
     unsigned char *previews = NULL;
     if (c->callbacks->previews && make_previews(p, &previews) != STATUS_OK) previews = NULL;
     GlideProgress out = {.stage = p->upsampling ? GLIDE_STAGE_UPSAMPLER : GLIDE_STAGE_BASE, .step = p->step, .steps = p->steps,
-                         .first = (int)p->first, .count = (int)p->count, .done = p->done, .total = p->total,
+                         .first = (int)p->first, .count = (int)p->count, .fraction = p->fraction,
                          .side = (int)p->side, .preview = previews};
     bool go_on = c->callbacks->progress(c->callbacks->context, &out);
     free(previews);

@@ -107,7 +107,7 @@ typedef struct GlideProgress {
     GlideStage stage;
     int step, steps;  /* done and in all, of this stage and the pictures in work */
     int first, count; /* the pictures in work: which of the call's, from 0 */
-    int64_t done, total; /* steps of the whole call, counted for each picture */
+    double fraction;  /* of the whole call's work that is done, 0 to 1, estimated */
     int side;                     /* of the previews */
     const unsigned char *preview; /* (count,side,side,3) what the model expects so far, borrowed; NULL unless asked for */
 } GlideProgress;

@@ -85,6 +85,22 @@ static void test_bar(void **state)
     recorder_release(&r);
 }
 
+static void test_percent(void **state)
+{
+    (void)state;
+    for (int bar = 0; bar < 2; bar++) {
+        Recorder r;
+        recorder_start(&r, bar ? PROGRESS_BAR : PROGRESS_LINES, 1000000, 0);
+        r.p.options.unit = NULL;
+        r.now += 3;
+        progress_update(&r.p, 250000, "64x64");
+        assert_non_null(strstr(r.text, bar ? "base  [#####---------------] 25%  0:09 left  64x64" : "base: 25%, 0:09 left, 64x64\n"));
+        progress_finish(&r.p);
+        assert_non_null(strstr(r.text, bar ? "25%  took 3.0 s  64x64" : "base: 25%, took 3.0 s, 64x64\n"));
+        recorder_release(&r);
+    }
+}
+
 static void test_lines(void **state)
 {
     (void)state;
@@ -226,7 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bar),
-        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_percent), cmocka_unit_test(test_lines),
         cmocka_unit_test(test_unknown_total_and_quiet),
         cmocka_unit_test(test_rate_fades),
         cmocka_unit_test(test_time),
