@@ -1,5 +1,6 @@
 #include "text_transformer/text_transformer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,16 +34,22 @@ static Status check_config(const TextConfig *c)
     return STATUS_OK;
 }
 
-static TextBlock block_make(ParamSet *set, int64_t W, int i)
+/* Initial values: what a block adds starts small against the embeddings, and those large against an optimiser's step. With
+ * embeddings of 0.02 and full-size blocks, all positions became one common vector within 3,000 steps of training from scratch
+ * and captions lost their say (data/TRAINING.md). */
+#define EMBEDDING_STD 0.5f
+#define POSITION_STD  0.1f
+
+static TextBlock block_make(ParamSet *set, int64_t W, int i, float out_scale)
 {
     char name[64];
 #define NAME(part) (snprintf(name, sizeof name, "transformer.resblocks.%d.%s", i, part), name)
     TextBlock b;
     b.c_qkv = linear_make(set, W, 3 * W, 1, NAME("attn.c_qkv"));
-    b.c_proj = linear_make(set, W, W, 1, NAME("attn.c_proj"));
+    b.c_proj = linear_make(set, W, W, out_scale, NAME("attn.c_proj"));
     b.ln_1 = norm_make(set, W, NAME("ln_1"));
     b.mlp_fc = linear_make(set, W, 4 * W, 1, NAME("mlp.c_fc"));
-    b.mlp_proj = linear_make(set, 4 * W, W, 1, NAME("mlp.c_proj"));
+    b.mlp_proj = linear_make(set, 4 * W, W, out_scale, NAME("mlp.c_proj"));
     b.ln_2 = norm_make(set, W, NAME("ln_2"));
 #undef NAME
     return b;
@@ -59,12 +66,13 @@ Status text_transformer_new(const TextConfig *config, int64_t pooled_width, Para
     }
     x->config = *config;
     int64_t W = config->width;
-    for (int i = 0; i < config->layers; i++) x->blocks[i] = block_make(params, W, i);
+    float out_scale = config->layers ? 1 / sqrtf(2 * (float)config->layers) : 1;
+    for (int i = 0; i < config->layers; i++) x->blocks[i] = block_make(params, W, i, out_scale);
     if (config->final_ln) x->final_ln = norm_make(params, W, "final_ln");
-    x->token_embedding = params_add(params, INIT_NORMAL, 0.02f, 2, (int64_t[]){config->n_vocab, W}, "token_embedding.weight");
-    x->positional_embedding = params_add(params, INIT_NORMAL, 0.01f, 2, (int64_t[]){config->ctx, W}, "positional_embedding");
+    x->token_embedding = params_add(params, INIT_NORMAL, EMBEDDING_STD, 2, (int64_t[]){config->n_vocab, W}, "token_embedding.weight");
+    x->positional_embedding = params_add(params, INIT_NORMAL, POSITION_STD, 2, (int64_t[]){config->ctx, W}, "positional_embedding");
     if (config->padding)
-        x->padding_embedding = params_add(params, INIT_NORMAL, 0.01f, 2, (int64_t[]){config->ctx, W}, "padding_embedding");
+        x->padding_embedding = params_add(params, INIT_NORMAL, EMBEDDING_STD, 2, (int64_t[]){config->ctx, W}, "padding_embedding");
     x->proj = linear_make(params, W, pooled_width, 1, "transformer_proj");
     if (!x->proj.bias) {
         text_transformer_free(x);
