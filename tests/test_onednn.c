@@ -1,0 +1,354 @@
+/* What only the oneDNN kernels have: packed weights, primitives that are kept, fallbacks, implementations to avoid.
+ * That their numbers are right on common shapes is tested in test_kernels_conv.c. */
+#include "tests/support_kernels.h"
+
+#include <malloc.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+/* A convolution with its arrays; `r` serves as residual and as d_y. */
+typedef struct Conv {
+    ConvShape s;
+    Values x, w, b, r, y, d_x, d_w, d_b;
+    Param weight, bias;
+} Conv;
+
+static int64_t y_size(const ConvShape *s)
+{
+    return s->N * ((s->H + s->stride - 1) / s->stride) * ((s->W + s->stride - 1) / s->stride) * s->Cout;
+}
+
+static Conv conv_new(ConvShape s)
+{
+    int64_t dims[] = {s.Cout, s.Cin, s.kernel, s.kernel}, weights = s.Cout * s.Cin * s.kernel * s.kernel;
+    Conv c = {.s = s};
+    c.x = values_random(s.dtype, s.N * s.H * s.W * s.Cin, 0, 1);
+    c.w = values_random(DTYPE_F32, weights, 0, 0.1);
+    c.b = values_random(DTYPE_F32, s.Cout, 0, 1);
+    c.r = values_random(s.out_dtype, y_size(&s), 0, 1);
+    c.y = values_output(s.out_dtype, y_size(&s));
+    c.d_x = values_output(s.dtype, c.x.n);
+    c.d_w = values_random(DTYPE_F32, weights, 0, 1);
+    c.d_b = values_random(DTYPE_F32, s.Cout, 0, 1);
+    c.weight = param_from_values(&c.w, 4, dims);
+    c.bias = param_from_values(&c.b, 1, dims);
+    return c;
+}
+
+static void conv_free(Conv *c)
+{
+    param_release_packed(&c->weight);
+    for (Values *v = &c->x; v <= &c->d_b; v++) values_free(v);
+}
+
+static Kernels *open_or_skip(void)
+{
+    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+    if (k->onednn) return k;
+    kernels_free(k);
+    skip();
+    return NULL;
+}
+
+static void forward(Kernels *k, Conv *c, const void *residual)
+{
+    assert_int_equal(STATUS_OK, k->conv2d(k, &c->s, c->x.data, &c->weight, &c->bias, residual, c->y.data));
+}
+
+static void all_passes(Kernels *k, Conv *c)
+{
+    forward(k, c, c->r.data);
+    assert_int_equal(STATUS_OK, k->conv2d_backward_data(k, &c->s, c->r.data, &c->weight, c->d_x.data));
+    assert_int_equal(STATUS_OK, k->conv2d_backward_weights(k, &c->s, c->x.data, c->r.data, c->d_w.data, c->d_b.data));
+}
+
+static int packed_count(const Param *p)
+{
+    int count = 0;
+    for (int i = 0; i < PARAM_MAX_PACKED; i++) count += p->packed[i].key != NULL;
+    return count;
+}
+
+static double element(const Values *v, int64_t i)
+{
+    return v->type == DTYPE_F32 ? (double)((float *)v->data)[i] : (double)bf16_to_f32(((uint16_t *)v->data)[i]);
+}
+
+/* Bits may differ, as sums come in another order and bf16 rounds them. */
+static void assert_near(const char *what, const Values *a, const Values *b, double tolerance)
+{
+    double largest = 1e-30;
+    for (int64_t i = 0; i < b->n; i++) largest = fmax(largest, fabs(element(b, i)));
+    for (int64_t i = 0; i < a->n; i++)
+        if (!(fabs(element(a, i) - element(b, i)) <= tolerance * largest))
+            fail_msg("%s: element %lld is %g, expected %g", what, (long long)i, element(a, i), element(b, i));
+}
+
+/* Both sets of kernels do all passes of one convolution, oneDNN's on scratch memory full of NaN. */
+static void assert_like_plain(ConvShape s)
+{
+    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]), *plain = kernel_set_open(&kernel_sets[1]);
+    Conv a = conv_new(s), b = conv_new(s);
+    Values *to[] = {&b.x, &b.w, &b.b, &b.r, &b.d_w, &b.d_b};
+    const Values *from[] = {&a.x, &a.w, &a.b, &a.r, &a.d_w, &a.d_b};
+    double tolerance = s.dtype == DTYPE_BF16 ? 2e-2 : 1e-5;
+    char label[100];
+    snprintf(label, sizeof label, "N %lld, %lldx%lld, %lld->%lld, kernel %d, stride %d, type %d", (long long)s.N,
+             (long long)s.H, (long long)s.W, (long long)s.Cin, (long long)s.Cout, s.kernel, s.stride, (int)s.dtype);
+    if (s.dtype == DTYPE_BF16) /* the plain kernels take weights as they are */
+        for (int64_t i = 0; i < a.w.n; i++) ((float *)a.w.data)[i] = bf16_to_f32(f32_to_bf16(((float *)a.w.data)[i]));
+    for (int i = 0; i < 6; i++) memcpy(to[i]->data, from[i]->data, (size_t)to[i]->n * dtype_size(to[i]->type));
+    memset(kernels_scratch(k, 64 << 20), 0xff, 64 << 20);
+    all_passes(k, &a);
+    all_passes(plain, &b);
+    assert_near(label, &a.y, &b.y, tolerance);
+    assert_near(label, &a.d_x, &b.d_x, tolerance);
+    assert_near(label, &a.d_w, &b.d_w, tolerance);
+    assert_near(label, &a.d_b, &b.d_b, tolerance);
+    conv_free(&a);
+    conv_free(&b);
+    kernels_free(k);
+    kernels_free(plain);
+}
+
+/* --- tests --- */
+
+static const ConvShape small = {.N = 2, .H = 9, .W = 8, .Cin = 24, .Cout = 40, .kernel = 3, .stride = 1};
+
+static void new_weights_are_packed_again(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    for (int type = 0; type < 2; type++) {
+        ConvShape s = small;
+        s.dtype = s.out_dtype = (DType)type;
+        Conv c = conv_new(s), again = conv_new(s);
+        memcpy(again.x.data, c.x.data, (size_t)c.x.n * dtype_size(s.dtype));
+        memcpy(again.b.data, c.b.data, (size_t)c.b.n * sizeof(float));
+        forward(k, &c, NULL);
+        forward(k, &again, NULL);
+        assert_memory_not_equal(c.y.data, again.y.data, (size_t)c.y.n * dtype_size(s.dtype));
+        memcpy(c.w.data, again.w.data, (size_t)c.w.n * sizeof(float));
+        c.weight.version++;
+        const void *data = c.weight.packed[0].data;
+        forward(k, &c, NULL);
+        assert_values_same("y with new weights", &c.y, &again.y);
+        assert_ptr_equal(data, c.weight.packed[0].data); /* in the memory of before */
+        conv_free(&c);
+        conv_free(&again);
+    }
+    kernels_free(k);
+}
+
+static void steady_state_allocates_nothing(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    for (int type = 0; type < 2; type++) {
+        ConvShape s = small;
+        s.dtype = s.out_dtype = (DType)type;
+        Conv c = conv_new(s);
+        for (int i = 0; i < 2; i++) all_passes(k, &c);
+        int packed = packed_count(&c.weight);
+        size_t used = mallinfo2().uordblks, mapped = mallinfo2().hblkhd;
+        for (int i = 0; i < 10; i++) {
+            c.weight.version++;
+            all_passes(k, &c);
+        }
+        assert_int_equal(used, mallinfo2().uordblks);
+        assert_int_equal(mapped, mallinfo2().hblkhd);
+        assert_int_equal(packed, packed_count(&c.weight));
+        conv_free(&c);
+    }
+    kernels_free(k);
+}
+
+/* Batches of other sizes want the same layout and must not each pack a copy. */
+static void layouts_are_shared(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    ConvShape s = small;
+    s.dtype = s.out_dtype = DTYPE_BF16;
+    s.N = 6;
+    Conv c = conv_new(s);
+    for (c.s.N = 1; c.s.N <= 6; c.s.N++)
+        for (c.s.H = 5; c.s.H <= 9; c.s.H++) forward(k, &c, NULL);
+    assert_in_range(packed_count(&c.weight), 1, 2);
+    conv_free(&c);
+    kernels_free(k);
+}
+
+static void count_up(void *data)
+{
+    ++*(int *)data;
+}
+
+/* Six copies of others fill the slots: a stale one makes room; when none is stale, one does all the same. */
+static void full_slots_make_room(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    ConvShape s = small;
+    int keys[PARAM_MAX_PACKED], destroyed[PARAM_MAX_PACKED] = {0};
+    for (int stale = -1; stale < PARAM_MAX_PACKED; stale++) {
+        Conv c = conv_new(s);
+        memset(destroyed, 0, sizeof destroyed);
+        for (int i = 0; i < PARAM_MAX_PACKED; i++)
+            c.weight.packed[i] =
+                (struct ParamPacked){&keys[i], c.weight.version - (i == stale), &destroyed[i], count_up};
+        forward(k, &c, NULL);
+        int all = 0;
+        for (int i = 0; i < PARAM_MAX_PACKED; i++) all += destroyed[i];
+        assert_int_equal(1, all);
+        if (stale >= 0) assert_int_equal(1, destroyed[stale]);
+        conv_free(&c);
+    }
+    kernels_free(k);
+}
+
+/* Kernels may go before their parameters, and others may then use these. */
+static void parameters_outlive_kernels(void **state)
+{
+    (void)state;
+    kernels_free(open_or_skip());
+    Conv c = conv_new(small), again = conv_new(small);
+    for (int i = 0; i < 3 * PARAM_MAX_PACKED; i++) {
+        Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+        forward(k, &c, NULL);
+        if (i == 0) memcpy(again.y.data, c.y.data, (size_t)c.y.n * sizeof(float));
+        assert_values_same("y of another set of kernels", &c.y, &again.y);
+        kernels_free(k);
+    }
+    conv_free(&c);
+    conv_free(&again);
+}
+
+static void bias_gradient_alone(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    Conv c = conv_new(small), both = conv_new(small);
+    memcpy(both.x.data, c.x.data, (size_t)c.x.n * sizeof(float));
+    memcpy(both.r.data, c.r.data, (size_t)c.r.n * sizeof(float));
+    memcpy(both.d_b.data, c.d_b.data, (size_t)c.d_b.n * sizeof(float));
+    assert_int_equal(STATUS_OK, k->conv2d_backward_weights(k, &c.s, c.x.data, c.r.data, NULL, c.d_b.data));
+    assert_int_equal(STATUS_OK,
+                     k->conv2d_backward_weights(k, &both.s, both.x.data, both.r.data, both.d_w.data, both.d_b.data));
+    assert_near("d_bias", &c.d_b, &both.d_b, 1e-5);
+    conv_free(&c);
+    conv_free(&both);
+    kernels_free(k);
+}
+
+/* Shapes that some implementation of oneDNN 2.6 gets wrong: see jit_bf16_is_safe(). */
+static void wrong_implementations_are_avoided(void **state)
+{
+    (void)state;
+    static const ConvShape shapes[] = {
+        {5, 24, 28, 3, 6, 1, 1, DTYPE_BF16, DTYPE_BF16},  {5, 9, 14, 23, 17, 1, 1, DTYPE_BF16, DTYPE_BF16},
+        {5, 12, 12, 4, 25, 1, 1, DTYPE_BF16, DTYPE_BF16}, {3, 9, 1, 19, 33, 3, 2, DTYPE_BF16, DTYPE_BF16},
+        {1, 1, 1, 16, 64, 3, 2, DTYPE_BF16, DTYPE_BF16},  {3, 7, 1, 16, 16, 3, 2, DTYPE_BF16, DTYPE_BF16},
+        {2, 8, 8, 16, 32, 3, 1, DTYPE_F32, DTYPE_F32},    {2, 8, 8, 32, 6, 3, 1, DTYPE_BF16, DTYPE_F32},
+    };
+    kernels_free(open_or_skip());
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) assert_like_plain(shapes[i]);
+}
+
+/* Shapes whose bits depend on batch or threads in the implementation that oneDNN 2.6 would choose: see
+ * brgemm_is_safe(). */
+static void bits_ignore_threads_and_batch(void **state)
+{
+    (void)state;
+    static const ConvShape shapes[] = {
+        {2, 2, 2, 896, 64, 3, 2, DTYPE_F32, DTYPE_F32},      {2, 1, 3, 448, 96, 3, 1, DTYPE_F32, DTYPE_F32},
+        {2, 7, 7, 896, 64, 3, 1, DTYPE_BF16, DTYPE_BF16},    {2, 12, 12, 896, 192, 3, 1, DTYPE_BF16, DTYPE_BF16},
+        {4, 16, 20, 576, 192, 3, 1, DTYPE_BF16, DTYPE_BF16}, {10, 1, 1, 512, 40, 1, 1, DTYPE_F32, DTYPE_F32},
+        {16, 1, 1, 256, 512, 1, 1, DTYPE_BF16, DTYPE_BF16},  {3, 8, 8, 128, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
+    };
+    Kernels *k = open_or_skip();
+    for (size_t i = 0; i < 3 * sizeof shapes / sizeof *shapes; i++) {
+        Conv c = conv_new(shapes[i / 3]);
+        int64_t N = c.s.N, x = c.x.n / N, y = c.y.n / N;
+        size_t in = dtype_size(c.s.dtype), out = dtype_size(c.s.out_dtype);
+        Values want = values_output(c.s.out_dtype, c.y.n);
+        for (int run = 0; run < 4; run++) { /* with 2 and 1 threads, together and alone */
+            use_threads(run % 2 ? 1 : 2);
+            c.s.N = run / 2 ? 1 : N;
+            if (i % 3 == 2) memcpy(c.y.data, c.r.data, (size_t)c.y.n * out);
+            for (int64_t n = 0; n < N; n += c.s.N) {
+                char *to = (char *)c.y.data + (size_t)(n * y) * out, *r = (char *)c.r.data + (size_t)(n * y) * out;
+                assert_int_equal(STATUS_OK,
+                                 k->conv2d(k, &c.s, (char *)c.x.data + (size_t)(n * x) * in, &c.weight, &c.bias,
+                                           i % 3 == 0   ? NULL
+                                           : i % 3 == 1 ? r
+                                                        : to,
+                                           to));
+            }
+            if (run == 0) memcpy(want.data, c.y.data, (size_t)c.y.n * out);
+            assert_values_same("y", &c.y, &want);
+        }
+        values_free(&want);
+        conv_free(&c);
+    }
+    kernels_free(k);
+}
+
+/* The same program on a CPU without AVX-512, as far as oneDNN knows: it refuses bf16. */
+static void refused_types_fall_back(void **state)
+{
+    (void)state;
+    kernels_free(open_or_skip());
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        setenv("DNNL_MAX_CPU_ISA", "AVX2", 1);
+        setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
+        execl("/proc/self/exe", "test_onednn", "--without-avx512", (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    assert_int_equal(child, waitpid(child, &status, 0));
+    assert_true(WIFEXITED(status));
+    assert_int_equal(0, WEXITSTATUS(status));
+}
+
+static void works_without_avx512(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    assert_false(k->native_bf16);
+    kernels_free(k);
+    for (int type = 0; type < 2; type++) {
+        ConvShape s = small, pointwise = small;
+        s.dtype = s.out_dtype = pointwise.dtype = pointwise.out_dtype = (DType)type;
+        pointwise.kernel = 1;
+        assert_like_plain(s);
+        assert_like_plain(pointwise);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_weights_are_packed_again),
+        cmocka_unit_test(steady_state_allocates_nothing),
+        cmocka_unit_test(layouts_are_shared),
+        cmocka_unit_test(full_slots_make_room),
+        cmocka_unit_test(parameters_outlive_kernels),
+        cmocka_unit_test(bias_gradient_alone),
+        cmocka_unit_test(wrong_implementations_are_avoided),
+        cmocka_unit_test(bits_ignore_threads_and_batch),
+        cmocka_unit_test(refused_types_fall_back),
+    };
+    const struct CMUnitTest limited[] = {cmocka_unit_test(works_without_avx512)};
+    if (argc > 1 && strcmp(argv[1], "--without-avx512") == 0) return cmocka_run_group_tests(limited, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
