@@ -70,8 +70,8 @@ static Buffer *buffer_create(Pool *pool, size_t bytes)
     Buffer *b = malloc(sizeof *b);
     if (!b) return NULL;
     bool huge = bytes >= HUGE_PAGE;
-    *b = (Buffer){.data = aligned_alloc(huge ? HUGE_PAGE : 64, bytes), .bytes = bytes, .pool = pool};
-    if (!b->data) {
+    *b = (Buffer){.bytes = bytes, .pool = pool};
+    if (posix_memalign(&b->data, huge ? HUGE_PAGE : 64, bytes) != 0) { /* unlike aligned_alloc, of any size */
         free(b);
         return NULL;
     }

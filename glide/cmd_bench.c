@@ -36,7 +36,7 @@ static const CliOption options[] = {
     CLI_FILE(BenchCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "upsampler (default upsampler.h5, likewise)"),
     CLI_CHOICE(BenchCommand, precision, 0, "precision", cli_precisions, NULL, "of training and sampling; bf16 is the default "
                "where the processor has it"),
-    CLI_INT(BenchCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_INT(BenchCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(BenchCommand, json, 0, "json", "print JSON instead of a table"),
 };
 

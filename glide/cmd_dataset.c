@@ -22,7 +22,7 @@ static const CliOption options[] = {
     CLI_FILE(DatasetCommand, lists, 0, "lists", "DIR", NULL, "folder of sources.tsv, manifest.tsv.gz and fetch.sh (default: the "
              "project's data/)"),
     CLI_FLAG(DatasetCommand, no_fetch, 0, "no-fetch", "use what the cache holds, fetch nothing"),
-    CLI_INT(DatasetCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_INT(DatasetCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(DatasetCommand, quiet, 'q', "quiet", "show no progress"),
 };
 
@@ -57,8 +57,8 @@ const CliCommand cli_command_dataset = {
     .description =
         "Fetches the pinned packages of pictures that data/sources.tsv lists, renders them at 256x256 on white, checks them "
         "against the manifest, and writes one HDF5 file with pictures, labels and keywords in English and Korean, styles and "
-        "splits. Packages that are in the cache already are not fetched again. Exec's glide-dataset, which lies beside this "
-        "program.",
+        "splits. Packages that are in the cache already are not fetched again. The work is done by glide-dataset, the program "
+        "beside this one.",
     .examples = "glide dataset -o emoji.h5\n"
                 "glide dataset -o emoji.h5 --cache packages --no-fetch",
     .options = options,

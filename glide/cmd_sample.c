@@ -35,11 +35,11 @@ static const CliOption options[] = {
     CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
-    CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, see below)"),
+    CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, found as said above)"),
     CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_CHOICE(SampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it"),
-    CLI_INT(SampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_INT(SampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(SampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
@@ -159,7 +159,7 @@ const CliCommand cli_command_sample = {
         "\n"
         "Ctrl-C stops after the step in work; pictures that are finished stay, and the exit status is 130.",
     .examples = "glide sample \"red apple, fluent 3d emoji\" -o apple.png\n"
-                "glide sample -n 4 --seed 1 \"rocket, noto emoji\" -o rocket.png    (rocket-1.png ... rocket-4.png)\n"
+                "glide sample -n 4 --seed 1 \"rocket, noto emoji\" -o rocket.png\n"
                 "glide sample --seed 1 --image 3 \"rocket, noto emoji\" -o third.png\n"
                 "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
     .options = options,
