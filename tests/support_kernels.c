@@ -1,5 +1,6 @@
 #include "tests/support_kernels.h"
 #include "common/rng.h"
+#include "common/simd.h"
 
 #include <math.h>
 #include <omp.h>
@@ -12,8 +13,10 @@
 
 enum { GUARD = 128 };
 
-const KernelSet kernel_sets[KERNEL_SETS] = {
-    {KERNELS_GENERIC, "generic"}, {KERNELS_NO_ONEDNN, "best plain C"}, {KERNELS_BEST, "best"}};
+const KernelSet kernel_sets[KERNEL_SETS] = {{KERNELS_GENERIC, "generic", false},
+                                            {KERNELS_GENERIC, "AVX2", true},
+                                            {KERNELS_NO_ONEDNN, "best plain C", false},
+                                            {KERNELS_BEST, "best", false}};
 
 static Values values_new(DType type, int64_t n)
 {
@@ -121,6 +124,13 @@ Kernels *kernel_set_open(const KernelSet *set)
     Kernels *k = NULL;
     Status status = kernels_new(set->choice, &k);
     if (status != STATUS_OK) fail_msg("kernels_new: %s", status_message());
+#ifdef __x86_64__
+    if (set->avx2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2")) {
+        simd_conv_install_v3(k), simd_linear_install_v3(k), simd_attention_install_v3(k), simd_norm_install_v3(k);
+        simd_pointwise_install_v3(k), simd_resample_install_v3(k), simd_optimizer_install_v3(k);
+    }
+#endif
     return k;
 }
 

@@ -32,9 +32,10 @@ void assert_values_same(const char *what, const Values *a, const Values *b);
 typedef struct KernelSet {
     KernelsChoice choice;
     const char *label;
+    bool avx2; /* plain C for AVX2 where the machine has it: kernels_new() would only choose it where it is the best */
 } KernelSet;
 
-#define KERNEL_SETS 3
+#define KERNEL_SETS 4
 extern const KernelSet kernel_sets[KERNEL_SETS];
 
 Kernels *kernel_set_open(const KernelSet *set); /* fails the test when it cannot */
