@@ -112,5 +112,5 @@ Status cli_run_finish(CliRun *r, GlideStatus status)
     if (status != GLIDE_CANCELLED) return (Status)status;
     if (r->status != STATUS_OK) return status_fail(r->status, "%s", r->failure);
     if (r->output->count == 1) return status_fail(STATUS_INTERRUPTED, "stopped; no picture was written");
-    return status_fail(STATUS_INTERRUPTED, "stopped; %d of %d pictures were written", r->written, r->output->count);
+    return status_fail(STATUS_INTERRUPTED, "stopped; %d of %d pictures written", r->written, r->output->count);
 }

@@ -412,7 +412,7 @@ static void test_interrupt(void **state)
     int written = 0;
     const char *told = strstr(r.err, "glide sample: stopped; ");
     assert_non_null(told);
-    assert_int_equal(sscanf(told, "glide sample: stopped; %d of 2000 pictures were written\n", &written), 1);
+    assert_int_equal(sscanf(told, "glide sample: stopped; %d of 2000 pictures written\n", &written), 1);
     assert_true(written >= 2 && written < 2000);
     run_ok(&r, "ls -A stop | wc -l; ls -A stop | grep -vc '^cat-[0-9]*.png$' || :");
     assert_int_equal(atoi(r.out), written);               /* those that it tells of */
