@@ -79,6 +79,8 @@ typedef struct DiffusionLoss {
     double vb_weight;     /* of the variational bound; 0: not computed. Default 1 */
     bool rescale_vb;      /* bound times num_timesteps/1000 (RESCALED_MSE; else MSE). Default true */
     double min_snr_gamma; /* > 0: a sample's MSE times min(SNR, gamma) / SNR (arXiv 2303.09556). Default 0: off */
+    double snr_floor;     /* > 0: times max(SNR, floor) / SNR, at most 20: as an error of x_0, every step with more noise than
+                             that counts alike. There the caption decides, but eps' error is small. Default 0: off */
 } DiffusionLoss;
 
 void diffusion_loss_defaults(DiffusionLoss *options);

@@ -101,11 +101,14 @@ double diffusion_vb_bits(const Diffusion *d, int step, const float *out6, const 
     return sum * to_bits;
 }
 
+#define MOST_FLOOR_WEIGHT 20.0
+
 static double mse_weight(const Diffusion *d, const DiffusionLoss *options, int step)
 {
-    if (!(options->min_snr_gamma > 0)) return 1;
-    double snr = diffusion_snr(d, step);
-    return fmin(snr, options->min_snr_gamma) / snr;
+    double snr = diffusion_snr(d, step), weight = 1;
+    if (options->min_snr_gamma > 0) weight = fmin(snr, options->min_snr_gamma) / snr;
+    if (options->snr_floor > snr) weight *= fmin(options->snr_floor / snr, MOST_FLOOR_WEIGHT);
+    return weight;
 }
 
 void diffusion_loss(const Diffusion *d, const DiffusionLoss *options, const DiffusionBatch *batch, const float *out6,

@@ -10,7 +10,7 @@ typedef struct TrainCommand {
     const char *data, *config, *out, *init;
     bool resume, quiet, no_samples, checkpoint_blocks, flip;
     int64_t side, batch, micro_batch, steps, warmup, seed, vocab, threads;
-    double lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, vb_weight, korean,
+    double lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, vb_weight, korean,
         toned;
     int precision;
 } TrainCommand;
@@ -40,6 +40,7 @@ static const CliOption options[] = {
     CLI_DOUBLE(TrainCommand, toned, 0, "toned", "X", 0, 1, "1", "weight of pictures with skin tones within a concept"),
     CLI_FLAG(TrainCommand, flip, 0, "flip", "mirror half of the pictures"),
     CLI_DOUBLE(TrainCommand, min_snr, 0, "min-snr", "X", 0, 1000, "5", "min-SNR weighting of the loss (0: off)"),
+    CLI_DOUBLE(TrainCommand, snr_floor, 0, "snr-floor", "X", 0, 1000, "0.1", "more weight to steps of less SNR (0: off)"),
     CLI_DOUBLE(TrainCommand, vb_weight, 0, "vb-weight", "X", 0, 1000, "0.1", "weight of the variational bound"),
     CLI_INT(TrainCommand, vocab, 0, "vocab", "N", 258, 60000, "2048", "tokens of a new model's tokenizer"),
     CLI_INT(TrainCommand, seed, 's', "seed", "N", 0, INT64_MAX, "0", "of everything random"),
@@ -76,6 +77,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->optimizer.total_steps = c->steps;
     o->optimizer.decay_fraction = c->decay;
     o->loss.min_snr_gamma = c->min_snr;
+    o->loss.snr_floor = c->snr_floor;
     o->loss.vb_weight = c->vb_weight;
     o->batches.caption_drop = (float)c->drop;
     o->batches.captions.korean = (float)c->korean;

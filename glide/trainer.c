@@ -14,6 +14,7 @@ void trainer_options_defaults(TrainerOptions *o, bool upsampler)
     optimizer_options_defaults(&o->optimizer);
     diffusion_loss_defaults(&o->loss);
     o->loss.min_snr_gamma = 5;
+    o->loss.snr_floor = 0.1;
     o->loss.vb_weight = 0.1;
     o->batches = batch_options_defaults();
     if (upsampler) o->batches.caption_drop = 0.5f;

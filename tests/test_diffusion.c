@@ -398,11 +398,12 @@ static void test_loss_of_batch(void **state)
     const float weights[N] = {1, 2, 0.5f, 1, 3}, d_loss[N] = {1, 0, -2, 0.5f, 0.25f};
     diffusion_q_sample(&d, x_start, noise, t, N, PIXELS * 3, x_t);
     DiffusionBatch batch = {N, PIXELS, x_start, x_t, noise, t, weights};
-    DiffusionLoss options = {.vb_weight = 0.5, .rescale_vb = true, .min_snr_gamma = 5};
+    DiffusionLoss options = {.vb_weight = 0.5, .rescale_vb = true, .min_snr_gamma = 5, .snr_floor = 0.1};
     float mse[N], vb[N], d_out6[N * PIXELS * 6], expected[N * PIXELS * 6];
     for (int i = 0; i < N * PIXELS * 6; i++) expected[i] = d_out6[i] = 0.25f;
     for (int i = 0; i < N; i++) {
-        double of_mse = weights[i] * fmin(1, 5 / diffusion_snr(&d, t[i])), of_vb = weights[i] * 0.5 * 0.1;
+        double snr = diffusion_snr(&d, t[i]), high = fmin(1, 5 / snr), low = fmin(20, fmax(1, 0.1 / snr));
+        double of_mse = weights[i] * high * low, of_vb = weights[i] * 0.5 * 0.1;
         const float *o = out6 + i * PIXELS * 6;
         float *g = expected + i * PIXELS * 6;
         double a = diffusion_eps_mse(o, noise + i * PIXELS * 3, PIXELS, d_loss[i] * of_mse, g);
