@@ -105,9 +105,9 @@ format: ## clang-format on every source file
 
 SAN_ENV := OMP_NUM_THREADS=2
 asan: ## tests under the address sanitizer
-	$(SAN_ENV) ASAN_OPTIONS=detect_leaks=0 $(MAKE) BUILD=build/asan OPT="-O1 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer" run-tests
+	$(SAN_ENV) ASAN_OPTIONS=detect_leaks=0 $(MAKE) BUILD=build/asan OPT="-O2 -g" SANITIZE="-fsanitize=address -fno-omit-frame-pointer" run-tests
 ubsan: ## tests under the undefined behaviour sanitizer
-	$(SAN_ENV) UBSAN_OPTIONS=halt_on_error=1 $(MAKE) BUILD=build/ubsan OPT="-O1 -g" SANITIZE="-fsanitize=undefined -fno-sanitize-recover=all" run-tests
+	$(SAN_ENV) UBSAN_OPTIONS=halt_on_error=1 $(MAKE) BUILD=build/ubsan OPT="-O2 -g" SANITIZE="-fsanitize=undefined -fno-sanitize-recover=all" run-tests
 tsan: ## tests under the thread sanitizer (OMP_NUM_THREADS=1 hides OpenMP's own hand-overs)
 	OMP_NUM_THREADS=1 $(MAKE) BUILD=build/tsan OPT="-O1 -g" SANITIZE="-fsanitize=thread" run-tests
 
