@@ -14,8 +14,8 @@
 #include "glide/stage.h"
 
 /* The defaults, which the command line's help texts name too: CASCADE_TEXT(CASCADE_GUIDANCE) is "3". */
-#define CASCADE_SAMPLER         "ddim"
-#define CASCADE_STEPS           "50"
+#define CASCADE_SAMPLER         "ddpm"
+#define CASCADE_STEPS           "100"
 #define CASCADE_GUIDANCE        3
 #define CASCADE_UPSAMPLER_STEPS "20"
 #define CASCADE_UPSAMPLE_TEMP   0.997

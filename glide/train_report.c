@@ -155,7 +155,8 @@ static Status sample_grid(Trainer *tr, float *x, float *low, char captions[][CAP
         rows[i] = (SamplerRow){.seed = 1, .image = (uint32_t)i};
         texts[i] = o->upsampler ? captions[i] : prompts[i];
     }
-    so.steps = o->upsampler ? "ddim20" : "ddim25";
+    so.sampler = o->upsampler ? "ddim" : "ddpm"; /* its fresh noise forgives the errors of a young model's first steps */
+    so.steps = o->upsampler ? "20" : "50";
     if (o->upsampler) {
         TRY(low_res_of_held_out(tr, low, captions));
         in.low_res = low;
