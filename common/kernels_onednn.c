@@ -197,12 +197,28 @@ static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, c
     return call_run(k->onednn, p, &c);
 }
 
+/* d_weight += the gradient at `blocked`, where the layout's memory points already */
+static Status add_gradient(Kernels *k, const Prim *p, const void *blocked, float *d_weight)
+{
+    Onednn *o = k->onednn;
+    const Layout *l = p->layout;
+    if (!l->reorder) {
+        k->axpby(DTYPE_F32, (int64_t)(l->bytes / sizeof(float)), 1, d_weight, 1, blocked, d_weight);
+        return STATUS_OK;
+    }
+    dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, l->blocked}, {DNNL_ARG_TO, l->plain}};
+    dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, d_weight);
+    if (st == dnnl_success) st = dnnl_primitive_execute(l->reorder, o->stream, 2, args);
+    if (st == dnnl_success) st = dnnl_stream_wait(o->stream);
+    return st == dnnl_success ? STATUS_OK : onednn_fail(st, "accumulation", &p->key);
+}
+
 static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p, const void *x, const void *d_y,
                                    float *d_weight, float *d_bias)
 {
     Onednn *o = k->onednn;
     const Layout *l = p->layout;
-    Call c = {.status = dnnl_success}, add = {.status = dnnl_success};
+    Call c = {.status = dnnl_success};
     size_t blocked_at = matching_d_y_bytes(s), bias_at = blocked_at + ALIGN64(l->bytes);
     size_t scratchpad_at = bias_at + ALIGN64(s->Cout * 4);
     char *scratch = kernels_scratch(k, scratchpad_at + p->scratchpad_bytes + 64);
@@ -214,13 +230,7 @@ static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p
     call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + scratchpad_at);
     TRY(call_run(o, p, &c));
 
-    call_add(&add, DNNL_ARG_TO, l->plain, d_weight);
-    if (add.status == dnnl_success) {
-        add.args[add.count++] = (dnnl_exec_arg_t){DNNL_ARG_FROM, l->blocked};
-        add.status = dnnl_primitive_execute(l->reorder, o->stream, add.count, add.args);
-    }
-    if (add.status == dnnl_success) add.status = dnnl_stream_wait(o->stream);
-    if (add.status != dnnl_success) return onednn_fail(add.status, "accumulation", &p->key);
+    TRY(add_gradient(k, p, scratch + blocked_at, d_weight));
     const float *bias = (const float *)(scratch + bias_at);
     for (int64_t i = 0; d_bias && i < s->Cout; i++) d_bias[i] += bias[i];
     return STATUS_OK;

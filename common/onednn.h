@@ -35,7 +35,8 @@ typedef const dnnl_memory_desc_t *DescRef;
 typedef struct Layout {
     Desc desc; /* blocked, bf16 or f32 */
     size_t bytes;
-    dnnl_primitive_t reorder; /* plain f32 -> blocked for weights; blocked -> plain f32, adding, for their gradients */
+    /* plain f32 -> blocked for weights; blocked -> plain f32, adding, for gradients (NULL when these are plain) */
+    dnnl_primitive_t reorder;
     dnnl_memory_t plain, blocked;
     struct Layout *next;
 } Layout;
