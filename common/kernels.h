@@ -1,13 +1,15 @@
 /* The arithmetic below the ops: one struct of function pointers, filled in layers.
  *
  *   1. common/simd_*.c: plain C + OpenMP for everything, compiled once per instruction set; the best set is chosen at run time.
- *   2. common/kernels_onednn.c overwrites what oneDNN does better (convolution, linear, attention). It falls back to layer 1
- *      for a shape that oneDNN refuses. A build with ONEDNN=0 stops at layer 1.
+ *   2. common/attention_avx512bf16.c overwrites attention where the CPU multiplies bf16 itself.
+ *   3. common/kernels_onednn.c overwrites what oneDNN does better (convolution, linear). It falls back to layer 1 for a shape
+ *      that oneDNN refuses. A build with ONEDNN=0 stops before.
  *
  * Kernels check nothing: ops.h has validated shapes and allocated outputs. Activations are channels last, f32 or bf16 as the
  * shape says; statistics and gradients of parameters are f32. Forward kernels overwrite their outputs; every d_<activation>
  * is overwritten too, every d_<parameter> (float *) accumulates. A NULL gradient pointer means "not wanted".
- * Results do not depend on the number of threads, nor, for the forward kernels, on what else is in the batch. */
+ * Results do not depend on the number of threads (but oneDNN's gradients of parameters do), nor, for the forward kernels and
+ * the gradients of their inputs, on what else is in the batch. */
 #ifndef GLIDE_COMMON_KERNELS_H
 #define GLIDE_COMMON_KERNELS_H
 
