@@ -20,7 +20,10 @@
 #define INLINE TARGET __attribute__((always_inline)) static inline
 
 enum { QUERIES = 32, PANEL = 32, TILE = 8 };
-enum { FEW_PAIRS = 8, GROUPS = 4 }; /* backward: few pairs have their queries divided into groups */
+/* Backward: the blocks of a pair come in up to GROUPS groups, of which each has gradients of its own for keys and
+ * values, added up in order. Their number depends on T alone, so that bits do not depend on the batch or the threads.
+ * When there are FEW_PAIRS, threads share out groups instead of pairs. */
+enum { FEW_PAIRS = 8, GROUPS = 4, GROUP_BLOCKS = 4 };
 
 typedef uint16_t Bf16;
 
@@ -485,7 +488,7 @@ TARGET static void attend_block_backward(const Job *job, int64_t pair, int64_t b
 /* Adds up the groups' gradients (groups, 2, columns*width) in order and stores part 1 (keys) or 2 (values). */
 TARGET static void write_kv_gradients(const Job *job, int64_t pair, int part, const float *gradients)
 {
-    int64_t size = job->columns * job->width, D = job->s->D;
+    int64_t size = job->columns * job->width, stride = round_up(2 * size, 16), D = job->s->D;
     Rows rows = part_rows(job, pair, part, job->d_encoder_kv, job->d_qkv);
     __m512 factor = _mm512_set1_ps(part == 1 ? job->scale : 1);
     for (int64_t j = 0; j < job->keys; j += 16)
@@ -495,7 +498,7 @@ TARGET static void write_kv_gradients(const Job *job, int64_t pair, int part, co
             for (int i = 0; i < 16; i++) {
                 __m512 sum = _mm512_loadu_ps(from + i * PANEL);
                 for (int64_t g = 1; g < job->groups; g++)
-                    sum = _mm512_add_ps(sum, _mm512_loadu_ps(from + g * 2 * size + i * PANEL));
+                    sum = _mm512_add_ps(sum, _mm512_loadu_ps(from + g * stride + i * PANEL));
                 r[i] = _mm512_castps_si512(_mm512_mul_ps(factor, sum));
             }
             transpose(r);
@@ -533,9 +536,10 @@ static Status attention_backward(Kernels *k, const AttentionShape *s, const void
     job.d_y = d_y;
     job.d_qkv = d_qkv;
     job.d_encoder_kv = d_encoder_kv;
-    job.groups = job.pairs >= FEW_PAIRS ? 1 : min_of(GROUPS, job.blocks); /* the same on any number of threads */
+    job.groups = min_of(GROUPS, (job.blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS);
     int64_t threads = omp_get_max_threads(), bytes = workspace_bytes(&job, true);
-    int64_t kv = round_up(2 * job.columns * job.width, 16), sets = job.groups > 1 ? job.pairs * job.groups : threads;
+    bool spread = job.pairs < FEW_PAIRS && job.groups > 1;
+    int64_t kv = round_up(2 * job.columns * job.width, 16), sets = (spread ? job.pairs : threads) * job.groups;
     char *scratch = kernels_scratch(k, (size_t)(threads * bytes + sets * kv * 4));
     if (!scratch) return STATUS_NO_MEMORY;
     float *gradients = (float *)(scratch + threads * bytes); /* (sets,2,columns/PANEL,width,PANEL) */
@@ -543,14 +547,16 @@ static Status attention_backward(Kernels *k, const AttentionShape *s, const void
     {
         char *memory = scratch + omp_get_thread_num() * bytes;
 #pragma omp for schedule(static)
-        for (int64_t unit = 0; unit < job.pairs * job.groups; unit++) {
-            float *mine = gradients + (job.groups > 1 ? unit : omp_get_thread_num()) * kv;
-            attend_group_backward(&job, unit / job.groups, unit % job.groups, memory, mine);
-            for (int part = 1; part <= 2 && job.groups == 1; part++) write_kv_gradients(&job, unit, part, mine);
-        }
+        for (int64_t unit = 0; unit < (spread ? job.pairs * job.groups : 0); unit++)
+            attend_group_backward(&job, unit / job.groups, unit % job.groups, memory, gradients + unit * kv);
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < (job.groups > 1 ? 2 * job.pairs : 0); i++)
-            write_kv_gradients(&job, i / 2, 1 + (int)(i % 2), gradients + i / 2 * job.groups * kv);
+        for (int64_t pair = 0; pair < job.pairs; pair++) {
+            float *mine = gradients + (spread ? pair : omp_get_thread_num()) * job.groups * kv;
+            for (int64_t g = 0; g < job.groups && !spread; g++)
+                attend_group_backward(&job, pair, g, memory, mine + g * kv);
+            write_kv_gradients(&job, pair, 1, mine);
+            write_kv_gradients(&job, pair, 2, mine);
+        }
     }
     return STATUS_OK;
 }

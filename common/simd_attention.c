@@ -359,12 +359,11 @@ static void write_kv_gradients(const AttentionJob *job, int64_t pair, int64_t fr
         }
 }
 
-/* Few pairs: the blocks of each are divided into groups with gradients of their own, as many on any number of threads.
- */
+/* The blocks of a pair are divided into groups with gradients of their own, as many for any batch and number of threads. */
 static Status attention_backward(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv,
                                  const void *y, const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv)
 {
-    enum { PAIRS = 8, GROUPS = 4 };
+    enum { PAIRS = 8, GROUPS = 4, GROUP_BLOCKS = 4 };
     AttentionJob job = job_new(s, qkv, encoder_kv);
     (void)y; /* the row sums that others take from y * d_y are computed from the probabilities: y may be rounded to bf16
               */
@@ -372,14 +371,13 @@ static Status attention_backward(Kernels *k, const AttentionShape *s, const void
     job.d_y = d_y;
     job.d_qkv = d_qkv;
     job.d_encoder_kv = d_encoder_kv;
-    job.groups = job.pairs >= PAIRS ? 1 : min_of(GROUPS, job.blocks);
+    job.groups = min_of(GROUPS, (job.blocks + GROUP_BLOCKS - 1) / GROUP_BLOCKS);
     int64_t threads = omp_get_max_threads(), kv = kv_floats(&job), each = kv + block_floats(&job, true);
-    int64_t at_once = job.groups > 1 ? job.pairs : PAIRS;
-    float *scratch = kernels_scratch(k, sizeof(float) * (size_t)(threads * each + at_once * job.groups * kv));
+    float *scratch = kernels_scratch(k, sizeof(float) * (size_t)(threads * each + PAIRS * job.groups * kv));
     if (!scratch) return STATUS_NO_MEMORY;
-    float *gradients = scratch + threads * each; /* (at_once,groups,2,key_rows,width) */
-    for (int64_t start = 0; start < job.pairs; start += at_once) {
-        int64_t count = min_of(at_once, job.pairs - start);
+    float *gradients = scratch + threads * each; /* (PAIRS,groups,2,key_rows,width) */
+    for (int64_t start = 0; start < job.pairs; start += PAIRS) {
+        int64_t count = min_of(PAIRS, job.pairs - start);
 #pragma omp parallel if (job.pairs * s->T * job.keys * s->D >= 1 << 17)
         {
             float *mine = scratch + omp_get_thread_num() * each;

@@ -18,6 +18,7 @@ static const AttentionShape cases[] = {
     {.N = 2, .T = 77, .S = 0, .heads = 2, .D = 64, .causal = true},
     {.N = 1, .T = 256, .S = 128, .heads = 3, .D = 64},
     {.N = 1, .T = 130, .S = 3, .heads = 1, .D = 9},
+    {.N = 3, .T = 150, .S = 20, .heads = 3, .D = 16}, /* fewer than 8 heads alone, more in the batch */
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
 
@@ -159,10 +160,17 @@ static void attention_ignores_threads_and_batch(void **state)
         AttentionShape one = s;
         one.N = 1;
         use_threads(1);
-        for (size_t n = 0; n < (size_t)s.N; n++)
-            k->attention(k, &one, (char *)a.qkv.data + 3 * y * n, s.S ? (char *)a.encoder_kv.data + kv * n : NULL,
-                         (char *)b.y.data + y * n, NULL);
+        for (size_t n = 0; n < (size_t)s.N; n++) {
+            float *lse = (float *)b.lse.data + n * (size_t)(s.heads * s.T);
+            void *encoder_kv = s.S ? (char *)a.encoder_kv.data + kv * n : NULL;
+            void *d_encoder_kv = s.S ? (char *)b.d_encoder_kv.data + kv * n : NULL;
+            k->attention(k, &one, (char *)a.qkv.data + 3 * y * n, encoder_kv, (char *)b.y.data + y * n, lse);
+            k->attention_backward(k, &one, (char *)a.qkv.data + 3 * y * n, encoder_kv, (char *)b.y.data + y * n, lse,
+                                  (char *)a.d_y.data + y * n, (char *)b.d_qkv.data + 3 * y * n, d_encoder_kv);
+        }
         assert_values_same("y alone and in a batch", &a.y, &b.y);
+        assert_values_same("d_qkv alone and in a batch", &a.d_qkv, &b.d_qkv);
+        assert_values_same("d_encoder_kv alone and in a batch", &a.d_encoder_kv, &b.d_encoder_kv);
         arrays_free(&a);
         arrays_free(&b);
         kernels_free(k);
