@@ -75,8 +75,5 @@ Tensor *op_text_embedding(Tape *t, const int32_t *tokens, const uint8_t *mask, i
 Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight);
 /* logits (N,K), labels (N) -> (N). */
 Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels);
-/* A loss whose value and gradient another module computed (the variational bound): value (N), d_x like x in f32, the
- * gradient of sum(value). All copied. */
-Tensor *op_external_loss(Tape *t, Tensor *x, const float *value, const float *d_x);
 
 #endif

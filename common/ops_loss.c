@@ -138,14 +138,6 @@ static Tensor *loss_result(Tape *t, Tensor *x, Tensor *loss, Tensor *d_x)
     return loss;
 }
 
-Tensor *op_external_loss(Tape *t, Tensor *x, const float *value, const float *d_x)
-{
-    if (tape_failed(t)) return NULL;
-    Tensor *loss = tape_input(t, DTYPE_F32, 1, x->dims, value);
-    Tensor *copy = tape_input(t, DTYPE_F32, x->ndim, x->dims, d_x);
-    return copy ? loss_result(t, x, loss, copy) : NULL;
-}
-
 Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight)
 {
     if (tape_failed(t)) return NULL;

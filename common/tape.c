@@ -69,11 +69,6 @@ size_t tape_peak_bytes(const Tape *t)
     return pool_peak_bytes(t->pool);
 }
 
-void tape_trim(Tape *t)
-{
-    pool_trim(t->pool);
-}
-
 double tape_flops(const Tape *t)
 {
     return t->flops;

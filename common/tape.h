@@ -29,7 +29,6 @@ void tape_reset(Tape *t);                      /* forget all tensors, nodes and 
 
 Kernels *tape_kernels(const Tape *t);
 size_t tape_peak_bytes(const Tape *t);
-void tape_trim(Tape *t); /* give memory that lies idle back to the system */
 
 /* Multiplications and additions in convolutions, linear layers and attention since the tape was made, forward and backward. */
 double tape_flops(const Tape *t);

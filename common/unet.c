@@ -218,11 +218,6 @@ void unet_free(UNet *u)
     free(u);
 }
 
-const UNetConfig *unet_config(const UNet *u)
-{
-    return &u->config;
-}
-
 void unet_set_checkpoint(UNet *u, bool on)
 {
     u->checkpoint = on;

@@ -39,7 +39,6 @@ typedef struct UNet UNet;
 /* Registers the parameters in `params`, which must outlive the U-Net. STATUS_BAD_INPUT names the field that is wrong. */
 Status unet_new(const UNetConfig *config, ParamSet *params, UNet **out);
 void unet_free(UNet *u); /* NULL is fine */
-const UNetConfig *unet_config(const UNet *u);
 /* Training: keep only the blocks' inputs and run each block again (less memory, a third more work). Off at first. */
 void unet_set_checkpoint(UNet *u, bool on);
 

@@ -9,7 +9,7 @@
 
 void trainer_options_defaults(TrainerOptions *o, bool upsampler)
 {
-    *o = (TrainerOptions){.upsampler = upsampler, .config = "small", .side = upsampler ? 64 : 64, .batch = 32,
+    *o = (TrainerOptions){.upsampler = upsampler, .config = "small", .side = 64, .batch = 32,
                           .n_vocab = 2048, .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
     optimizer_options_defaults(&o->optimizer);
     diffusion_loss_defaults(&o->loss);

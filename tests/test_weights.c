@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/support_status.h"
 #include "common/float16.h"
 #include "common/weights.h"
 
@@ -16,16 +17,6 @@
 
 static char folder[] = "/tmp/test_weights.XXXXXX";
 static char path[64];
-
-#define OK(expr)                                                                            \
-    do {                                                                                    \
-        if ((expr) != STATUS_OK) fail_msg("%s: %s", #expr, status_message());               \
-    } while (0)
-#define FAILS(expr, code, part)                                                             \
-    do {                                                                                    \
-        assert_int_equal(expr, code);                                                       \
-        if (!strstr(status_message(), part)) fail_msg("message '%s' lacks '%s'", status_message(), part); \
-    } while (0)
 
 static int setup(void **state)
 {
