@@ -10,25 +10,32 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_SIZE = 1024, GRID = 16, HELD_OUT = 64, LINE_BYTES = 128, SMOOTH = 100 };
+enum { PATH_SIZE = 1024, GRID = 16, HELD_OUT = 64, LINE_BYTES = 160, SMOOTH = 100 };
 
 /* --- held-out loss ------------------------------------------------------------------------------- */
 
-static Status held_out_loss(Trainer *tr, TrainRows *rows, double *out)
+/* The mean over the first HELD_OUT pictures of `source`, weighted as `loss` says; noise and steps are always the same. */
+static Status held_out_mean(Trainer *tr, Batches *source, TrainRows *rows, const DiffusionLoss *loss, double *out)
 {
-    const TrainerOptions *o = tr->options;
-    int part = o->upsampler ? 4 : 16;
-    DiffusionLoss plain = {.vb_weight = 0};
+    int part = tr->options->upsampler ? 4 : 16;
     *out = 0;
     for (int first = 0; first < HELD_OUT; first += part) {
         TrainBatch b;
-        TrainLoss loss = {0};
-        TRY(train_rows_load(tr, tr->held_out, rows, 0, (uint32_t)first, part, HELD_OUT, &b));
-        TRY(text_unet_loss(tr->tape, tr->model, &tr->diffusion, &plain, &b, tr->workspace, &loss));
-        *out += loss.mean_mse * part / HELD_OUT;
+        TrainLoss mean = {0};
+        TRY(train_rows_load(tr, source, rows, 0, (uint32_t)first, part, HELD_OUT, &b));
+        TRY(text_unet_loss(tr->tape, tr->model, &tr->diffusion, loss, &b, tr->workspace, &mean));
+        *out += mean.mean_mse * part / HELD_OUT;
     }
     tape_reset(tr->tape);
     return STATUS_OK;
+}
+
+static Status held_out_losses(Trainer *tr, TrainRows *rows, TrainRecord *record)
+{
+    DiffusionLoss of_eps = {.vb_weight = 0}, of_x_0 = {.min_snr_gamma = 1, .snr_floor = 1}; /* 1/SNR, between 0 and 20 */
+    TRY(held_out_mean(tr, tr->held_out, rows, &of_eps, &record->held_out));
+    TRY(held_out_mean(tr, tr->held_out, rows, &of_x_0, &record->held_out_x_0));
+    return held_out_mean(tr, tr->held_out_silent, rows, &of_x_0, &record->held_out_silent);
 }
 
 Status train_report_held_out(Trainer *tr)
@@ -37,7 +44,7 @@ Status train_report_held_out(Trainer *tr)
     TrainRows rows;
     TRY(train_rows_init(&rows, 16, tr->options->side, tr->model->config.text.ctx));
     optimizer_swap_ema(&tr->optimizer);
-    Status s = held_out_loss(tr, &rows, &tr->records.items[tr->records.count - 1].held_out);
+    Status s = held_out_losses(tr, &rows, &tr->records.items[tr->records.count - 1]);
     optimizer_swap_ema(&tr->optimizer);
     train_rows_release(&rows);
     return s;
@@ -50,11 +57,11 @@ static Status write_csv(Trainer *tr)
     const TrainRecords *r = &tr->records;
     char path[PATH_SIZE], *text = malloc((size_t)(r->count + 1) * LINE_BYTES);
     if (!text) return status_fail(STATUS_NO_MEMORY, "out of memory for the loss curve");
-    size_t used = (size_t)sprintf(text, "step,mse,vb,lr,grad_norm,seconds,held_out\n");
+    size_t used = (size_t)sprintf(text, "step,mse,vb,lr,grad_norm,seconds,held_out,held_out_x_0,held_out_silent\n");
     for (int64_t i = 0; i < r->count; i++) {
         const TrainRecord *x = &r->items[i];
-        used += (size_t)snprintf(text + used, LINE_BYTES, "%.0f,%.6g,%.6g,%.4g,%.4g,%.3f,%.6g\n", x->step, x->mse, x->vb,
-                                 x->lr, x->grad_norm, x->seconds, x->held_out);
+        used += (size_t)snprintf(text + used, LINE_BYTES, "%.0f,%.6g,%.6g,%.4g,%.4g,%.3f,%.6g,%.6g,%.6g\n", x->step, x->mse,
+                                 x->vb, x->lr, x->grad_norm, x->seconds, x->held_out, x->held_out_x_0, x->held_out_silent);
     }
     Status s = file_write(trainer_path(tr, ".loss.csv", path, sizeof path), text, used);
     free(text);

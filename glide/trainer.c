@@ -54,7 +54,12 @@ static Status checkpoint(Trainer *tr, Progress *bar)
     TRY(train_report_held_out(tr));
     TRY(train_report_curve(tr));
     if (tr->options->samples) TRY(train_report_samples(tr));
-    progress_log(bar, "step %lld: saved %s", (long long)tr->optimizer.step, tr->options->out);
+    char errors[128] = "";
+    const TrainRecord *last = tr->records.count > 0 ? &tr->records.items[tr->records.count - 1] : NULL;
+    if (last && last->held_out > 0)
+        snprintf(errors, sizeof errors, "; held out: eps %.4f, x_0 %.4f with captions, %.4f without", last->held_out,
+                 last->held_out_x_0, last->held_out_silent);
+    progress_log(bar, "step %lld: saved %s%s", (long long)tr->optimizer.step, tr->options->out, errors);
     return STATUS_OK;
 }
 

@@ -149,8 +149,8 @@ static Status read_records(Trainer *tr)
     Status s = STATUS_OK;
     while (s == STATUS_OK && fgets(line, sizeof line, f)) {
         TrainRecord r = {0};
-        if (sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf,%lf", &r.step, &r.mse, &r.vb, &r.lr, &r.grad_norm, &r.seconds,
-                   &r.held_out) < 6)
+        if (sscanf(line, "%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf", &r.step, &r.mse, &r.vb, &r.lr, &r.grad_norm, &r.seconds,
+                   &r.held_out, &r.held_out_x_0, &r.held_out_silent) < 6)
             continue;
         if (r.step <= (double)tr->optimizer.step) s = add_record(&tr->records, &r);
     }
@@ -160,16 +160,19 @@ static Status read_records(Trainer *tr)
 
 /* --- opening and closing --------------------------------------------------------------------------- */
 
+/* Held-out rows are the same whatever the training's options, so that runs can be compared. */
 static Status open_batches(Trainer *tr)
 {
-    BatchOptions b = tr->options->batches;
+    BatchOptions b = tr->options->batches, plain = batch_options_defaults();
     b.seed = tr->options->seed;
-    b.text_ctx = tr->model->config.text.ctx;
+    b.text_ctx = plain.text_ctx = tr->model->config.text.ctx;
     TRY(batches_new(tr->dataset, tr->model->bpe, &b, &tr->batches));
     if (dataset_split_count(tr->dataset, SPLIT_TEST_PAIR) == 0) return STATUS_OK;
-    b.filter.split = SPLIT_TEST_PAIR;
-    b.caption_drop = 0;
-    return batches_new(tr->dataset, tr->model->bpe, &b, &tr->held_out);
+    plain.filter.split = SPLIT_TEST_PAIR;
+    plain.caption_drop = 0;
+    TRY(batches_new(tr->dataset, tr->model->bpe, &plain, &tr->held_out));
+    plain.caption_drop = 1;
+    return batches_new(tr->dataset, tr->model->bpe, &plain, &tr->held_out_silent);
 }
 
 static Status open_rest(Trainer *tr)
@@ -206,6 +209,7 @@ void trainer_close(Trainer *tr)
     optimizer_release(&tr->optimizer);
     batches_free(tr->batches);
     batches_free(tr->held_out);
+    batches_free(tr->held_out_silent);
     dataset_free(tr->dataset);
     text_unet_free(tr->model); /* its packed parameters before the kernels that packed them */
     tape_free(tr->tape);

@@ -7,7 +7,9 @@
 
 typedef struct TrainRecord {
     double step, mse, vb, lr, grad_norm, seconds; /* seconds of training since the very start */
-    double held_out; /* eps' mean squared error on held-out pictures with the averaged weights; 0: not measured at this step */
+    /* Mean squared errors on held-out pictures with the averaged weights; 0: not measured at this step. */
+    double held_out;                      /* of eps */
+    double held_out_x_0, held_out_silent; /* of x_0, with captions and with empty ones: the difference is what the text tells */
 } TrainRecord;
 
 typedef struct TrainRecords {
@@ -22,7 +24,8 @@ typedef struct Trainer {
     TextUNet *model;
     Diffusion diffusion;
     Dataset *dataset;
-    Batches *batches, *held_out; /* held_out NULL: the data set has no such pictures */
+    Batches *batches;
+    Batches *held_out, *held_out_silent; /* NULL: the data set has no such pictures; silent: with empty captions */
     Optimizer optimizer;
     TrainWorkspace *workspace;
     TrainRecords records;
