@@ -24,7 +24,8 @@ typedef struct Norm {
 
 enum { GROUP_NORM_GROUPS = 32 };
 
-/* Register a layer's parameters as NAME.weight and NAME.bias. `scale` multiplies PyTorch's default initial range; 0 starts at zero. */
+/* Register a layer's parameters as NAME.weight and NAME.bias. `scale` multiplies PyTorch's default initial range; 0 starts at
+ * zero. */
 Conv2d conv2d_make(ParamSet *set, int64_t cin, int64_t cout, int kernel, int stride, float scale, const char *name);
 Linear linear_make(ParamSet *set, int64_t in, int64_t out, float scale, const char *name);
 Linear linear1d_make(ParamSet *set, int64_t in, int64_t out, float scale, const char *name); /* weight (out,in,1): Conv1d */
@@ -33,10 +34,13 @@ Norm norm_make(ParamSet *set, int64_t channels, const char *name);
 /* --- linear algebra --- */
 /* x (N,H,W,Cin) -> (N,H/stride,W/stride,Cout), plus residual of that shape if not NULL. */
 Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual);
-/* x (...,in) -> (...,out), plus residual of that shape if not NULL. */
+/* x (...,in) -> (...,out), plus residual of that shape if not NULL. The weight may have any number of dimensions: (out,in),
+ * (out,in,1), (out,C,k,k) on patches; the bias may be NULL. */
 Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual);
 /* qkv (N,T,3C), encoder_kv (N,S,2C) or NULL -> (N,T,C). See AttentionShape for the order of channels. */
 Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first);
+/* The same where a position sees only itself and those before it. */
+Tensor *op_causal_attention(Tape *t, Tensor *qkv, int heads, bool split_first);
 
 /* --- norms and activations --- */
 /* x (N,H,W,C) or (N,T,C), film (N,2C) or NULL -> act(norm(x) * (1 + scale) + shift). */
@@ -44,6 +48,9 @@ Tensor *op_group_norm(Tape *t, Tensor *x, const Norm *norm, Tensor *film, Activa
 Tensor *op_layer_norm(Tape *t, Tensor *x, const Norm *norm);
 Tensor *op_silu(Tape *t, Tensor *x);
 Tensor *op_gelu(Tape *t, Tensor *x);
+Tensor *op_relu(Tape *t, Tensor *x);
+/* x (...,C) -> every row divided by its length + 1e-12. */
+Tensor *op_unit_length(Tape *t, Tensor *x);
 /* Zeroes elements with probability p and scales the others by 1/(1-p), when the tape has a dropout key; else returns x. */
 Tensor *op_dropout(Tape *t, Tensor *x, float p);
 
@@ -52,11 +59,24 @@ Tensor *op_add(Tape *t, Tensor *a, Tensor *b);
 /* x (N,H,W,C) + b (N,C) on every pixel. */
 Tensor *op_add_channels(Tape *t, Tensor *x, Tensor *b);
 Tensor *op_scale(Tape *t, Tensor *x, float factor);
+/* x (...,C) * scale + shift, constants (C) that must outlive the tape's nodes. */
+Tensor *op_affine_channels(Tape *t, Tensor *x, const float *scale, const float *shift);
 Tensor *op_concat(Tape *t, Tensor *a, Tensor *b); /* along channels, a first */
 Tensor *op_reshape(Tape *t, Tensor *x, int ndim, const int64_t *dims);
 Tensor *op_cast(Tape *t, Tensor *x, DType type);
 /* x (N,T,C) -> (N,C): position `index` of every row; index < 0 counts from the end. */
 Tensor *op_take_position(Tape *t, Tensor *x, int index);
+
+/* --- sequences --- */
+/* x (N,H,W,C) -> (N,T,C*patch*patch), T squares row by row, each as a convolution's weight has it (C, then y, then x): so
+ * op_linear() with a weight (out,C,patch,patch) is a convolution with that kernel and stride. */
+Tensor *op_patches(Tape *t, Tensor *x, int patch);
+Tensor *op_join_positions(Tape *t, Tensor *a, Tensor *b); /* (N,A,C), (N,B,C) -> (N,A+B,C) */
+/* x (N,T,C) + positions (T,C), or (C,T) when channels_first. */
+Tensor *op_add_positions(Tape *t, Tensor *x, Param *positions, bool channels_first);
+/* x (N,T,C) -> (N,C): position index[n] of row n. index (N) is copied. */
+Tensor *op_take_positions(Tape *t, Tensor *x, const int32_t *index);
+Tensor *op_mean_positions(Tape *t, Tensor *x); /* (N,T,C) -> (N,C) */
 
 /* --- resampling, x (N,H,W,C) --- */
 Tensor *op_upsample2x(Tape *t, Tensor *x);

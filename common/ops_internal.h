@@ -37,4 +37,18 @@ static inline bool same_shape(const Tensor *a, const Tensor *b)
     return true;
 }
 
+/* Element i of an f32 or bf16 tensor, for ops too small to have a kernel. */
+static inline float tensor_load(const Tensor *x, int64_t i)
+{
+    return x->dtype == DTYPE_F32 ? ((const float *)x->data)[i] : bf16_to_f32(((const uint16_t *)x->data)[i]);
+}
+
+static inline void tensor_store(Tensor *x, int64_t i, float value)
+{
+    if (x->dtype == DTYPE_F32) ((float *)x->data)[i] = value;
+    else ((uint16_t *)x->data)[i] = f32_to_bf16(value);
+}
+
+enum { OP_PARALLEL_FROM = 1 << 15 }; /* elements; for fewer a team of threads costs more than it saves */
+
 #endif

@@ -113,11 +113,11 @@ static void linear_backward(Tape *t, Node *node)
 Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual)
 {
     if (tape_failed(t)) return NULL;
-    const int64_t *w = l->weight->dims; /* (out,in) */
+    int64_t out = l->weight->dims[0], in = (int64_t)l->weight->size / out;
     char expected[96];
-    snprintf(expected, sizeof expected, "(...,%lld) for %s", (long long)w[1], l->weight->name);
-    if (!op_expect(t, tensor_channels(x) == w[1], "linear", expected, x)) return NULL;
-    LinearShape s = {.rows = tensor_rows(x), .in = w[1], .out = w[0], .dtype = x->dtype, .out_dtype = x->dtype};
+    snprintf(expected, sizeof expected, "(...,%lld) for %s", (long long)in, l->weight->name);
+    if (!op_expect(t, tensor_channels(x) == in, "linear", expected, x)) return NULL;
+    LinearShape s = {.rows = tensor_rows(x), .in = in, .out = out, .dtype = x->dtype, .out_dtype = x->dtype};
     int64_t dims[TENSOR_MAX_DIMS];
     for (int i = 0; i < x->ndim; i++) dims[i] = x->dims[i];
     dims[x->ndim - 1] = s.out;
@@ -163,7 +163,7 @@ static void attention_backward(Tape *t, Node *node)
     if (d_kv) tape_grad_add(t, n->encoder_kv, d_kv);
 }
 
-Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first)
+static Tensor *attend(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first, bool causal)
 {
     if (tape_failed(t)) return NULL;
     int64_t C = tensor_channels(qkv) / 3;
@@ -175,7 +175,7 @@ Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool s
         if (!op_expect(t, ok, "attention", "encoder_kv (N,S,2C) to go with qkv (N,T,3C)", encoder_kv)) return NULL;
     }
     AttentionShape s = {.N = qkv->dims[0], .T = qkv->dims[1], .S = encoder_kv ? encoder_kv->dims[1] : 0, .heads = heads,
-                        .D = (int)(C / heads), .split_first = split_first, .dtype = qkv->dtype};
+                        .D = (int)(C / heads), .split_first = split_first, .causal = causal, .dtype = qkv->dtype};
     bool record = op_wants_node(t, qkv, NULL) || (encoder_kv && op_wants_node(t, encoder_kv, NULL));
     Tensor *y = tape_tensor(t, qkv->dtype, 3, (int64_t[]){s.N, s.T, C});
     Tensor *lse = record ? tape_tensor(t, DTYPE_F32, 3, (int64_t[]){s.N, heads, s.T}) : NULL;
@@ -195,4 +195,14 @@ Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool s
         tape_release(t, lse);
     }
     return y;
+}
+
+Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first)
+{
+    return attend(t, qkv, encoder_kv, heads, split_first, false);
+}
+
+Tensor *op_causal_attention(Tape *t, Tensor *qkv, int heads, bool split_first)
+{
+    return attend(t, qkv, NULL, heads, split_first, true);
 }

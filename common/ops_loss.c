@@ -13,16 +13,11 @@ typedef struct EmbeddingNode {
     int64_t N, T;
 } EmbeddingNode;
 
-static inline float grad_at(const Tensor *g, int64_t i)
-{
-    return g->dtype == DTYPE_F32 ? ((const float *)g->data)[i] : bf16_to_f32(((const uint16_t *)g->data)[i]);
-}
-
 static void add_row(Param *p, int64_t row, const Tensor *g, int64_t from)
 {
     if (!param_wants_grad(p)) return;
     int64_t C = p->dims[1];
-    for (int64_t c = 0; c < C; c++) p->grad[row * C + c] += grad_at(g, from + c);
+    for (int64_t c = 0; c < C; c++) p->grad[row * C + c] += tensor_load(g, from + c);
 }
 
 static void embedding_backward(Tape *t, Node *node)
@@ -55,8 +50,7 @@ static Tensor *embed(Tape *t, Tensor *ids, int64_t N, int64_t T, int ndim, const
         const float *add = id[i] >= 0 && position ? position->value + i % T * C : NULL;
         for (int64_t c = 0; c < C; c++) {
             float value = row[c] + (add ? add[c] : 0.0f);
-            if (y->dtype == DTYPE_F32) ((float *)y->data)[i * C + c] = value;
-            else ((uint16_t *)y->data)[i * C + c] = f32_to_bf16(value);
+            tensor_store(y, i * C + c, value);
         }
     }
     if (op_wants_node(t, NULL, table)) {
@@ -118,11 +112,7 @@ static void loss_backward(Tape *t, Node *node)
     if (!g) return;
     const float *d_loss = node->out->grad->data, *d_x = n->d_x->data;
     int64_t row = tensor_size(g) / g->dims[0];
-    for (int64_t i = 0; i < tensor_size(g); i++) {
-        float value = d_loss[i / row] * d_x[i];
-        if (g->dtype == DTYPE_F32) ((float *)g->data)[i] = value;
-        else ((uint16_t *)g->data)[i] = f32_to_bf16(value);
-    }
+    for (int64_t i = 0; i < tensor_size(g); i++) tensor_store(g, i, d_loss[i / row] * d_x[i]);
     tape_grad_add(t, n->x, g);
 }
 
@@ -149,7 +139,7 @@ Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight)
     for (int64_t i = 0; i < N; i++) {
         double sum = 0, w = weight ? weight[i] : 1;
         for (int64_t j = i * row; j < (i + 1) * row; j++) {
-            float difference = grad_at(x, j) - target[j];
+            float difference = tensor_load(x, j) - target[j];
             sum += (double)difference * difference;
             ((float *)d_x->data)[j] = (float)(2 * w / (double)row) * difference;
         }
@@ -171,11 +161,11 @@ Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels)
             return NULL;
         }
         double top = -INFINITY, sum = 0;
-        for (int64_t c = 0; c < K; c++) top = fmax(top, grad_at(logits, i * K + c));
-        for (int64_t c = 0; c < K; c++) sum += exp(grad_at(logits, i * K + c) - top);
+        for (int64_t c = 0; c < K; c++) top = fmax(top, tensor_load(logits, i * K + c));
+        for (int64_t c = 0; c < K; c++) sum += exp(tensor_load(logits, i * K + c) - top);
         for (int64_t c = 0; c < K; c++)
-            ((float *)d_x->data)[i * K + c] = (float)(exp(grad_at(logits, i * K + c) - top) / sum - (c == labels[i]));
-        ((float *)loss->data)[i] = (float)(top + log(sum) - grad_at(logits, i * K + labels[i]));
+            ((float *)d_x->data)[i * K + c] = (float)(exp(tensor_load(logits, i * K + c) - top) / sum - (c == labels[i]));
+        ((float *)loss->data)[i] = (float)(top + log(sum) - tensor_load(logits, i * K + labels[i]));
     }
     return loss_result(t, logits, loss, d_x);
 }

@@ -8,6 +8,7 @@ typedef struct ShapeNode {
     Node node;
     Tensor *a, *b;
     float factor;
+    const float *factors;
     int64_t index;
 } ShapeNode;
 
@@ -60,17 +61,6 @@ Tensor *op_scale(Tape *t, Tensor *x, float factor)
     return y;
 }
 
-static inline float load(const Tensor *x, int64_t i)
-{
-    return x->dtype == DTYPE_F32 ? ((const float *)x->data)[i] : bf16_to_f32(((const uint16_t *)x->data)[i]);
-}
-
-static inline void store(Tensor *x, int64_t i, float value)
-{
-    if (x->dtype == DTYPE_F32) ((float *)x->data)[i] = value;
-    else ((uint16_t *)x->data)[i] = f32_to_bf16(value);
-}
-
 static void add_channels_backward(Tape *t, Node *node)
 {
     ShapeNode *n = (ShapeNode *)node;
@@ -83,8 +73,8 @@ static void add_channels_backward(Tape *t, Node *node)
     for (int64_t i = 0; i < N; i++)
         for (int64_t c = 0; c < C; c++) {
             double sum = 0;
-            for (int64_t p = 0; p < pixels; p++) sum += load(d_y, (i * pixels + p) * C + c);
-            store(g, i * C + c, (float)sum);
+            for (int64_t p = 0; p < pixels; p++) sum += tensor_load(d_y, (i * pixels + p) * C + c);
+            tensor_store(g, i * C + c, (float)sum);
         }
     tape_grad_add(t, n->b, g);
 }
@@ -99,8 +89,35 @@ Tensor *op_add_channels(Tape *t, Tensor *x, Tensor *b)
     int64_t C = b->dims[1], rows = tensor_rows(x), pixels = rows / x->dims[0];
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < C; c++) store(y, r * C + c, load(x, r * C + c) + load(b, r / pixels * C + c));
+        for (int64_t c = 0; c < C; c++)
+            tensor_store(y, r * C + c, tensor_load(x, r * C + c) + tensor_load(b, r / pixels * C + c));
     shape_node(t, y, x, b, add_channels_backward);
+    return y;
+}
+
+static void affine_channels_backward(Tape *t, Node *node)
+{
+    ShapeNode *n = (ShapeNode *)node;
+    Tensor *g = tape_grad_new(t, n->a);
+    if (!g) return;
+    int64_t C = tensor_channels(g), rows = tensor_rows(g);
+    const Tensor *d_y = node->out->grad;
+#pragma omp parallel for schedule(static) if (rows * C >= OP_PARALLEL_FROM)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < C; c++) tensor_store(g, r * C + c, n->factors[c] * tensor_load(d_y, r * C + c));
+    tape_grad_add(t, n->a, g);
+}
+
+Tensor *op_affine_channels(Tape *t, Tensor *x, const float *scale, const float *shift)
+{
+    Tensor *y = tape_failed(t) ? NULL : tensor_like(t, x);
+    if (!y) return NULL;
+    int64_t C = tensor_channels(x), rows = tensor_rows(x);
+#pragma omp parallel for schedule(static) if (rows * C >= OP_PARALLEL_FROM)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < C; c++) tensor_store(y, r * C + c, scale[c] * tensor_load(x, r * C + c) + shift[c]);
+    ShapeNode *n = shape_node(t, y, x, NULL, affine_channels_backward);
+    if (n) n->factors = scale;
     return y;
 }
 

@@ -18,7 +18,8 @@ void unet_free(UNet *u); /* NULL is fine */
 /* Training: keep only the blocks' inputs and run each block again (less memory, a third more work). Off at first. */
 void unet_set_checkpoint(UNet *u, bool on);
 
-/* text (N,S,encoder_channels) and pooled (N,4*channels), both NULL without text; labels (N) or NULL when not class-conditional. */
+/* text (N,S,encoder_channels) and pooled (N,4*channels), both NULL without text; labels (N), or NULL when not
+ * class-conditional. */
 UNetCondition unet_condition(Tape *t, const UNet *u, Tensor *text, Tensor *pooled, const int32_t *labels, int64_t N);
 
 /* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> (N,H,W,out_channels), f32. trace may be NULL. */

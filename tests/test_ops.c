@@ -131,6 +131,33 @@ static Tensor *run_attention_block(Tape *t, const void *ctx, Tensor **in)
     return attention_block_forward(t, &((const Layers *)ctx)->attention, in[0], in[1]);
 }
 
+static Tensor *run_causal_attention(Tape *t, const void *ctx, Tensor **in)
+{
+    return op_causal_attention(t, in[0], 2, ctx != NULL);
+}
+
+/* A convolution with a kernel as large as its stride, without bias, as CLIP cuts pictures. */
+static Tensor *run_patches(Tape *t, const void *ctx, Tensor **in)
+{
+    static const float scale[3] = {0.5f, 2, -1.5f}, shift[3] = {1, -0.25f, 0};
+    return op_linear(t, op_patches(t, op_affine_channels(t, in[0], scale, shift), 2), &((const Layers *)ctx)->linear, NULL);
+}
+
+/* (2,3,8) and (2,8) -> (2,4,8) with positions added, one taken from each row, and their mean. */
+static Tensor *run_positions(Tape *t, const void *ctx, Tensor **in)
+{
+    const Layers *l = ctx;
+    Tensor *x = op_join_positions(t, op_reshape(t, in[1], 3, (int64_t[]){2, 1, 8}), in[0]);
+    x = op_add_positions(t, op_add_positions(t, x, l->position, false), l->table, true);
+    return op_add(t, op_take_positions(t, x, (const int32_t[]){3, 0}), op_mean_positions(t, x));
+}
+
+static Tensor *run_pooling(Tape *t, const void *ctx, Tensor **in)
+{
+    (void)ctx;
+    return op_unit_length(t, op_add(t, op_relu(t, in[0]), op_scale(t, in[0], 0.1f)));
+}
+
 /* --- tests ---------------------------------------------------------------------------------------- */
 
 static void test_conv2d(void **state)
@@ -160,6 +187,22 @@ static void test_attention(void **state)
     (void)state;
     gradcheck(run_attention, NULL, 2, (const int[]){3, 3}, (const int64_t[][4]){{2, 6, 48}, {2, 3, 32}}, NULL, 4e-3);
     gradcheck(run_attention, "split first", 2, (const int[]){3, 3}, (const int64_t[][4]){{1, 7, 24}, {1, 4, 16}}, NULL, 4e-3);
+}
+
+static void test_tokens(void **state)
+{
+    (void)state;
+    gradcheck(run_causal_attention, NULL, 1, (const int[]){3}, (const int64_t[][4]){{2, 7, 24}}, NULL, 4e-3);
+    gradcheck(run_causal_attention, "split first", 1, (const int[]){3}, (const int64_t[][4]){{1, 5, 48}}, NULL, 4e-3);
+    ParamSet set;
+    params_init(&set);
+    Layers l = {.linear = {.weight = params_add(&set, INIT_NORMAL, 1, 4, (int64_t[]){5, 3, 2, 2}, "patches")}};
+    gradcheck(run_patches, &l, ONE_INPUT({2, 4, 6, 3}), &set, 2e-3);
+    params_init(&set);
+    l.position = params_add(&set, INIT_NORMAL, 1, 2, (int64_t[]){4, 8}, "positions");
+    l.table = params_add(&set, INIT_NORMAL, 1, 2, (int64_t[]){8, 4}, "positions, channels first");
+    gradcheck(run_positions, &l, 2, (const int[]){3, 2}, (const int64_t[][4]){{2, 3, 8}, {2, 8}}, &set, 2e-3);
+    gradcheck(run_pooling, NULL, 1, (const int[]){2}, (const int64_t[][4]){{3, 9}}, NULL, 6e-3);
 }
 
 static void test_norms(void **state)
@@ -277,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_conv2d),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_norms),
         cmocka_unit_test(test_pointwise_and_shapes),
         cmocka_unit_test(test_embedding_and_losses),
