@@ -1,75 +1,28 @@
 #include "text_transformer/text_unet_import.h"
 
+#include "common/unet_infer.h"
+
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* --- looking things up --- */
-
-typedef struct Names {
-    const StateDict *dict;
-    const char *path;
-} Names;
-
-static const StateTensor *find(const Names *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static const StateTensor *find(const Names *n, const char *format, ...)
-{
-    char name[160];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return state_dict_find(n->dict, name);
-}
-
-/* dims[0..ndim-1] of a tensor that must be there with `ndim` dimensions of a size that fits an int and is not 0. */
-static Status shape(const Names *n, const char *name, int ndim, int *dims)
-{
-    const StateTensor *tensor = state_dict_find(n->dict, name);
-    if (!tensor)
-        return status_fail(STATUS_BAD_INPUT, "%s: no parameter %s: not a text-conditional or guided-diffusion U-Net", n->path,
-                           name);
-    bool fits = tensor->ndim == ndim;
-    for (int i = 0; i < ndim && fits; i++) {
-        fits = tensor->dims[i] > 0 && tensor->dims[i] <= 1 << 24;
-        dims[i] = (int)tensor->dims[i];
-    }
-    if (fits) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "%s: %s has %d dimensions or an odd size, expected %d dimensions", n->path, name,
-                       tensor->ndim, ndim);
-}
-
-/* The same, and the sizes must be these. They are those that bound the others: a file that passes is about as large as the
- * model that is made for it. */
-static Status expect(const Names *n, const char *name, int ndim, const int *expected)
-{
-    int d[4];
-    TRY(shape(n, name, ndim, d));
-    for (int i = 0; i < ndim; i++)
-        if (d[i] != expected[i])
-            return status_fail(STATUS_BAD_INPUT, "%s: %s: dimension %d is %d, expected %d", n->path, name, i, d[i],
-                               expected[i]);
-    return STATUS_OK;
-}
-
 /* --- the text transformer --- */
 
-static Status infer_text(const Names *n, TextConfig *text)
+static Status infer_text(const StateNames *n, TextConfig *text)
 {
     int d[2];
     *text = (TextConfig){0};
-    if (!find(n, "token_embedding.weight")) return STATUS_OK;
-    TRY(shape(n, "token_embedding.weight", 2, d));
+    if (!names_find(n, "token_embedding.weight")) return STATUS_OK;
+    TRY(names_shape(n, "token_embedding.weight", 2, d));
     text->n_vocab = d[0];
     text->width = d[1];
-    TRY(shape(n, "positional_embedding", 2, d));
+    TRY(names_shape(n, "positional_embedding", 2, d));
     text->ctx = d[0];
-    text->padding = find(n, "padding_embedding") != NULL;
-    text->final_ln = find(n, "final_ln.weight") != NULL;
-    while (find(n, "transformer.resblocks.%d.ln_1.weight", text->layers)) text->layers++;
+    text->padding = names_find(n, "padding_embedding") != NULL;
+    text->final_ln = names_find(n, "final_ln.weight") != NULL;
+    while (names_find(n, "transformer.resblocks.%d.ln_1.weight", text->layers)) text->layers++;
     if (text->layers > 0)
-        TRY(expect(n, "transformer.resblocks.0.attn.c_qkv.weight", 2, (int[]){3 * text->width, text->width}));
+        TRY(names_expect(n, "transformer.resblocks.0.attn.c_qkv.weight", 2, (int[]){3 * text->width, text->width}));
     text->heads = text->width == 512 ? 8 : 0;
     return STATUS_OK;
 }
@@ -77,18 +30,19 @@ static Status infer_text(const Names *n, TextConfig *text)
 /* --- the U-Net --- */
 
 /* Output block i ends with an upsampling layer: the one after the residual block and the attention, if any. */
-static bool upsamples(const Names *n, int i)
+static bool upsamples(const StateNames *n, int i)
 {
-    int layer = find(n, "output_blocks.%d.1.qkv.weight", i) ? 2 : 1;
-    return find(n, "output_blocks.%d.%d.in_layers.0.weight", i, layer) || find(n, "output_blocks.%d.%d.conv.weight", i, layer);
+    int layer = names_find(n, "output_blocks.%d.1.qkv.weight", i) ? 2 : 1;
+    return names_find(n, "output_blocks.%d.%d.in_layers.0.weight", i, layer) ||
+           names_find(n, "output_blocks.%d.%d.conv.weight", i, layer);
 }
 
 /* There are levels * (res_blocks + 1) output blocks, and all levels but one end with an upsampling. */
-static Status infer_levels(const Names *n, UNetConfig *u)
+static Status infer_levels(const StateNames *n, UNetConfig *u)
 {
     int blocks = 0;
     u->levels = 1;
-    for (; find(n, "output_blocks.%d.0.in_layers.0.weight", blocks); blocks++) u->levels += upsamples(n, blocks);
+    for (; names_find(n, "output_blocks.%d.0.in_layers.0.weight", blocks); blocks++) u->levels += upsamples(n, blocks);
     if (u->levels > UNET_MAX_LEVELS || blocks % u->levels || blocks / u->levels < 2)
         return status_fail(STATUS_BAD_INPUT, "%s: %d output blocks in %d levels, expected as many in each of up to %d levels",
                            n->path, blocks, u->levels, UNET_MAX_LEVELS);
@@ -96,50 +50,21 @@ static Status infer_levels(const Names *n, UNetConfig *u)
     return STATUS_OK;
 }
 
-static Status infer_level(const Names *n, UNetConfig *u, int level)
+static Status infer_unet(const StateNames *n, UNetConfig *u)
 {
-    char name[64];
-    int d[4], first = 1 + level * (u->res_blocks + 1);
-    snprintf(name, sizeof name, "input_blocks.%d.0.in_layers.2.weight", first);
-    TRY(shape(n, name, 4, d));
-    snprintf(name, sizeof name, "input_blocks.%d.0.out_layers.3.weight", first);
-    TRY(expect(n, name, 4, (int[]){d[0], d[0], 3, 3}));
-    u->mult[level] = (float)d[0] / (float)u->channels;
-    if (find(n, "input_blocks.%d.1.qkv.weight", first)) u->attention_ds[u->attention_count++] = 1 << level;
-    return STATUS_OK;
-}
-
-static Status infer_unet(const Names *n, UNetConfig *u)
-{
-    int d[4], cout;
-    TRY(shape(n, "time_embed.0.weight", 2, d));
-    u->channels = d[1];
-    TRY(expect(n, "time_embed.2.weight", 2, (int[]){4 * u->channels, 4 * u->channels}));
-    TRY(shape(n, "input_blocks.0.0.weight", 4, d));
-    u->in_channels = d[1];
-    TRY(shape(n, "out.2.weight", 4, d));
-    u->out_channels = d[0];
-    if (find(n, "label_emb.weight")) {
-        TRY(shape(n, "label_emb.weight", 2, d));
-        u->num_classes = d[0];
-    }
+    int d[4];
+    TRY(names_shape(n, "time_embed.0.weight", 2, d));
     TRY(infer_levels(n, u));
-    u->attention_count = 0;
-    for (int level = 0; level < u->levels; level++) TRY(infer_level(n, u, level));
-    TRY(shape(n, "middle_block.0.in_layers.2.weight", 4, d));
-    cout = d[0];
-    TRY(shape(n, "middle_block.0.emb_layers.1.weight", 2, d));
-    u->scale_shift_norm = d[0] == 2 * cout;
-    u->resblock_updown = !find(n, "input_blocks.%d.0.op.weight", u->res_blocks + 1);
+    TRY(unet_infer_encoder(n, u));
+    TRY(names_shape(n, "out.2.weight", 4, d));
+    u->out_channels = d[0];
     u->head_channels = u->channels == 192 ? 64 : 0;
-    u->heads = 1;
-    u->heads_upsample = -1;
     return STATUS_OK;
 }
 
 Status text_unet_infer(const StateDict *dict, const char *path, TextUNetConfig *c)
 {
-    Names n = {dict, path};
+    StateNames n = {dict, path, "a text-conditional or guided-diffusion U-Net"};
     text_unet_config_defaults(c);
     TRY(infer_text(&n, &c->text));
     TRY(infer_unet(&n, &c->unet));
