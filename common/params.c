@@ -70,11 +70,12 @@ Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, con
         fits = fits && !__builtin_mul_overflow(param->size, (size_t)dims[i], &param->size) && param->size < SIZE_MAX / 16;
     }
     param->trainable = true;
+    param->lr_scale = 1;
     param->init = init;
     param->init_scale = init_scale;
     param->version = 1;
-    param->value = fits ? new_values(param->size) : NULL;
-    if (!param->name || !param->value || !make_room(set)) {
+    if (fits && !set->shapes_only) param->value = new_values(param->size);
+    if (!param->name || !fits || !(param->value || set->shapes_only) || !make_room(set)) {
         param_free(param);
         return NULL;
     }
@@ -98,9 +99,9 @@ static double fan_in(const Param *param)
     return fan > 0 ? fan : 1;
 }
 
-static void randomize(Param *param, uint64_t seed, uint32_t index)
+void param_randomize(Param *param, uint64_t seed, int index)
 {
-    const RngKey key = {.seed = seed, .stream = RNG_PARAMS, .image = index};
+    const RngKey key = {.seed = seed, .stream = RNG_PARAMS, .image = (uint32_t)index};
     float *value = param->value;
     switch (param->init) {
     case INIT_ZERO:
@@ -124,8 +125,19 @@ static void randomize(Param *param, uint64_t seed, uint32_t index)
 
 void params_randomize(ParamSet *set, uint64_t seed)
 {
-    for (int i = 0; i < set->count; i++) randomize(set->items[i], seed, (uint32_t)i);
+    for (int i = 0; i < set->count; i++) param_randomize(set->items[i], seed, i);
     params_touch(set);
+}
+
+Status params_alloc(ParamSet *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        Param *param = set->items[i];
+        if (!param->value) param->value = new_values(param->size);
+        if (!param->value) return status_fail(STATUS_NO_MEMORY, "out of memory for %s (%zu values)", param->name, param->size);
+    }
+    set->shapes_only = false;
+    return STATUS_OK;
 }
 
 Status params_alloc_grads(ParamSet *set)

@@ -22,6 +22,7 @@ typedef struct Param {
     size_t size;      /* elements */
     float *value;     /* f32 master copy */
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
+    float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
     bool trainable;   /* ops skip the gradient when false or grad == NULL */
     ParamInit init;
     float init_scale; /* INIT_FAN_IN: uniform in +-scale/sqrt(fan_in); INIT_NORMAL: standard deviation */
@@ -38,6 +39,7 @@ typedef struct ParamSet {
     Param **items; /* in registration order; each has a stable address */
     int count, capacity;
     size_t total;  /* elements of all */
+    bool shapes_only; /* set before the first is added: names and shapes alone, every value NULL until params_alloc() */
 } ParamSet;
 
 void params_init(ParamSet *set);
@@ -50,6 +52,11 @@ Param *params_find(const ParamSet *set, const char *name); /* NULL when there is
 
 /* Fill every parameter from its init rule; the same seed gives the same values on any number of threads. */
 void params_randomize(ParamSet *set, uint64_t seed);
+/* The same for the one at `index`, which needs no other. */
+void param_randomize(Param *param, uint64_t seed, int index);
+
+/* Memory for the values of a set with shapes_only, zero-filled; the set is then as any other. */
+Status params_alloc(ParamSet *set);
 
 Status params_alloc_grads(ParamSet *set); /* zero-filled */
 void params_zero_grads(ParamSet *set);

@@ -110,6 +110,14 @@ static Status write_array(H5File *file, const char *group, const ParamSet *param
     return STATUS_OK;
 }
 
+Status weights_write_param(H5File *file, const Param *param, H5Kind kind)
+{
+    char name[512];
+    TRY(dataset_name(file, "params", param->name, name));
+    TRY(params_check_finite(h5file_path(file), name, param->value, param->size));
+    return h5file_write(file, name, kind, param->ndim, param->dims, param->value);
+}
+
 Status weights_write_params(H5File *file, const ParamSet *params, H5Kind kind)
 {
     return write_array(file, "params", params, NULL, kind);
@@ -161,6 +169,11 @@ static Status match_group(const H5File *file, const char *group, const ParamSet 
     group_shapes_release(&shapes);
     free(index);
     return status;
+}
+
+Status weights_match(const H5File *file, const ParamSet *params)
+{
+    return match_group(file, "params", params);
 }
 
 /* values NULL: into the parameters. */

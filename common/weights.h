@@ -41,7 +41,11 @@ Status weights_read_merges(const H5File *file, char **text); /* free() */
 /* Store every parameter as `kind` (H5KIND_F32 or H5KIND_F16). A value that is not finite, or too large for F16, is an error
  * that names the parameter. */
 Status weights_write_params(H5File *file, const ParamSet *params, H5Kind kind);
+/* One of them, for models that are written piece by piece. Call for each, in the set's order. */
+Status weights_write_param(H5File *file, const Param *param, H5Kind kind);
 
+/* Do names and shapes fit? As weights_bind(), before memory is taken for values. */
+Status weights_match(const H5File *file, const ParamSet *params);
 /* Read every parameter of the model, by name and shape; missing, unexpected and wrongly shaped ones are one error that
  * lists them (params_match.h), NaN and infinity another. On failure some values may have been overwritten. */
 Status weights_bind(const H5File *file, ParamSet *params);

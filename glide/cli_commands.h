@@ -11,6 +11,7 @@
     X(train)          \
     X(dataset)        \
     X(info)           \
+    X(init)           \
     X(import)         \
     X(bench)          \
     X(help)

@@ -52,18 +52,20 @@ Status text_unet_preset(const TextUNetPreset *table, const char *name, TextUNetC
 static Status build(TextUNet *m)
 {
     TextUNetConfig *c = &m->config;
-    params_init(&m->params);
     text_unet_config_complete(c);
     TRY(unet_new(&c->unet, &m->params, &m->unet));
     if (c->text.width > 0) TRY(text_transformer_new(&c->text, 4 * c->unet.channels, &m->params, &m->text));
     return STATUS_OK;
 }
 
-Status text_unet_new(const TextUNetConfig *config, TextUNet **out)
+static Status new_model(const TextUNetConfig *config, bool shapes_only, TextUNet **out)
 {
+    *out = NULL;
     TextUNet *m = calloc(1, sizeof *m);
     if (!m) return status_fail(STATUS_NO_MEMORY, "out of memory for a model");
     m->config = *config;
+    params_init(&m->params);
+    m->params.shapes_only = shapes_only;
     Status s = build(m);
     if (s != STATUS_OK) {
         text_unet_free(m);
@@ -71,6 +73,16 @@ Status text_unet_new(const TextUNetConfig *config, TextUNet **out)
     }
     *out = m;
     return STATUS_OK;
+}
+
+Status text_unet_new(const TextUNetConfig *config, TextUNet **out)
+{
+    return new_model(config, false, out);
+}
+
+Status text_unet_new_shapes(const TextUNetConfig *config, TextUNet **out)
+{
+    return new_model(config, true, out);
 }
 
 void text_unet_free(TextUNet *m)

@@ -49,6 +49,8 @@ typedef struct TextUNet {
 
 /* All parameters zero; params_randomize() or a file fills them. */
 Status text_unet_new(const TextUNetConfig *config, TextUNet **out);
+/* The same with names and shapes of the parameters alone (ParamSet.shapes_only); params_alloc() makes it complete. */
+Status text_unet_new_shapes(const TextUNetConfig *config, TextUNet **out);
 void text_unet_free(TextUNet *m); /* NULL is fine */
 
 /* tokens, mask (N,ctx); labels (N) for class-conditional models, else NULL. Tensors of the current scope. trace may be NULL. */

@@ -85,9 +85,11 @@ Status text_unet_read_header(const H5File *file, TextUNet **out)
     TRY(config_read(file, "/", text_unet_fields, &c));
     TRY(check_derived(file, &c));
     TextUNet *m;
-    Status s = text_unet_new(&c, &m);
+    Status s = text_unet_new_shapes(&c, &m);
     if (s != STATUS_OK) return status_prefix(s, "%s", h5file_path(file));
-    s = read_tokenizer(file, m);
+    s = weights_match(file, &m->params); /* a damaged field must not ask for memory that the file does not fill */
+    if (s == STATUS_OK) s = params_alloc(&m->params);
+    if (s == STATUS_OK) s = read_tokenizer(file, m);
     if (s != STATUS_OK) {
         text_unet_free(m);
         return s;

@@ -9,7 +9,7 @@ const TextUNetPreset upsampler_presets[] = {
     {"tiny", "for trying the trainer out: under 1 M parameters",
      32, 3, {1, 1, 2}, 1, 0, {0}, 32, 32, 64, 1, 2},
     {"glide", "OpenAI's upsampler, 398 M parameters",
-     192, 5, {1, 1, 2, 3, 4}, 2, 3, {8, 16, 32}, 64, 128, 512, 16, 8},
+     192, 6, {1, 1, 2, 2, 4, 4}, 2, 3, {8, 16, 32}, 64, 128, 512, 16, 8},
     {0}};
 
 Status upsampler_config(const char *name, TextUNetConfig *c)
