@@ -374,6 +374,70 @@ Status image_read(const char *path, Image *out)
     return status;
 }
 
+/* --- masks --- */
+static bool any_transparent(const unsigned char *rgba, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (rgba[4 * i + 3] < 255) return true;
+    return false;
+}
+
+/* (n,channels) -> (n): the mean of the colours. */
+static void lightness(const unsigned char *pixels, size_t n, int channels, uint8_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char *p = pixels + i * (size_t)channels;
+        out[i] = (uint8_t)((p[0] + p[1] + p[2] + 1) / 3);
+    }
+}
+
+static Status mask_init(int w, int h, const char *name, Mask *out)
+{
+    *out = (Mask){w, h, malloc((size_t)w * (size_t)h)};
+    return out->values ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "%s: out of memory", name);
+}
+
+static Status mask_of_png(Bytes *file, Mask *out)
+{
+    PngJob job = {.file = file, .keep_pixels = true};
+    Status status = png_run(&job);
+    if (status == STATUS_OK) status = mask_init(job.w, job.h, file->name, out);
+    if (status == STATUS_OK) {
+        size_t n = (size_t)job.w * (size_t)job.h;
+        lightness(job.rgba, n, 4, out->values);
+        bool transparent = any_transparent(job.rgba, n);
+        for (size_t i = 0; transparent && i < n; i++) out->values[i] = (uint8_t)(255 - job.rgba[4 * i + 3]);
+    }
+    png_job_release(&job);
+    return status;
+}
+
+static Status mask_of_picture(const Bytes *file, Mask *out)
+{
+    Image image = {0};
+    TRY(image_decode(file->name, file->data, file->size, &image));
+    Status status = mask_init(image.w, image.h, file->name, out);
+    if (status == STATUS_OK) lightness(image.pixels, (size_t)image.w * (size_t)image.h, 3, out->values);
+    image_release(&image);
+    return status;
+}
+
+Status mask_read(const char *path, Mask *out)
+{
+    Bytes file;
+    *out = (Mask){0};
+    TRY(load_file(path, &file));
+    Status status = file_kind(&file) == KIND_PNG ? mask_of_png(&file, out) : mask_of_picture(&file, out);
+    free((void *)file.data);
+    return status;
+}
+
+void mask_release(Mask *mask)
+{
+    free(mask->values);
+    *mask = (Mask){0};
+}
+
 /* --- text chunks --- */
 static char *utf8_from_latin1(const char *text)
 {

@@ -18,6 +18,17 @@ Status image_read(const char *path, Image *out);
 /* From memory; `name` stands for the file in messages. */
 Status image_decode(const char *name, const unsigned char *bytes, size_t size, Image *out);
 
+/* One byte per pixel. */
+typedef struct Mask {
+    int w, h;
+    uint8_t *values; /* (H,W); NULL when empty */
+} Mask;
+
+void mask_release(Mask *mask); /* leaves it empty; fine on an empty one */
+
+/* How much of each pixel is marked, 0 to 255: how transparent it is if any pixel of the file is transparent, else how light. */
+Status mask_read(const char *path, Mask *out);
+
 /* Text chunks of a PNG (tEXt, zTXt and iTXt), in the order of the file. */
 typedef struct PngTexts {
     int count;

@@ -13,7 +13,9 @@ typedef enum {
     RNG_DIFFUSION,      /* timestep and noise of a training example */
     RNG_AUGMENT,        /* degradation of the low-resolution input */
     RNG_PARAMS,         /* initial weights */
-    RNG_TEST
+    RNG_TEST,
+    RNG_KNOWN_NOISE,    /* of the known part of a picture that is painted on */
+    RNG_JUMP_NOISE      /* of going back to more noise */
 } RngStream;
 
 typedef struct RngKey {

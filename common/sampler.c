@@ -38,11 +38,13 @@ int64_t sampler_size(const Sampler *s)
 
 /* --- setting up --- */
 
-static Status check(const SamplerOptions *o)
+static Status check(const SamplerOptions *o, int steps)
 {
     assert(o->kind && o->stage < 4096);
     if (!(o->eta >= 0 && o->eta <= 1))
         return status_fail(STATUS_BAD_INPUT, "sampler %s: eta is %g, expected 0 to 1", o->kind->name, o->eta);
+    if (o->skip < 0 || o->skip > steps)
+        return status_fail(STATUS_BAD_INPUT, "sampler %s: %d steps to skip, expected 0 to %d", o->kind->name, o->skip, steps);
     if (o->eta > 0 && o->kind->ascending)
         return status_fail(STATUS_BAD_INPUT, "sampler %s: eta is %g, expected 0: it is deterministic", o->kind->name,
                            o->eta);
@@ -59,7 +61,7 @@ Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, con
                     int64_t height, int64_t width)
 {
     memset(s, 0, sizeof *s);
-    TRY(check(o));
+    TRY(check(o, d->num_timesteps));
     if (!fits(n, height, width))
         return status_fail(STATUS_BAD_INPUT, "sampler %s: no %lld pictures of %lld x %lld pixels", o->kind->name,
                            (long long)n, (long long)height, (long long)width);
@@ -92,24 +94,33 @@ void sampler_release(Sampler *s)
 
 /* --- noise --- */
 
-/* Timesteps are below 2^16, so the rest of the key's word tells stages apart. */
-static void draw_rows(const Sampler *s, RngStream stream, uint32_t timestep, float *out)
+/* Timesteps are below 2^16 and visits below 2^4, so the rest of the key's word tells stages apart. */
+void sampler_draw(const Sampler *s, RngStream stream, uint32_t timestep, float *out)
 {
     int64_t row_size = sampler_size(s) / s->n;
     for (int64_t row = 0; row < s->n; row++) {
         RngKey key = {.seed = s->rows[row].seed,
                       .stream = stream,
                       .image = s->rows[row].image,
-                      .step = s->options.stage << 20 | timestep};
+                      .step = s->options.stage << 20 | (uint32_t)s->visit << 16 | timestep};
         rng_normal(&key, out + row * row_size, row_size);
     }
 }
 
 void sampler_initial_noise(const Sampler *s, float temperature, float *x)
 {
-    draw_rows(s, RNG_INIT_NOISE, 0, x);
+    sampler_draw(s, RNG_INIT_NOISE, 0, x);
     if (temperature == 1) return;
     for (int64_t i = 0; i < sampler_size(s); i++) x[i] *= temperature;
+}
+
+void sampler_start_from(const Sampler *s, const float *x_start, float *x)
+{
+    int64_t size = s->height * s->width * IMAGE_CHANNELS;
+    int step = s->diffusion->num_timesteps - 1 - s->options.skip;
+    NoiseLevel level = step < 0 ? (NoiseLevel){.alpha = 1} : diffusion_level(s->diffusion, step);
+    sampler_draw(s, RNG_INIT_NOISE, 0, x);
+    for (int64_t i = 0; i < s->n * size; i++) x[i] = (float)(level.alpha * x_start[i % size] + level.sigma * x[i]);
 }
 
 static void draw_step_noise(Sampler *s)
@@ -118,7 +129,7 @@ static void draw_step_noise(Sampler *s)
     if (s->options.noise.draw)
         s->options.noise.draw(s->options.noise.ctx, &s->level, s->noise);
     else
-        draw_rows(s, RNG_STEP_NOISE, (uint32_t)s->level.timestep, s->noise);
+        sampler_draw(s, RNG_STEP_NOISE, (uint32_t)s->level.timestep, s->noise);
 }
 
 /* --- steps --- */
@@ -164,22 +175,27 @@ Status sampler_step(Sampler *s, float *x, int step)
     return s->options.kind->step(s, x);
 }
 
+Status sampler_report(const Sampler *s, int done, int total, const float *x)
+{
+    SamplerProgress progress = {.done = done,
+                                .total = total,
+                                .level = s->level,
+                                .x = x,
+                                .x_0 = s->x_0,
+                                .n = s->n,
+                                .height = s->height,
+                                .width = s->width};
+    if (s->options.progress && s->options.progress(s->options.progress_ctx, &progress))
+        return status_fail(STATUS_INTERRUPTED, "sampling was stopped after step %d of %d", done, total);
+    return STATUS_OK;
+}
+
 Status sampler_run(Sampler *s, float *x)
 {
-    int total = s->diffusion->num_timesteps;
-    for (int done = 0; done < total; done++) {
-        TRY(sampler_step(s, x, s->options.kind->ascending ? done : total - 1 - done));
-        if (!s->options.progress) continue;
-        SamplerProgress progress = {.done = done + 1,
-                                    .total = total,
-                                    .level = s->level,
-                                    .x = x,
-                                    .x_0 = s->x_0,
-                                    .n = s->n,
-                                    .height = s->height,
-                                    .width = s->width};
-        if (s->options.progress(s->options.progress_ctx, &progress))
-            return status_fail(STATUS_INTERRUPTED, "sampling was stopped after step %d of %d", done + 1, total);
+    int steps = s->diffusion->num_timesteps, skip = s->options.skip;
+    for (int i = skip; i < steps; i++) {
+        TRY(sampler_step(s, x, s->options.kind->ascending ? i : steps - 1 - i));
+        TRY(sampler_report(s, i + 1 - skip, steps - skip, x));
     }
     return STATUS_OK;
 }

@@ -14,7 +14,8 @@
  * never mix and noise is keyed by row, so a row comes out with the same bits alone, in any batch, on any number of
  * threads (as far as the model's prediction does).
  *
- * Sources: DDPM arXiv 2006.11239; learned variance 2102.09672; DDIM 2010.02502; guidance by gradients 2105.05233. */
+ * Sources: DDPM arXiv 2006.11239; learned variance 2102.09672; DDIM 2010.02502; guidance by gradients 2105.05233; starting
+ * from a picture (SDEdit) 2108.01073; painting on one (RePaint) 2201.09865. */
 #ifndef GLIDE_COMMON_SAMPLER_H
 #define GLIDE_COMMON_SAMPLER_H
 
@@ -88,6 +89,7 @@ typedef struct SamplerOptions {
     bool clip_denoised;      /* clamp the predicted x_0 to [-1,1]. Default true */
     const SamplerRow *rows;  /* (N), copied; NULL: images 0..N-1 of seed 0 */
     uint32_t stage;          /* 0 base, 1 upsampler, ...: noise of stages is independent; below 4096 */
+    int skip;                /* so many of the first steps are not taken: sampler_start_from(). Default 0 */
     SamplerNoise noise;      /* default: rng_normal */
     SamplerProgressFn progress;
     void *progress_ctx;
@@ -102,6 +104,7 @@ struct Sampler {
     Denoiser denoiser;
     int64_t n, height, width;
     NoiseLevel level;  /* of the step being taken */
+    int visit;         /* how often that step was taken before */
     float *prediction; /* (N,H,W,6) */
     float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
     float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
@@ -118,17 +121,38 @@ void sampler_release(Sampler *s);
 /* x = temperature * standard normal noise of each row (upsampling starts from 0.997 times it). */
 void sampler_initial_noise(const Sampler *s, float temperature, float *x);
 
+/* x = the picture x_start (H,W,3), the same for all rows, with the noise that is left after options.skip steps; x_start
+ * itself when all are skipped. */
+void sampler_start_from(const Sampler *s, const float *x_start, float *x);
+
 /* One step from x at `step` (index in the process) to its neighbour. Any order; run() is this in a loop. */
 Status sampler_step(Sampler *s, float *x, int step);
-/* All steps, from num_timesteps-1 down to 0 (ascending kinds: up). STATUS_INTERRUPTED: x is as the last step left it.
- */
+/* All steps but the skipped ones, from num_timesteps-1 down to 0 (ascending kinds: up). STATUS_INTERRUPTED: x is as the
+ * last step left it. */
 Status sampler_run(Sampler *s, float *x);
+
+/* What is known of the pictures, the same for all rows. */
+typedef struct SamplerKnown {
+    const float *x_0;  /* (H,W,3) */
+    const float *mask; /* (H,W), 1 known, 0 to be painted */
+    int jump, repeats; /* RePaint: each stretch of `jump` >= 1 steps is taken 1 to 16 times, so that what is painted comes
+                          to fit what is known */
+} SamplerKnown;
+
+/* sampler_run() with a model that was not trained for masks: after each step the known part becomes what the process makes
+ * of it at that noise level. Not for ascending kinds. In the end x is x_0 where the mask is 1. */
+Status sampler_run_known(Sampler *s, const SamplerKnown *known, float *x);
 
 /* --- for step functions --- */
 enum { SAMPLER_PARALLEL_FROM = 1 << 14 }; /* elements; for fewer a team of threads costs more than it saves */
 int64_t sampler_size(const Sampler *s);   /* elements of x */
 /* Fills prediction, x_0 (through denoised() and the clamp), noise and grad for x at s->level. */
 Status sampler_predict(Sampler *s, const float *x);
+
+/* Standard normal noise (N,H,W,3), keyed by row, stage, `timestep` and s->visit. */
+void sampler_draw(const Sampler *s, RngStream stream, uint32_t timestep, float *out);
+/* Tells options.progress that `done` of `total` steps are taken. */
+Status sampler_report(const Sampler *s, int done, int total, const float *x);
 
 /* The step functions of the table. */
 Status sampler_step_ddpm(Sampler *s, float *x);         /* sampler_ddpm.c */

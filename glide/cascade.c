@@ -17,6 +17,7 @@ void cascade_options_defaults(CascadeOptions *o)
     o->upsampler.steps = CASCADE_UPSAMPLER_STEPS;
     o->upsampler.temperature = (float)CASCADE_UPSAMPLE_TEMP;
     o->upsampler.guidance.scale = 1;
+    o->upsampler.colour_cells = CASCADE_COLOUR_CELLS;
 }
 
 Status cascade_check_model(const TextUNet *m, bool upsampler, const char *path)
@@ -42,6 +43,7 @@ typedef struct Run {
     const Cascade *cascade;
     const CascadeOptions *options;
     const CascadeHooks *hooks;
+    const CascadeGiven *given;
     CascadeProgress progress;
     double base_cost, upsampler_cost; /* of a step of one picture, in units of no meaning */
     double done, total;               /* in those units; done: up to the stage in work */
@@ -81,6 +83,14 @@ static Status count_steps(const TextUNet *m, const StageOptions *o, const char *
     return s == STATUS_OK ? s : status_prefix(s, "%s", stage);
 }
 
+/* How many of them a picture takes, with what is given of it. */
+static int steps_taken(const TextUNet *m, const StageOptions *o, const CascadeGiven *given, int steps)
+{
+    if (!given) return steps;
+    if (!given->small_mask) return (int)ceil(o->strength * steps);
+    return m->config.inpaint ? steps : steps * o->repeats;
+}
+
 /* Proportional to the multiplications of a step's large convolutions: for progress, so that time left can be told. */
 static double step_cost(const TextUNet *m, const StageOptions *o)
 {
@@ -90,17 +100,20 @@ static double step_cost(const TextUNet *m, const StageOptions *o)
     return cost * c->res_blocks * (o->guidance.scale == 0 || o->guidance.scale == 1 ? 1 : 2);
 }
 
-static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, int64_t n)
+static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, const CascadeGiven *given,
+                       int64_t n)
 {
     int base_steps = 0, upsampler_steps = 0;
-    *r = (Run){.cascade = c, .options = o, .hooks = hooks};
+    *r = (Run){.cascade = c, .options = o, .hooks = hooks, .given = given};
     if (c->base) {
         TRY(count_steps(c->base, &o->base, "base model", &base_steps));
+        base_steps = steps_taken(c->base, &o->base, given, base_steps);
         TRY(alloc_pictures(n < CASCADE_BATCH ? n : CASCADE_BATCH, low_side(c), &r->base));
         r->base_cost = step_cost(c->base, &o->base);
     }
     if (c->upsampler) {
         TRY(count_steps(c->upsampler, &o->upsampler, "upsampler", &upsampler_steps));
+        upsampler_steps = steps_taken(c->upsampler, &o->upsampler, given, upsampler_steps);
         TRY(alloc_pictures(1, low_side(c), &r->low));
         TRY(alloc_pictures(1, c->upsampler->config.unet.image_size, &r->large));
         r->upsampler_cost = step_cost(c->upsampler, &o->upsampler);
@@ -122,6 +135,15 @@ static int show_progress(void *ctx, const SamplerProgress *s)
     return r->hooks->progress(r->hooks->ctx, &p);
 }
 
+static void give(const CascadeGiven *given, bool upsampling, StageInput *in)
+{
+    if (!given) return;
+    const float *picture = upsampling ? given->large : given->small, *mask = upsampling ? given->large_mask : given->small_mask;
+    in->start = mask ? NULL : picture;
+    in->known = mask ? picture : NULL;
+    in->mask = mask;
+}
+
 static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, bool upsampling, StageInput *in, float *x)
 {
     StageOptions o = *options;
@@ -130,9 +152,11 @@ static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, 
     o.progress = r->hooks->progress ? show_progress : NULL;
     o.progress_ctx = r;
     in->side = m->config.unet.image_size;
+    give(r->given, upsampling, in);
     r->progress.upsampling = upsampling;
     int steps;
     TRY(count_steps(m, &o, "stage", &steps));
+    steps = steps_taken(m, &o, r->given, steps);
     TRY(stage_sample(r->cascade->kernels, m, &o, in, x));
     r->done += (double)(steps * in->n) * (upsampling ? r->upsampler_cost : r->base_cost);
     return STATUS_OK;
@@ -176,7 +200,7 @@ static Status sample_some(Run *r, const CascadeInput *in, int64_t first, int64_t
 Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeInput *in, const CascadeHooks *hooks)
 {
     Run r;
-    Status s = run_init(&r, c, o, hooks, in->n);
+    Status s = run_init(&r, c, o, hooks, in->given, in->n);
     for (int64_t first = 0; first < in->n && s == STATUS_OK; first += CASCADE_BATCH)
         s = sample_some(&r, in, first, in->n - first < CASCADE_BATCH ? in->n - first : CASCADE_BATCH);
     run_release(&r);
@@ -190,7 +214,7 @@ Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *
     Image picture = {0};
     const Cascade alone = {c->kernels, NULL, c->upsampler};
     int side = (int)low_side(&alone);
-    Status s = run_init(&r, &alone, o, hooks, 1);
+    Status s = run_init(&r, &alone, o, hooks, NULL, 1);
     if (s == STATUS_OK) s = image_resize(small, side, side, &picture);
     if (s == STATUS_OK) s = enlarge(&r, prompt, row, 0, &picture);
     if (s == STATUS_OK) s = hooks->finished(hooks->ctx, 0, &picture);

@@ -19,6 +19,10 @@
 #define CASCADE_GUIDANCE        3
 #define CASCADE_UPSAMPLER_STEPS "20"
 #define CASCADE_UPSAMPLE_TEMP   0.997
+#define CASCADE_COLOUR_CELLS    16
+#define CASCADE_STRENGTH        0.6
+#define CASCADE_JUMP            10
+#define CASCADE_REPEATS         4
 #define CASCADE_TEXT(value)     CASCADE_TEXT_(value)
 #define CASCADE_TEXT_(value)    #value
 
@@ -40,10 +44,18 @@ typedef struct CascadeOptions {
 
 void cascade_options_defaults(CascadeOptions *o);
 
+/* A picture that all start from (StageOptions.strength of the way is drawn anew), or whose masked pixels stay. In the sizes of
+ * both stages; `large` may be NULL without an upsampler. */
+typedef struct CascadeGiven {
+    const float *small, *large;           /* (side,side,3) */
+    const float *small_mask, *large_mask; /* (side,side) 1 where the picture stays; NULL: it is a start */
+} CascadeGiven;
+
 typedef struct CascadeInput {
     int64_t n;
     const char *const *prompts; /* (n) UTF-8; "" or NULL: no caption */
     const SamplerRow *rows;     /* (n) */
+    const CascadeGiven *given;  /* NULL: nothing */
 } CascadeInput;
 
 typedef struct CascadeProgress {

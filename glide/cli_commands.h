@@ -8,6 +8,7 @@
 #define CLI_COMMANDS(X) \
     X(sample)         \
     X(upsample)       \
+    X(inpaint)        \
     X(train)          \
     X(dataset)        \
     X(info)           \

@@ -8,9 +8,9 @@
 #include <string.h>
 
 typedef struct SampleCommand {
-    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights;
-    int64_t n, seed, image, threads;
-    double guidance_scale, upsample_temp;
+    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image;
+    int64_t n, seed, image, threads, colour_cells;
+    double guidance_scale, upsample_temp, strength;
     int sampler, precision;
     bool no_upsample, quiet;
 } SampleCommand;
@@ -34,6 +34,11 @@ static const CliOption options[] = {
     CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
+    CLI_INT(SampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
+            "keeps the mean colours of so many cells a side; 0 leaves it alone"),
+    CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this PNG or JPEG instead of noise"),
+    CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
+               "drawn anew: 0 nothing, 1 nearly all"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
     CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, found as said above)"),
     CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
@@ -58,8 +63,11 @@ static Status check_usage(CliArgs *args, const SampleCommand *c)
         return cli_usage_fail(args, "--number: expected at most 1000000 pictures in all, found %d prompts times %lld",
                               args->operand_count, (long long)c->n);
     TRY(cli_check_steps(args, "steps", c->steps));
+    if (cli_given(args, "strength") && !c->init_image)
+        return cli_usage_fail(args, "--strength: expected --init-image beside it");
     if (!c->no_upsample) return cli_check_steps(args, "upsampler-steps", c->upsampler_steps);
-    if (cli_given(args, "upsampler-steps") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights"))
+    if (cli_given(args, "upsampler-steps") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights") ||
+        cli_given(args, "colour-cells"))
         return cli_usage_fail(args, "--no-upsample: expected no option of the upsampler beside it");
     return STATUS_OK;
 }
@@ -76,6 +84,8 @@ static GlideSampleOptions sample_options(const SampleCommand *c, uint64_t seed)
     o.upsample = !c->no_upsample;
     o.upsampler_steps = c->upsampler_steps;
     o.upsample_temp = c->upsample_temp;
+    o.colour_cells = (int)c->colour_cells;
+    o.strength = c->strength;
     return o;
 }
 
@@ -104,7 +114,7 @@ static GlideStatus sample_prompts(Glide *g, const CliArgs *args, GlideSampleOpti
     return s;
 }
 
-static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output)
+static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, const GlidePicture *init)
 {
     const SampleCommand *c = args->options;
     uint64_t seed;
@@ -115,6 +125,7 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output)
     if (s == STATUS_OK) {
         cli_choose_seed(args, c->seed, c->quiet, &seed);
         GlideSampleOptions o = sample_options(c, seed);
+        o.init_image = init->rgb ? init : NULL;
         cli_run_start(&run, output, c->quiet, args->operand_count);
         s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));
     }
@@ -126,15 +137,20 @@ static Status run(CliArgs *args)
 {
     const SampleCommand *c = args->options;
     CliOutput output;
+    GlidePicture init = {0};
     Glide *g = NULL;
     TRY(check_usage(args, c));
-    TRY(cli_output_init(&output, args, c->output, "glide.png", (int)(args->operand_count * c->n)));
-    GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
-                      .precision = cli_precision(args, c->precision)};
-    Status s = (Status)glide_open(&o, &g);
-    if (s == STATUS_OK) s = sample_with(g, args, &output);
-    glide_close(g);
-    cli_output_release(&output);
+    if (c->init_image) TRY((Status)glide_picture_read(c->init_image, &init));
+    Status s = cli_output_init(&output, args, c->output, "glide.png", (int)(args->operand_count * c->n));
+    if (s == STATUS_OK) {
+        GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
+                          .precision = cli_precision(args, c->precision)};
+        s = (Status)glide_open(&o, &g);
+        if (s == STATUS_OK) s = sample_with(g, args, &output, &init);
+        glide_close(g);
+        cli_output_release(&output);
+    }
+    glide_picture_release(&init);
     return s;
 }
 
@@ -161,6 +177,7 @@ const CliCommand cli_command_sample = {
     .examples = "glide sample \"red apple, fluent 3d emoji\" -o apple.png\n"
                 "glide sample -n 4 --seed 1 \"rocket, noto emoji\" -o rocket.png\n"
                 "glide sample --seed 1 --image 3 \"rocket, noto emoji\" -o third.png\n"
+                "glide sample --init-image sketch.png --strength 0.7 \"red apple, noto emoji\"\n"
                 "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
     .options = options,
     .option_count = CLI_COUNT(options),

@@ -9,7 +9,7 @@
 
 typedef struct UpsampleCommand {
     const char *output, *prompt, *steps, *weights;
-    int64_t seed, image, threads;
+    int64_t seed, image, threads, colour_cells;
     double upsample_temp;
     int precision;
     bool quiet;
@@ -26,6 +26,8 @@ static const CliOption options[] = {
              "10,10,3"),
     CLI_DOUBLE(UpsampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "starts from noise times this"),
+    CLI_INT(UpsampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "keeps the mean "
+            "colours of so many cells a side; 0 leaves the model alone"),
     CLI_FILE(UpsampleCommand, weights, 'w', "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5, as "
              "\"glide help sample\" says)"),
     CLI_CHOICE(UpsampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
@@ -66,6 +68,7 @@ static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, 
     o.image = (uint32_t)c->image;
     o.steps = c->steps;
     o.upsample_temp = c->upsample_temp;
+    o.colour_cells = (int)c->colour_cells;
     cli_run_start(&run, output, c->quiet, 1);
     o.callbacks = cli_run_callbacks(&run);
     GlideStatus s = glide_upsample(g, in, &o, &large);

@@ -1,6 +1,7 @@
 #include "glide/glide.h"
 
 #include "glide/cascade.h"
+#include "glide/inpaint.h"
 #include "glide/recipe.h"
 #include "glide/version.h"
 #include "glide/weights_path.h"
@@ -163,6 +164,9 @@ typedef struct Call {
     const CascadeOptions *options;
     bool base, upsampler; /* which stages take part */
     double upsample_temp; /* as it was given; the options hold it in single precision */
+    bool start;           /* from a picture */
+    const Inpaint *inpaint; /* on a part of `whole`; NULL: no such thing */
+    const Image *whole;
     GlidePicture *pictures;
 } Call;
 
@@ -183,6 +187,12 @@ static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
     if (c->upsampler) {
         recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
         recipe_add_number(r, "upsample_temp", c->upsample_temp);
+        recipe_add(r, "colour_cells", "%d", c->options->upsampler.colour_cells);
+    }
+    if (c->start) recipe_add_number(r, "strength", c->options->base.strength);
+    if (c->inpaint) {
+        recipe_add(r, "jump", "%d", c->options->base.jump);
+        recipe_add(r, "repeats", "%d", c->options->base.repeats);
     }
     recipe_add_text(r, "precision", g->precision == DTYPE_BF16 ? "bf16" : "f32");
     if (c->base) recipe_add(r, "weights", "%016llx", (unsigned long long)g->base.hash);
@@ -194,6 +204,12 @@ static Status take_picture(void *ctx, int64_t index, Image *image)
 {
     const Call *c = ctx;
     GlidePicture *p = &c->pictures[index];
+    Image painted = {0};
+    if (c->inpaint) {
+        TRY(inpaint_paste(c->inpaint, c->whole, image, &painted));
+        image_release(image);
+        *image = painted;
+    }
     give_picture(image, p);
     Status s = write_recipe(c, index, &p->recipe);
     if (s != STATUS_OK) {
@@ -236,7 +252,7 @@ GlideSampleOptions glide_sample_defaults(void)
 {
     return (GlideSampleOptions){.n = 1, .image = 1, .guidance_scale = CASCADE_GUIDANCE, .sampler = CASCADE_SAMPLER,
                                 .steps = CASCADE_STEPS, .upsample = true, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
-                                .upsample_temp = CASCADE_UPSAMPLE_TEMP};
+                                .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS, .strength = CASCADE_STRENGTH};
 }
 
 static Status check_first_image(uint32_t image, int n)
@@ -253,16 +269,24 @@ static Status check_temperature(double t)
     return status_fail(STATUS_BAD_INPUT, "upsample_temp: expected 0 to 10, found %g", t);
 }
 
+static Status check_cells(int cells)
+{
+    if (cells >= 0 && cells <= 1024) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "colour_cells: expected 0 to 1024, found %d", cells);
+}
+
 static Status fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOptions *o)
 {
     TRY(check_first_image(in->image, in->n));
     TRY(check_temperature(in->upsample_temp));
+    TRY(check_cells(in->colour_cells));
     cascade_options_defaults(o);
     if (in->sampler) o->base.sampler = in->sampler;
     if (in->steps) o->base.steps = in->steps;
     if (in->upsampler_steps) o->upsampler.steps = in->upsampler_steps;
     o->base.guidance.scale = in->guidance_scale;
     o->upsampler.temperature = (float)in->upsample_temp;
+    o->upsampler.colour_cells = in->colour_cells;
     o->base.precision = o->upsampler.precision = g->precision;
     return guidance_check(&o->base.guidance);
 }
@@ -283,22 +307,77 @@ static Status make_rows(const char *prompt, const GlideSampleOptions *o, Sampler
     return STATUS_OK;
 }
 
+static Status load_models(Glide *g, bool upsampler)
+{
+    TRY(load_model(g, false));
+    return upsampler ? load_model(g, true) : STATUS_OK;
+}
+
+/* Models are loaded; `call` and `given` (may be NULL) say what is special about it. */
+static Status run_cascade(Call *call, const GlideSampleOptions *in, const CascadeGiven *given)
+{
+    Glide *g = call->glide;
+    SamplerRow *rows = NULL;
+    const char **prompts = NULL;
+    TRY(make_rows(call->prompt, in, &rows, &prompts));
+    call->callbacks = &in->callbacks;
+    call->rows = rows;
+    call->base = true;
+    call->upsampler = in->upsample;
+    call->upsample_temp = in->upsample_temp;
+    CascadeHooks hooks = call_hooks(call);
+    Cascade cascade = {g->kernels, g->base.net, in->upsample ? g->upsampler.net : NULL};
+    Status s = cascade_sample(&cascade, call->options, &(CascadeInput){.n = in->n, .prompts = prompts, .rows = rows, .given = given}, &hooks);
+    free(rows);
+    return s;
+}
+
+static int side_of(const Model *m)
+{
+    return m->net->config.unet.image_size;
+}
+
+static Status square_f32(const GlidePicture *in, int side, float **out)
+{
+    Image picture = as_image(in), square = {0};
+    TRY(image_resize(&picture, side, side, &square));
+    *out = malloc(image_bytes(&square) * sizeof **out);
+    if (*out) image_to_f32(&square, *out);
+    image_release(&square);
+    return *out ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %d pixels a side", side);
+}
+
+static Status check_start(const GlideSampleOptions *o)
+{
+    if (!o->init_image->rgb || o->init_image->width < 1 || o->init_image->height < 1)
+        return status_fail(STATUS_BAD_INPUT, "init_image: there is no picture to start from");
+    if (o->strength >= 0 && o->strength <= 1) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "strength: expected 0 to 1, found %g", o->strength);
+}
+
+/* From a picture instead of noise. */
+static Status sample_from(Call *call, const GlideSampleOptions *in, CascadeOptions *o)
+{
+    const Glide *g = call->glide;
+    float *small = NULL, *large = NULL;
+    TRY(check_start(in));
+    o->base.strength = o->upsampler.strength = in->strength;
+    call->start = true;
+    Status s = square_f32(in->init_image, side_of(&g->base), &small);
+    if (s == STATUS_OK && in->upsample) s = square_f32(in->init_image, side_of(&g->upsampler), &large);
+    if (s == STATUS_OK) s = run_cascade(call, in, &(CascadeGiven){.small = small, .large = large});
+    free(small);
+    free(large);
+    return s;
+}
+
 static Status sample(Glide *g, const char *prompt, const GlideSampleOptions *in, GlidePicture *pictures)
 {
     CascadeOptions o;
-    SamplerRow *rows = NULL;
-    const char **prompts = NULL;
+    Call call = {.glide = g, .prompt = prompt, .options = &o, .pictures = pictures};
     TRY(fill_options(g, in, &o));
-    TRY(load_model(g, false));
-    if (in->upsample) TRY(load_model(g, true));
-    TRY(make_rows(prompt, in, &rows, &prompts));
-    Call call = {.glide = g, .callbacks = &in->callbacks, .prompt = prompt, .rows = rows, .options = &o, .base = true,
-                 .upsampler = in->upsample, .upsample_temp = in->upsample_temp, .pictures = pictures};
-    CascadeHooks hooks = call_hooks(&call);
-    Cascade cascade = {g->kernels, g->base.net, in->upsample ? g->upsampler.net : NULL};
-    Status s = cascade_sample(&cascade, &o, &(CascadeInput){in->n, prompts, rows}, &hooks);
-    free(rows);
-    return s;
+    TRY(load_models(g, in->upsample));
+    return in->init_image ? sample_from(&call, in, &o) : run_cascade(&call, in, NULL);
 }
 
 GlideStatus glide_sample(Glide *g, const char *prompt, const GlideSampleOptions *options, GlidePicture *pictures)
@@ -324,11 +403,81 @@ GlideStatus glide_prompt_tokens(Glide *g, const char *prompt, int64_t *tokens, i
     return GLIDE_OK;
 }
 
+/* --- inpainting ------------------------------------------------------------------------------------- */
+
+GlideStatus glide_mask_read(const char *path, bool inverted, int width, int height, GlideMask *out)
+{
+    Mask mask = {0};
+    *out = (GlideMask){0};
+    if (width < 1 || height < 1)
+        return (GlideStatus)status_fail(STATUS_BAD_INPUT, "%s: a mask for a picture of %dx%d pixels", path, width, height);
+    Status s = mask_read(path, &mask);
+    if (s == STATUS_OK) s = inpaint_fit_mask(&mask, inverted, width, height, &out->paint);
+    if (s == STATUS_OK) *out = (GlideMask){width, height, out->paint};
+    mask_release(&mask);
+    return (GlideStatus)s;
+}
+
+void glide_mask_release(GlideMask *mask)
+{
+    free(mask->paint);
+    *mask = (GlideMask){0};
+}
+
+GlideInpaintOptions glide_inpaint_defaults(void)
+{
+    return (GlideInpaintOptions){.sample = glide_sample_defaults(), .jump = CASCADE_JUMP, .repeats = CASCADE_REPEATS};
+}
+
+static Status check_inpaint(const GlidePicture *in, const GlideMask *mask, const GlideInpaintOptions *o)
+{
+    if (!in->rgb || in->width < 1 || in->height < 1) return status_fail(STATUS_BAD_INPUT, "there is no picture to paint on");
+    if (!mask->paint || mask->width != in->width || mask->height != in->height)
+        return status_fail(STATUS_BAD_INPUT, "the mask has %dx%d pixels, expected %dx%d as the picture", mask->width, mask->height,
+                           in->width, in->height);
+    if (o->sample.init_image) return status_fail(STATUS_BAD_INPUT, "init_image: expected none, the picture itself is given");
+    if (o->jump < 1 || o->jump > 1000) return status_fail(STATUS_BAD_INPUT, "jump: expected 1 to 1000, found %d", o->jump);
+    if (o->repeats >= 1 && o->repeats <= 16) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "repeats: expected 1 to 16, found %d", o->repeats);
+}
+
+static Status inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, const char *prompt,
+                      const GlideInpaintOptions *options, GlidePicture *pictures)
+{
+    const GlideSampleOptions *so = &options->sample;
+    Image whole = as_image(in);
+    CascadeOptions o;
+    Inpaint part;
+    TRY(check_inpaint(in, mask, options));
+    TRY(fill_options(g, so, &o));
+    o.base.jump = o.upsampler.jump = options->jump;
+    o.base.repeats = options->repeats;
+    TRY(load_models(g, so->upsample));
+    TRY(inpaint_init(&part, &whole, mask->paint, side_of(&g->base), so->upsample ? side_of(&g->upsampler) : 0));
+    Call call = {.glide = g, .prompt = prompt, .options = &o, .inpaint = &part, .whole = &whole, .pictures = pictures};
+    Status s = run_cascade(&call, so, &part.given);
+    inpaint_release(&part);
+    return s;
+}
+
+GlideStatus glide_inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, const char *prompt,
+                          const GlideInpaintOptions *options, GlidePicture *pictures)
+{
+    GlideInpaintOptions defaults = glide_inpaint_defaults();
+    if (!options) options = &defaults;
+    for (int i = 0; i < options->sample.n; i++) pictures[i] = (GlidePicture){0};
+    int threads = enter_threads(g);
+    Status s = inpaint(g, in, mask, prompt ? prompt : "", options, pictures);
+    omp_set_num_threads(threads);
+    return (GlideStatus)s;
+}
+
 /* --- upsampling ------------------------------------------------------------------------------------- */
 
 GlideUpsampleOptions glide_upsample_defaults(void)
 {
-    return (GlideUpsampleOptions){.image = 1, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP};
+    return (GlideUpsampleOptions){.image = 1, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
+                                  .colour_cells = CASCADE_COLOUR_CELLS};
 }
 
 static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions *in, GlidePicture *out)
@@ -337,9 +486,11 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     cascade_options_defaults(&o);
     TRY(check_first_image(in->image, 1));
     TRY(check_temperature(in->upsample_temp));
+    TRY(check_cells(in->colour_cells));
     TRY(load_model(g, true));
     if (in->steps) o.upsampler.steps = in->steps;
     o.upsampler.temperature = (float)in->upsample_temp;
+    o.upsampler.colour_cells = in->colour_cells;
     o.upsampler.precision = g->precision;
     const char *prompt = in->prompt ? in->prompt : "";
     SamplerRow row = {.seed = in->seed, .image = in->image - 1};

@@ -97,7 +97,7 @@ GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const cha
 GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty; fine on an empty one */
 
 /* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "upsampler_steps",
- * "upsample_temp", "precision", "weights" and "upsampler_weights" (hashes), "Software". NULL when there is none. */
+ * "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights" and "upsampler_weights" (hashes), "Software". NULL when there is none. */
 GLIDE_API const char *glide_picture_recipe(const GlidePicture *picture, const char *key);
 
 /* --- progress --- */
@@ -132,6 +132,9 @@ typedef struct GlideSampleOptions {
     bool upsample;          /* false: stop at 64x64 */
     const char *upsampler_steps;
     double upsample_temp;   /* the upsampler starts from this times standard noise. Default 0.997 */
+    int colour_cells;       /* it keeps the mean colours of so many cells a side; 0: it is left alone. Default 16 */
+    const GlidePicture *init_image; /* both stages start from it instead of noise (SDEdit); any size, made square. Or NULL */
+    double strength;        /* how much of it is drawn anew, 0 to 1. Default 0.6 */
     GlideCallbacks callbacks;
 } GlideSampleOptions;
 
@@ -145,6 +148,31 @@ GLIDE_API GlideStatus glide_sample(Glide *glide, const char *prompt, const Glide
 /* How many tokens the base model's tokenizer makes of a prompt, and how many of them the model reads. */
 GLIDE_API GlideStatus glide_prompt_tokens(Glide *glide, const char *prompt, int64_t *tokens, int *limit);
 
+/* --- a part of a picture -> the same part, painted anew --- */
+typedef struct GlideMask {
+    int width, height;
+    unsigned char *paint; /* (height,width): not 0 where the picture is to be painted */
+} GlideMask;
+
+/* A PNG or JPEG of any size, fitted to a picture of width x height: what is transparent is painted, or, in a file without
+ * transparent pixels, what is nearer to white than to black. `inverted`: the rest is. Release with glide_mask_release(). */
+GLIDE_API GlideStatus glide_mask_read(const char *path, bool inverted, int width, int height, GlideMask *out);
+GLIDE_API void glide_mask_release(GlideMask *mask);
+
+typedef struct GlideInpaintOptions {
+    GlideSampleOptions sample; /* init_image must be NULL */
+    int jump, repeats;         /* models not trained for masks: stretches of `jump` steps are taken `repeats` times, 1 to 16, so
+                                  that what is painted comes to fit the rest (RePaint). Default 10 and 4; the upsampler takes its
+                                  steps once */
+} GlideInpaintOptions;
+
+GLIDE_API GlideInpaintOptions glide_inpaint_defaults(void);
+
+/* The models see a square part around the mask; pixels outside the mask come back unchanged to the bit. The mask must have the
+ * picture's size. pictures[sample.n] as in glide_sample(). */
+GLIDE_API GlideStatus glide_inpaint(Glide *glide, const GlidePicture *in, const GlideMask *mask, const char *prompt,
+                                    const GlideInpaintOptions *options, GlidePicture *pictures);
+
 /* --- a picture -> a larger one --- */
 typedef struct GlideUpsampleOptions {
     const char *prompt; /* what it shows; NULL: no caption */
@@ -152,6 +180,7 @@ typedef struct GlideUpsampleOptions {
     uint32_t image;     /* from 1 */
     const char *steps;
     double upsample_temp;
+    int colour_cells;
     GlideCallbacks callbacks; /* picture() is not called */
 } GlideUpsampleOptions;
 

@@ -9,7 +9,7 @@
 
 /* Everything a recipe can say, in the order in which it says it. */
 static const char *const known_keys[] = {"prompt", "seed", "image", "sampler", "steps", "guidance_scale", "upsampler_steps",
-                                         "upsample_temp", "precision", "weights", "upsampler_weights", RECIPE_SOFTWARE_KEY};
+                                         "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights", "upsampler_weights", RECIPE_SOFTWARE_KEY};
 
 Status recipe_new(GlideRecipe **out)
 {

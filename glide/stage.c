@@ -1,11 +1,15 @@
 #include "glide/stage.h"
 
+#include "glide/stage_hooks.h"
+
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 void stage_options_defaults(StageOptions *o)
 {
-    *o = (StageOptions){.sampler = "ddim", .steps = "50", .temperature = 1, .precision = DTYPE_F32};
+    *o = (StageOptions){.sampler = "ddim", .steps = "50", .temperature = 1, .strength = 1, .jump = 10, .repeats = 1,
+                        .precision = DTYPE_F32};
     guidance_defaults(&o->guidance);
 }
 
@@ -13,9 +17,8 @@ void stage_options_defaults(StageOptions *o)
 typedef struct Run {
     Tape *tape;
     const TextUNet *model;
-    int64_t n, side;
-    const float *low_res;
-    int64_t low_side;
+    const StageInput *in;
+    int64_t n;
     int32_t *tokens; /* (2n,ctx): the prompts, then empty captions */
     uint8_t *mask;
     float *timesteps; /* (2n) */
@@ -35,24 +38,29 @@ static const UNetCondition *condition_for(Run *r, GuidanceAsks asks)
     return &r->conditions[asks];
 }
 
-/* (rows,...) with the n rows of `data` repeated. */
-static Tensor *repeated_input(Run *r, int64_t rows, int64_t side, const float *data)
+/* (rows,side,side,channels) with the `n` pictures of `data` over and over. */
+static Tensor *repeated_input(Run *r, int64_t rows, int64_t side, int64_t channels, const float *data, int64_t n)
 {
-    Tensor *x = tape_tensor(r->tape, DTYPE_F32, 4, (int64_t[]){rows, side, side, IMAGE_CHANNELS});
-    size_t bytes = (size_t)(r->n * side * side * IMAGE_CHANNELS) * sizeof *data;
-    for (int64_t i = 0; x && i < rows / r->n; i++) memcpy((char *)x->data + (size_t)i * bytes, data, bytes);
+    Tensor *x = tape_tensor(r->tape, DTYPE_F32, 4, (int64_t[]){rows, side, side, channels});
+    size_t bytes = (size_t)(n * side * side * channels) * sizeof *data;
+    for (int64_t i = 0; x && i < rows / n; i++) memcpy((char *)x->data + (size_t)i * bytes, data, bytes);
     return x;
 }
 
 static Status run_model(void *ctx, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *out)
 {
     Run *r = ctx;
+    const StageInput *given = r->in;
     int64_t rows = guidance_rows(asks, r->n);
     const UNetCondition *condition = condition_for(r, asks);
     int scope = tape_scope_begin(r->tape);
     for (int64_t i = 0; i < rows; i++) r->timesteps[i] = (float)level->timestep;
-    TextUNetInput in = {.x = repeated_input(r, rows, r->side, x_t), .timesteps = r->timesteps};
-    if (r->low_res) in.low_res = repeated_input(r, rows, r->low_side, r->low_res);
+    TextUNetInput in = {.x = repeated_input(r, rows, given->side, IMAGE_CHANNELS, x_t, r->n), .timesteps = r->timesteps};
+    if (given->low_res) in.low_res = repeated_input(r, rows, given->low_side, IMAGE_CHANNELS, given->low_res, r->n);
+    if (given->known && r->model->config.inpaint) {
+        in.inpaint_image = repeated_input(r, rows, given->side, IMAGE_CHANNELS, given->known, 1);
+        in.inpaint_mask = repeated_input(r, rows, given->side, 1, given->mask, 1);
+    }
     Tensor *y = text_unet_forward(r->tape, r->model, &in, condition, NULL);
     TRY(tape_status(r->tape));
     memcpy(out, y->data, tensor_bytes(y));
@@ -71,7 +79,7 @@ static void run_release(Run *r)
 static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, DType precision, const StageInput *in)
 {
     int ctx = m->config.text.ctx;
-    *r = (Run){.model = m, .n = in->n, .side = in->side, .low_res = in->low_res, .low_side = in->low_side};
+    *r = (Run){.model = m, .in = in, .n = in->n};
     TRY(tape_new(kernels, &r->tape));
     tape_set_dtype(r->tape, precision);
     r->timesteps = malloc((size_t)(2 * in->n) * sizeof(float));
@@ -88,28 +96,55 @@ static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, DType precis
     return STATUS_OK;
 }
 
-static Status sample_batch(Run *r, const StageOptions *o, const Diffusion *d, const SamplerRow *rows, float *x)
+static SamplerOptions sampler_options(const StageOptions *o, const StageInput *in, int steps)
 {
-    GuidedDenoiser guided;
-    TRY(guided_denoiser_init(&guided, &o->guidance, run_model, r, r->n, r->side, r->side));
-    Denoiser denoiser = guided_denoiser(&guided);
     SamplerOptions options;
     sampler_options_defaults(&options);
     options.kind = sampler_find(o->sampler);
     options.eta = o->eta;
-    options.rows = rows;
+    options.rows = in->rows;
     options.stage = o->stage;
+    options.skip = in->start ? steps - (int)ceil(o->strength * steps) : 0;
     options.progress = o->progress;
     options.progress_ctx = o->progress_ctx;
+    return options;
+}
+
+/* A model that was trained for masks is told what is known; another one is led to it (RePaint). */
+static Status run_sampler(const Run *r, const StageOptions *o, Sampler *s, float *x)
+{
+    const StageInput *in = r->in;
+    if (in->start) sampler_start_from(s, in->start, x);
+    else sampler_initial_noise(s, o->temperature, x);
+    if (!in->known || r->model->config.inpaint) return sampler_run(s, x);
+    return sampler_run_known(s, &(SamplerKnown){in->known, in->mask, o->jump, o->repeats}, x);
+}
+
+static Status sample_guided(Run *r, const StageOptions *o, const Diffusion *d, const Denoiser *denoiser, float *x)
+{
+    int64_t side = r->in->side;
+    SamplerOptions options = sampler_options(o, r->in, d->num_timesteps);
     Sampler s;
-    Status status = options.kind ? sampler_init(&s, &options, d, &denoiser, r->n, r->side, r->side)
-                                 : status_fail(STATUS_BAD_INPUT, "no sampler is called %s", o->sampler);
+    if (!options.kind) return status_fail(STATUS_BAD_INPUT, "no sampler is called %s", o->sampler);
+    TRY(sampler_init(&s, &options, d, denoiser, r->n, side, side));
+    Status status = run_sampler(r, o, &s, x);
+    sampler_release(&s);
+    return status;
+}
+
+static Status sample_batch(Run *r, const StageOptions *o, const Diffusion *d, float *x)
+{
+    GuidedDenoiser guided;
+    StageHooks hooks;
+    TRY(stage_hooks_init(&hooks, o, r->in));
+    Status status = guided_denoiser_init(&guided, &o->guidance, run_model, r, r->n, r->in->side, r->in->side);
     if (status == STATUS_OK) {
-        sampler_initial_noise(&s, o->temperature, x);
-        status = sampler_run(&s, x);
-        sampler_release(&s);
+        Denoiser denoiser = guided_denoiser(&guided);
+        stage_hooks_install(&hooks, &denoiser);
+        status = sample_guided(r, o, d, &denoiser, x);
+        guided_denoiser_release(&guided);
     }
-    guided_denoiser_release(&guided);
+    stage_hooks_release(&hooks);
     return status;
 }
 
@@ -122,12 +157,13 @@ Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, 
     for (int64_t first = 0; first < in->n && status == STATUS_OK; first += most) {
         StageInput part = *in;
         part.n = in->n - first < most ? in->n - first : most;
+        part.rows = in->rows + first;
         part.prompts = in->prompts ? in->prompts + first : NULL;
         part.low_res = in->low_res ? in->low_res + first * in->low_side * in->low_side * IMAGE_CHANNELS : NULL;
         Run r;
         status = run_init(&r, kernels, m, o->precision, &part);
         if (status == STATUS_OK)
-            status = sample_batch(&r, o, &d, in->rows + first, x + first * in->side * in->side * IMAGE_CHANNELS);
+            status = sample_batch(&r, o, &d, x + first * in->side * in->side * IMAGE_CHANNELS);
         if (o->stats && r.tape) {
             o->stats->flops += tape_flops(r.tape);
             if (tape_peak_bytes(r.tape) > o->stats->peak_bytes) o->stats->peak_bytes = tape_peak_bytes(r.tape);

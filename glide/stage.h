@@ -19,6 +19,9 @@ typedef struct StageOptions {
     Guidance guidance;
     DType precision;         /* of activations */
     uint32_t stage;          /* 0 base, 1 upsampler: keeps their noise apart */
+    double strength;         /* with a picture to start from: share of the steps that are taken, 0 to 1 */
+    int jump, repeats;       /* with known pixels and a model not trained for masks: SamplerKnown's */
+    int colour_cells;        /* upsamplers: a side; the mean colours of cells stay those of the picture to enlarge. 0: off */
     int max_rows;            /* pictures per batch; 0: all at once */
     SamplerProgressFn progress; /* may be NULL; done counts steps of the current batch */
     void *progress_ctx;
@@ -33,9 +36,11 @@ typedef struct StageInput {
     const SamplerRow *rows;      /* (n) seed and number of each */
     const float *low_res;        /* (n,low_side,low_side,3), upsamplers only */
     int64_t low_side;
+    const float *start;          /* (side,side,3): the picture they all start from instead of noise; NULL: none */
+    const float *known, *mask;   /* (side,side,3) and (side,side): pixels that are to stay where the mask is 1; NULL: none */
 } StageInput;
 
-/* x (n,side,side,3) in about [-1,1]. Each picture depends only on its own prompt, row and low_res. */
+/* x (n,side,side,3) in about [-1,1]. Each picture depends only on its own prompt, row and low_res, and on what all share. */
 Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, const StageInput *in, float *x);
 
 #endif

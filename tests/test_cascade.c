@@ -99,7 +99,7 @@ static Status run(const Fixture *f, const char *const *prompts, const SamplerRow
 {
     CascadeHooks hooks = {.progress = on_progress, .finished = on_finished, .ctx = r};
     if (f->cascade.base && f->cascade.base->config.unet.image_size != TINY_BASE_SIDE) hooks.progress = NULL;
-    return cascade_sample(&f->cascade, &f->options, &(CascadeInput){n, prompts, rows}, &hooks);
+    return cascade_sample(&f->cascade, &f->options, &(CascadeInput){.n = n, .prompts = prompts, .rows = rows}, &hooks);
 }
 
 static void assert_same(const Image *a, const Image *b)

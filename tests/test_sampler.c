@@ -1,6 +1,6 @@
 /* Samplers on a model whose eps is known exactly: a Gaussian mixture. Steps are compared with formulas of
  * another form in double precision, whole runs with the distribution that must come out. */
-#include "common/sampler.h"
+#include "tests/support_mixture.h"
 
 #include <math.h>
 #include <omp.h>
@@ -11,78 +11,11 @@
 
 #include <cmocka.h>
 
-enum { H = 3, W = 5, PIXELS = H * W, SIZE = PIXELS * 3, COMPONENTS = 3, MAX_ROWS = 512 };
+enum { H = MIXTURE_H, W = MIXTURE_W, PIXELS = MIXTURE_PIXELS, SIZE = MIXTURE_SIZE, MAX_ROWS = 512 };
 
 static void check_ok(Status status)
 {
     if (status != STATUS_OK) fail_msg("%s", status_message());
-}
-
-/* --- the model: x_0 is drawn from a mixture of round Gaussians over pictures of H x W --- */
-
-typedef struct Mixture {
-    int components;
-    int64_t rows; /* N */
-    double weights[COMPONENTS], stds[COMPONENTS];
-    double means[COMPONENTS][SIZE];
-    float v; /* of the variance, everywhere; NAN: some other value for each element */
-    int calls;
-} Mixture;
-
-static Mixture mixture_make(int components, int64_t rows)
-{
-    Mixture m = {.components = components, .rows = rows, .weights = {0.5, 0.2, 0.3}, .stds = {0.3, 0.1, 0.2}, .v = NAN};
-    for (int k = 0; k < components; k++)
-        for (int i = 0; i < SIZE; i++) m.means[k][i] = 0.6 * sin(i * (k + 1.3) + k);
-    return m;
-}
-
-static double log_density(const Mixture *m, int k, const double *x, double alpha, double sigma)
-{
-    double var = alpha * alpha * m->stds[k] * m->stds[k] + sigma * sigma, distance = 0;
-    for (int i = 0; i < SIZE; i++) distance += pow(x[i] - alpha * m->means[k][i], 2);
-    return log(m->weights[k]) - 0.5 * SIZE * log(2 * M_PI * var) - 0.5 * distance / var;
-}
-
-/* log p(x_t), or with `eps` its gradient times -sigma. */
-static double mixture_at(const Mixture *m, const double *x, double alpha, double sigma, double *eps)
-{
-    double log_p[COMPONENTS], top = -INFINITY, sum = 0;
-    for (int k = 0; k < m->components; k++) top = fmax(top, log_p[k] = log_density(m, k, x, alpha, sigma));
-    for (int k = 0; k < m->components; k++) sum += exp(log_p[k] - top);
-    for (int i = 0; eps && i < SIZE; i++) eps[i] = 0;
-    for (int k = 0; eps && k < m->components; k++) {
-        double share = exp(log_p[k] - top) / sum, var = alpha * alpha * m->stds[k] * m->stds[k] + sigma * sigma;
-        for (int i = 0; i < SIZE; i++) eps[i] += sigma * share * (x[i] - alpha * m->means[k][i]) / var;
-    }
-    return top + log(sum);
-}
-
-static float variance_value(const Mixture *m, int i)
-{
-    return isnan(m->v) ? (float)sin(0.7 * i) : m->v;
-}
-
-static Status mixture_predict(void *ctx, const float *x_t, const NoiseLevel *level, float *out)
-{
-    Mixture *m = ctx;
-    m->calls++;
-    for (int64_t row = 0; row < m->rows; row++) {
-        double x[SIZE], eps[SIZE];
-        for (int i = 0; i < SIZE; i++) x[i] = x_t[row * SIZE + i];
-        mixture_at(m, x, level->alpha, level->sigma, eps);
-        for (int i = 0; i < SIZE; i++) {
-            float *pixel = out + row * PIXELS * 6 + i / 3 * 6;
-            pixel[i % 3] = (float)eps[i];
-            pixel[3 + i % 3] = variance_value(m, i);
-        }
-    }
-    return STATUS_OK;
-}
-
-static Denoiser mixture_denoiser(Mixture *m)
-{
-    return (Denoiser){.predict = mixture_predict, .predict_ctx = m};
 }
 
 /* The model itself: eps is -sigma times the gradient of log p. */
@@ -317,7 +250,7 @@ static void test_ddim_converges(void **state)
  * steps. */
 static void check_distribution(const char *kind, const char *respacing, double eta, float v)
 {
-    double count[COMPONENTS] = {0}, sum2[COMPONENTS] = {0}, offset[COMPONENTS] = {0};
+    double count[MIXTURE_COMPONENTS] = {0}, sum2[MIXTURE_COMPONENTS] = {0}, offset[MIXTURE_COMPONENTS] = {0};
     Mixture m = mixture_make(3, MAX_ROWS);
     m.v = v;
     static float x[MAX_ROWS * SIZE];
@@ -327,7 +260,7 @@ static void check_distribution(const char *kind, const char *respacing, double e
     for (int i = 0; i < MAX_ROWS; i++) {
         int nearest = 0;
         double best = INFINITY, along = 0;
-        for (int k = 0; k < COMPONENTS; k++) {
+        for (int k = 0; k < MIXTURE_COMPONENTS; k++) {
             double distance = 0;
             for (int j = 0; j < SIZE; j++) distance += pow(x[i * SIZE + j] - m.means[k][j], 2);
             if (distance < best) best = distance, nearest = k;
@@ -337,7 +270,7 @@ static void check_distribution(const char *kind, const char *respacing, double e
         sum2[nearest] += best / SIZE;
         offset[nearest] += along;
     }
-    for (int k = 0; k < COMPONENTS; k++) {
+    for (int k = 0; k < MIXTURE_COMPONENTS; k++) {
         double share = m.weights[k], var = m.stds[k] * m.stds[k];
         double share_std = sqrt(share * (1 - share) / MAX_ROWS), var_std = var * sqrt(2.0 / SIZE / count[k]);
         if (!(fabs(count[k] / MAX_ROWS - share) < 4.5 * share_std &&

@@ -1,0 +1,160 @@
+/* glide inpaint IMAGE --mask MASK --prompt P -o OUT */
+#include "glide/cascade.h"
+#include "glide/cli_commands.h"
+#include "glide/cmd_sampling.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct InpaintCommand {
+    const char *output, *mask, *prompt, *steps, *upsampler_steps, *weights, *upsampler_weights;
+    int64_t n, seed, image, threads, jump, repeats, colour_cells;
+    double guidance_scale, upsample_temp;
+    int sampler, precision;
+    bool inverted, no_upsample, quiet;
+} InpaintCommand;
+
+static const char *const samplers[] = {"ddpm", "ddim", NULL};
+
+static const CliOption options[] = {
+    CLI_FILE(InpaintCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); several get numbers before "
+             "the ending; a folder is fine, and - is standard output"),
+    CLI_FILE(InpaintCommand, mask, 'm', "mask", "FILE", NULL, "what is to be painted (needed): transparent pixels, or, where none "
+             "are, white ones; of any size"),
+    CLI_FLAG(InpaintCommand, inverted, 0, "invert-mask", "paint what the mask does not mark"),
+    CLI_TEXT(InpaintCommand, prompt, 'p', "prompt", "TEXT", NULL, "what the picture is to show"),
+    CLI_INT(InpaintCommand, n, 'n', "number", "N", 1, 100000, "1", "pictures to make"),
+    CLI_INT(InpaintCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
+            "given"),
+    CLI_INT(InpaintCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture of this seed"),
+    CLI_DOUBLE(InpaintCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
+               "how closely to follow the prompt; 1 is without guidance"),
+    CLI_CHOICE(InpaintCommand, sampler, 0, "sampler", samplers, CASCADE_SAMPLER, "of the base model"),
+    CLI_TEXT(InpaintCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27"),
+    CLI_INT(InpaintCommand, repeats, 0, "repeats", "R", 1, 16, CASCADE_TEXT(CASCADE_REPEATS), "models not trained for masks take "
+            "each stretch of steps R times, so that what is painted comes to fit"),
+    CLI_INT(InpaintCommand, jump, 0, "jump", "J", 1, 1000, CASCADE_TEXT(CASCADE_JUMP), "steps in such a stretch"),
+    CLI_TEXT(InpaintCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
+    CLI_DOUBLE(InpaintCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
+               "the upsampler starts from noise times this"),
+    CLI_INT(InpaintCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
+            "keeps the mean colours of so many cells a side; 0 leaves it alone"),
+    CLI_FLAG(InpaintCommand, no_upsample, 0, "no-upsample", "paint with the base model alone"),
+    CLI_FILE(InpaintCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, as \"glide help sample\" "
+             "says)"),
+    CLI_FILE(InpaintCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
+    CLI_CHOICE(InpaintCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
+               "the processor has it"),
+    CLI_INT(InpaintCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
+    CLI_FLAG(InpaintCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
+};
+
+/* "photos/cat.jpg" -> "cat-painted.png": what the picture is called in a folder. */
+static const char *usual_name(const char *in, char *name, size_t size)
+{
+    const char *slash = strrchr(in, '/'), *base = slash ? slash + 1 : in, *dot = strrchr(base, '.');
+    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    if (!strcmp(in, "-")) snprintf(name, size, "glide-painted.png");
+    else snprintf(name, size, "%.*s-painted.png", stem, base);
+    return name;
+}
+
+static Status check_usage(CliArgs *args, const InpaintCommand *c)
+{
+    struct stat in, out;
+    if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o painted.png");
+    if (!c->mask) return cli_usage_fail(args, "--mask: expected a picture that marks what is to be painted");
+    if (!strcmp(c->mask, "-") && !strcmp(args->operands[0], "-"))
+        return cli_usage_fail(args, "--mask: standard input is the picture already; expected a file");
+    TRY(cli_check_steps(args, "steps", c->steps));
+    TRY(cli_check_steps(args, "upsampler-steps", c->upsampler_steps));
+    if (strcmp(c->output, "-") && stat(c->output, &out) == 0 && stat(args->operands[0], &in) == 0 && S_ISREG(in.st_mode) &&
+        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return cli_usage_fail(args, "--output: %s is the picture to paint on; expected another name", c->output);
+    return STATUS_OK;
+}
+
+static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t seed)
+{
+    GlideInpaintOptions o = glide_inpaint_defaults();
+    o.jump = (int)c->jump;
+    o.repeats = (int)c->repeats;
+    o.sample.n = (int)c->n;
+    o.sample.seed = seed;
+    o.sample.image = (uint32_t)c->image;
+    o.sample.guidance_scale = c->guidance_scale;
+    o.sample.sampler = samplers[c->sampler];
+    o.sample.steps = c->steps;
+    o.sample.upsample = !c->no_upsample;
+    o.sample.upsampler_steps = c->upsampler_steps;
+    o.sample.upsample_temp = c->upsample_temp;
+    o.sample.colour_cells = (int)c->colour_cells;
+    return o;
+}
+
+static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const GlideMask *mask, const CliOutput *output)
+{
+    const InpaintCommand *c = args->options;
+    uint64_t seed;
+    CliRun run;
+    GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
+    if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
+    cli_choose_seed(args, c->seed, c->quiet, &seed);
+    GlideInpaintOptions o = inpaint_options(c, seed);
+    cli_run_start(&run, output, c->quiet, 1);
+    o.sample.callbacks = cli_run_callbacks(&run);
+    Status s = cli_run_finish(&run, glide_inpaint(g, in, mask, c->prompt, &o, pictures));
+    free(pictures); /* each was written and emptied by the run */
+    return s;
+}
+
+static Status paint_file(CliArgs *args, const GlidePicture *in, const GlideMask *mask)
+{
+    const InpaintCommand *c = args->options;
+    char name[512];
+    CliOutput output;
+    Glide *g = NULL;
+    TRY(cli_output_init(&output, args, c->output, usual_name(args->operands[0], name, sizeof name), (int)c->n));
+    GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
+                      .precision = cli_precision(args, c->precision)};
+    Status s = (Status)glide_open(&o, &g);
+    if (s == STATUS_OK) s = paint(g, args, in, mask, &output);
+    glide_close(g);
+    cli_output_release(&output);
+    return s;
+}
+
+static Status run(CliArgs *args)
+{
+    const InpaintCommand *c = args->options;
+    GlidePicture in = {0};
+    GlideMask mask = {0};
+    TRY(check_usage(args, c));
+    TRY((Status)glide_picture_read(args->operands[0], &in));
+    Status s = (Status)glide_mask_read(c->mask, c->inverted, in.width, in.height, &mask);
+    if (s == STATUS_OK) s = paint_file(args, &in, &mask);
+    glide_picture_release(&in);
+    glide_mask_release(&mask);
+    return s;
+}
+
+const CliCommand cli_command_inpaint = {
+    .name = "inpaint",
+    .summary = "paint a part of a picture anew",
+    .operands = "IMAGE",
+    .min_operands = 1,
+    .max_operands = 1,
+    .description =
+        "Reads a PNG or JPEG of any size (- is standard input) and paints the part that the mask marks. The models see a square "
+        "around the mask; every pixel outside the mask comes back as it was.\n"
+        "\n"
+        "Models trained for masks are told what is known. Others, as the default weights, are led to it: the known part is put "
+        "back after every step, and stretches of steps are repeated.",
+    .examples = "glide inpaint photo.jpg --mask mask.png --prompt \"red apple, fluent 3d emoji\" -o painted.png\n"
+                "glide inpaint photo.png --mask photo.png -p \"a hat\" -n 4 -o out/     the photo's transparent part",
+    .options = options,
+    .option_count = CLI_COUNT(options),
+    .options_size = sizeof(InpaintCommand),
+    .run = run,
+};

@@ -1,0 +1,358 @@
+/* Painting on a part of a picture, starting from a picture, and keeping colours: what the stages are given, and what comes back. */
+#include "glide/glide.h"
+#include "glide/inpaint.h"
+#include "glide/stage_hooks.h"
+#include "tests/support_models.h"
+#include "tests/support_status.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SMALL = TINY_BASE_SIDE, LARGE = TINY_UPSAMPLER_SIDE };
+
+static char folder[64];
+
+static void check(GlideStatus s)
+{
+    if (s != GLIDE_OK) fail_msg("%s", glide_message());
+}
+
+static uint32_t below(uint32_t n)
+{
+    static uint32_t drawn;
+    return rng_below(&(RngKey){.seed = 3, .stream = RNG_TEST}, drawn++, n);
+}
+
+static void fill_noise(uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)below(256);
+}
+
+/* --- the part that is shown -------------------------------------------------------------------------- */
+
+/* A rectangle of a picture's mask, anywhere. */
+static void draw_rectangle(uint8_t *paint, int w, int h)
+{
+    int x0 = (int)below((uint32_t)w), y0 = (int)below((uint32_t)h);
+    int x1 = x0 + (int)below((uint32_t)(w - x0)), y1 = y0 + (int)below((uint32_t)(h - y0));
+    memset(paint, 0, (size_t)w * (size_t)h);
+    for (int y = y0; y <= y1; y++) memset(paint + (size_t)y * (size_t)w + x0, 1, (size_t)(x1 - x0 + 1));
+}
+
+/* Every painted pixel is inside the part; the part is inside the picture and as large as it should be. */
+static void check_part(const Inpaint *p, const uint8_t *paint)
+{
+    int least = LARGE;
+    assert_true(p->x >= 0 && p->y >= 0 && p->x + p->part_w <= p->w && p->y + p->part_h <= p->h);
+    assert_true(p->part_w == p->w || p->part_w >= least);
+    assert_true(p->part_h == p->h || p->part_h >= least);
+    assert_true(p->part_w == p->part_h || p->part_w == p->w || p->part_h == p->h);
+    for (int y = 0; y < p->h; y++)
+        for (int x = 0; x < p->w; x++)
+            if (paint[y * p->w + x])
+                assert_true(x >= p->x && x < p->x + p->part_w && y >= p->y && y < p->y + p->part_h);
+}
+
+/* A cell of a stage is known exactly when no pixel of the part that it overlaps is painted. */
+static void check_mask(const Inpaint *p, const float *mask, int side)
+{
+    for (int i = 0; i < side; i++)
+        for (int j = 0; j < side; j++) {
+            bool painted = false;
+            for (int y = 0; y < p->part_h; y++)
+                for (int x = 0; x < p->part_w; x++) {
+                    bool overlaps = (int64_t)x * side < (int64_t)(j + 1) * p->part_w && (int64_t)(x + 1) * side > (int64_t)j * p->part_w &&
+                                    (int64_t)y * side < (int64_t)(i + 1) * p->part_h && (int64_t)(y + 1) * side > (int64_t)i * p->part_h;
+                    painted |= overlaps && p->paint[(p->y + y) * p->w + p->x + x];
+                }
+            assert_true(mask[i * side + j] == (painted ? 0 : 1));
+        }
+}
+
+static void test_part(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 12; round++) {
+        int w = 1 + (int)below(150), h = 1 + (int)below(150);
+        Image picture = {0};
+        Inpaint p;
+        uint8_t *paint = malloc((size_t)w * (size_t)h);
+        OK(image_init(w, h, &picture));
+        fill_noise(picture.pixels, image_bytes(&picture));
+        draw_rectangle(paint, w, h);
+        OK(inpaint_init(&p, &picture, paint, SMALL, LARGE));
+        check_part(&p, paint);
+        check_mask(&p, p.given.small_mask, SMALL);
+        if (round < 3) check_mask(&p, p.given.large_mask, LARGE);
+        inpaint_release(&p);
+        memset(paint, 0, (size_t)w * (size_t)h);
+        FAILS(inpaint_init(&p, &picture, paint, SMALL, LARGE), STATUS_BAD_INPUT, "marks nothing");
+        free(paint);
+        image_release(&picture);
+    }
+}
+
+static void test_fit_mask(void **state)
+{
+    (void)state;
+    uint8_t values[6] = {0, 127, 128, 255, 0, 200}, *paint; /* 3 x 2 */
+    Mask mask = {3, 2, values};
+    OK(inpaint_fit_mask(&mask, false, 3, 2, &paint));
+    assert_memory_equal(paint, ((uint8_t[]){0, 0, 1, 1, 0, 1}), 6);
+    free(paint);
+    OK(inpaint_fit_mask(&mask, true, 6, 2, &paint));
+    assert_memory_equal(paint, ((uint8_t[]){1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0}), 12);
+    free(paint);
+    OK(inpaint_fit_mask(&mask, false, 1, 1, &paint));
+    assert_int_equal(paint[0], 0); /* the middle is value (1,1) */
+    free(paint);
+}
+
+/* --- painting ---------------------------------------------------------------------------------------- */
+
+typedef struct Scene {
+    GlidePicture picture;
+    GlideMask mask;
+} Scene;
+
+static Scene scene_new(int w, int h)
+{
+    size_t n = (size_t)w * (size_t)h;
+    Scene s = {{.width = w, .height = h, .rgb = malloc(3 * n)}, {w, h, malloc(n)}};
+    fill_noise(s.picture.rgb, 3 * n);
+    draw_rectangle(s.mask.paint, w, h);
+    return s;
+}
+
+static void scene_free(Scene *s)
+{
+    glide_picture_release(&s->picture);
+    glide_mask_release(&s->mask);
+}
+
+static GlideInpaintOptions quick(void)
+{
+    GlideInpaintOptions o = glide_inpaint_defaults();
+    o.sample.steps = "4";
+    o.sample.upsampler_steps = "2";
+    o.jump = 2;
+    o.repeats = 2;
+    return o;
+}
+
+/* Not one byte differs outside the mask, and something does inside. */
+static void check_outside(const Scene *s, const GlidePicture *painted)
+{
+    int64_t n = (int64_t)s->picture.width * s->picture.height, changed = 0;
+    assert_true(painted->width == s->picture.width && painted->height == s->picture.height);
+    for (int64_t i = 0; i < n; i++) {
+        bool same = !memcmp(s->picture.rgb + 3 * i, painted->rgb + 3 * i, 3);
+        assert_true(same || s->mask.paint[i]);
+        changed += !same;
+    }
+    assert_true(changed > 0);
+}
+
+static void paint_everywhere(Glide *g)
+{
+    const int sizes[][2] = {{64, 64}, {100, 70}, {20, 90}, {3, 1}};
+    for (int i = 0; i < 4; i++) {
+        Scene s = scene_new(sizes[i][0], sizes[i][1]);
+        GlideInpaintOptions o = quick();
+        GlidePicture out[2] = {{0}};
+        o.sample.n = 2;
+        o.sample.upsample = i != 1;
+        check(glide_inpaint(g, &s.picture, &s.mask, "cat", &o, out));
+        check_outside(&s, &out[0]);
+        check_outside(&s, &out[1]);
+        assert_string_equal(glide_picture_recipe(&out[0], "repeats"), "2");
+        if (i == 0) assert_memory_not_equal(out[0].rgb, out[1].rgb, 3 * 64 * 64);
+        glide_picture_release(&out[0]);
+        glide_picture_release(&out[1]);
+        scene_free(&s);
+    }
+}
+
+/* The second of two pictures alone, on another number of threads. */
+static void paint_alone(int n, uint32_t image, int threads, const Scene *s, GlidePicture *out)
+{
+    Glide *g;
+    GlideInpaintOptions o = quick();
+    GlideOptions with = glide_defaults();
+    with.threads = threads;
+    o.sample.n = n;
+    o.sample.image = image;
+    check(glide_open(&with, &g));
+    check(glide_inpaint(g, &s->picture, &s->mask, "cat", &o, out));
+    glide_close(g);
+}
+
+static void test_inpaint(void **state)
+{
+    (void)state;
+    Glide *g;
+    check(glide_open(NULL, &g));
+    paint_everywhere(g);
+    glide_close(g);
+    Scene s = scene_new(80, 80);
+    GlidePicture two[2] = {{0}}, alone = {0};
+    paint_alone(2, 1, 2, &s, two);
+    paint_alone(1, 2, 1, &s, &alone);
+    assert_memory_equal(two[1].rgb, alone.rgb, 3 * 80 * 80);
+    glide_picture_release(&two[0]);
+    glide_picture_release(&two[1]);
+    glide_picture_release(&alone);
+    scene_free(&s);
+}
+
+/* Models that take the known picture and its mask as channels. */
+static void test_inpaint_models(void **state)
+{
+    (void)state;
+    char path[2][96];
+    Glide *g;
+    for (int i = 0; i < 2; i++) {
+        TextUNet *like = tiny_model(i == 1, 5);
+        TextUNetConfig c = like->config;
+        c.inpaint = true;
+        TextUNet *m = random_model(&c, 5);
+        snprintf(path[i], sizeof path[i], "%s/inpaint%d.h5", folder, i);
+        write_model(m, path[i]);
+        text_unet_free(m);
+        text_unet_free(like);
+    }
+    GlideOptions o = glide_defaults();
+    o.weights = path[0];
+    o.upsampler_weights = path[1];
+    check(glide_open(&o, &g));
+    paint_everywhere(g);
+    glide_close(g);
+}
+
+static void test_wrong_scenes(void **state)
+{
+    (void)state;
+    Glide *g;
+    Scene s = scene_new(64, 64);
+    GlidePicture out = {0};
+    GlideInpaintOptions o = quick();
+    check(glide_open(NULL, &g));
+    o.repeats = 17;
+    FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "repeats: expected 1 to 16, found 17");
+    o = quick();
+    o.jump = 0;
+    FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "jump");
+    o = quick();
+    o.sample.init_image = &s.picture;
+    FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "init_image");
+    o = quick();
+    s.mask.width = 32;
+    FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "32x64 pixels, expected 64x64");
+    s.mask.width = 64;
+    memset(s.mask.paint, 0, 64 * 64);
+    FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "marks nothing");
+    assert_null(out.rgb);
+    scene_free(&s);
+    glide_close(g);
+}
+
+/* --- starting from a picture ------------------------------------------------------------------------- */
+
+static int largest_difference(const GlidePicture *a, const GlidePicture *b)
+{
+    int most = 0;
+    assert_true(a->width == b->width && a->height == b->height);
+    for (int i = 0; i < 3 * a->width * a->height; i++)
+        if (abs(a->rgb[i] - b->rgb[i]) > most) most = abs(a->rgb[i] - b->rgb[i]);
+    return most;
+}
+
+/* Strength 0 gives the picture back; more of it leads away; 1 is not the same as starting from noise, but nearly so. */
+static void test_init_image(void **state)
+{
+    (void)state;
+    Glide *g;
+    Scene s = scene_new(LARGE, LARGE);
+    GlideSampleOptions o = quick().sample;
+    GlidePicture out = {0};
+    int before = 0;
+    const double strengths[] = {0, 0.5, 1};
+    check(glide_open(NULL, &g));
+    o.init_image = &s.picture;
+    for (int i = 0; i < 3; i++) {
+        o.strength = strengths[i];
+        check(glide_sample(g, "cat", &o, &out));
+        int difference = largest_difference(&s.picture, &out);
+        assert_true(i == 0 ? difference == 0 : difference > before);
+        if (i == 1) assert_string_equal(glide_picture_recipe(&out, "strength"), "0.5");
+        if (i < 2) before = difference;
+        glide_picture_release(&out);
+    }
+    o.strength = 1.5;
+    FAILS((Status)glide_sample(g, "cat", &o, &out), STATUS_BAD_INPUT, "strength: expected 0 to 1, found 1.5");
+    o.init_image = &(GlidePicture){0};
+    FAILS((Status)glide_sample(g, "cat", &o, &out), STATUS_BAD_INPUT, "init_image");
+    scene_free(&s);
+    glide_close(g);
+}
+
+/* --- colours ----------------------------------------------------------------------------------------- */
+
+/* A shift of all colours goes away; what is finer than the cells stays; a picture with the right colours is left alone. */
+static void test_colours(void **state)
+{
+    (void)state;
+    enum { SIDE = 32, LOW = 8 };
+    static float low[2 * LOW * LOW * 3], x[2 * SIDE * SIDE * 3], right[2 * SIDE * SIDE * 3];
+    StageOptions o;
+    StageHooks h;
+    Denoiser d = {0};
+    for (int i = 0; i < 2 * LOW * LOW * 3; i++) low[i] = (float)(i % 3) * 0.2f;
+    for (int i = 0; i < 2 * SIDE * SIDE * 3; i++) right[i] = (float)(i % 3) * 0.2f + (i / 3 % 2 ? 0.1f : -0.1f);
+    for (int i = 0; i < 2 * SIDE * SIDE * 3; i++) x[i] = right[i] - 0.4f + (float)(i % 3) * 0.1f;
+    stage_options_defaults(&o);
+    StageInput in = {.n = 2, .side = SIDE, .low_res = low, .low_side = LOW};
+    o.colour_cells = 4;
+    OK(stage_hooks_init(&h, &o, &in));
+    stage_hooks_install(&h, &d);
+    OK(d.denoised(d.denoised_ctx, NULL, x));
+    for (int i = 0; i < 2 * SIDE * SIDE * 3; i++) assert_true(fabsf(x[i] - right[i]) < 1e-5f);
+    stage_hooks_release(&h);
+
+    const int off[] = {0, 3, 16}; /* neither 3 nor 16 divides both sides */
+    for (int i = 0; i < 3; i++) {
+        o.colour_cells = off[i];
+        d = (Denoiser){0};
+        OK(stage_hooks_init(&h, &o, &in));
+        stage_hooks_install(&h, &d);
+        assert_true(d.denoised == NULL);
+        stage_hooks_release(&h);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    make_test_folder(folder);
+    write_tiny_models(folder);
+    return setenv("GLIDE_WEIGHTS", folder, 1);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    unsetenv("GLIDE_WEIGHTS");
+    remove_test_folder(folder);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_part),           cmocka_unit_test(test_fit_mask),     cmocka_unit_test(test_inpaint),
+        cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
+        cmocka_unit_test(test_colours),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
