@@ -14,6 +14,7 @@
     X(info)           \
     X(init)           \
     X(import)         \
+    X(export)         \
     X(bench)          \
     X(help)
 
