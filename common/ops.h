@@ -76,7 +76,7 @@ Tensor *op_join_positions(Tape *t, Tensor *a, Tensor *b); /* (N,A,C), (N,B,C) ->
 Tensor *op_add_positions(Tape *t, Tensor *x, Param *positions, bool channels_first);
 /* x (N,T,C) -> (N,C): position index[n] of row n. index (N) is copied. */
 Tensor *op_take_positions(Tape *t, Tensor *x, const int32_t *index);
-Tensor *op_mean_positions(Tape *t, Tensor *x); /* (N,T,C) -> (N,C) */
+Tensor *op_mean_positions(Tape *t, Tensor *x); /* (N,T,C) -> (N,C), f32 */
 
 /* --- resampling, x (N,H,W,C) --- */
 Tensor *op_upsample2x(Tape *t, Tensor *x);

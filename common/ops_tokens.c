@@ -172,7 +172,7 @@ Tensor *op_mean_positions(Tape *t, Tensor *x)
 {
     if (tape_failed(t) || !op_expect(t, x->ndim == 3, "mean_positions", "(N,T,C)", x)) return NULL;
     int64_t N = x->dims[0], T = x->dims[1], C = x->dims[2];
-    Tensor *y = tape_tensor(t, x->dtype, 2, (int64_t[]){N, C});
+    Tensor *y = tape_tensor(t, DTYPE_F32, 2, (int64_t[]){N, C});
     if (!y) return NULL;
 #pragma omp parallel for collapse(2) schedule(static) if (tensor_size(x) >= OP_PARALLEL_FROM)
     for (int64_t i = 0; i < N; i++)
