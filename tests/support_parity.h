@@ -37,6 +37,8 @@ Status parity_schedules(Parity *p, const char *name);
 Status parity_layers(Parity *p, const char *name);
 Status parity_text_transformer(Parity *p, const char *name);
 Status parity_unet(Parity *p, const char *name); /* GLIDE's and guided-diffusion's */
+Status parity_classifier(Parity *p, const char *name); /* guided-diffusion's classifiers: logits and gradients */
+Status parity_clip(Parity *p, const char *name);       /* the noise-aware CLIP: embeddings and gradients */
 Status parity_samplers(Parity *p, const char *name);
 Status parity_training(Parity *p, const char *name);
 Status parity_checkpoint(Parity *p, const char *name); /* the groups checkpoint*: does the .pt read as it was written? */
@@ -96,5 +98,21 @@ Status parity_model(Parity *p, const H5File *file, const char *checkpoint, const
 /* A caption batch: GROUP/tokens and GROUP/mask with the given prefix ("" or "uncond_"), (N,ctx); NULL without text. */
 Status parity_captions(Parity *p, const H5File *file, const char *group, const char *prefix, const TextUNet *m, int64_t N,
                        int32_t **tokens, uint8_t **mask);
+
+/* --- traces: the output of each block is compared with the dataset of its name, as it comes --- */
+typedef struct ParityTrace {
+    Parity *p;
+    const H5File *file;
+    const char *item, *group; /* group: "trace" or "" */
+    Tolerance tolerance;
+    int found;
+    Status status;
+} ParityTrace;
+
+/* To be called with each block. Stored channels first, perhaps the first channels only; _tokens: as they are, (N,T,W). */
+void parity_trace_block(void *trace, const char *name, const Tensor *x);
+void parity_trace_tokens(void *trace, const char *name, const Tensor *x);
+/* A trace that misses blocks (renamed ones, say) must not pass. */
+void parity_trace_count(ParityTrace *c, int expected);
 
 #endif

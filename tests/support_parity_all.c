@@ -26,12 +26,16 @@ static Status check_training(Parity *p, const char *name)
     return parity_training(p, name);
 }
 
-/* Guidance that is not built yet: only the weights are read. */
-static Status check_weights_only(Parity *p, const char *name)
+static Status check_classifier(Parity *p, const char *name)
 {
     TRY(parity_checkpoint(p, name));
-    parity_skip(p, name, "this model is not built yet");
-    return STATUS_OK;
+    return parity_classifier(p, name);
+}
+
+static Status check_clip(Parity *p, const char *name)
+{
+    TRY(parity_checkpoint(p, name));
+    return parity_clip(p, name);
 }
 
 static Status check_later(Parity *p, const char *name)
@@ -60,8 +64,8 @@ static const struct ParityFile {
     {"gd_*.h5", false, check_model},
     {"samplers.h5", true, parity_samplers},
     {"training.h5", true, check_training},
-    {"classifier_*.h5", false, check_weights_only},
-    {"clip.h5", false, check_weights_only},
+    {"classifier_*.h5", false, check_classifier},
+    {"clip.h5", false, check_clip},
     {"clip_tokenizer.json", false, check_later},
     {"solvers.h5", false, check_later},
 };

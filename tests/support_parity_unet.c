@@ -5,70 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- traces --- */
-
-/* Compares the output of each block with the dataset of its name, as it comes. */
-typedef struct Trace {
-    Parity *p;
-    const H5File *file;
-    const char *item, *group; /* group: "trace" or "" */
-    Tolerance tolerance;
-    int found;
-    Status status;
-} Trace;
-
-/* x (N,...,C); stored (N,C',...), C' <= C: some traces keep the first channels only. */
-static Status compare_block(Trace *c, const char *name, const Tensor *x)
-{
-    int64_t stored[4] = {0}, C = tensor_channels(x), N = x->dims[0], kept;
-    float *expected;
-    TRY(parity_shape(c->file, name, x->ndim, stored));
-    kept = stored[1];
-    if (kept > C) return parity_wrong(c->file, "more channels than the model has", name);
-    int64_t dims[4] = {N, kept};
-    for (int i = 1; i < x->ndim - 1; i++) dims[i + 1] = x->dims[i];
-    TRY(parity_channels_last(c->p, c->file, name, x->ndim, dims, &expected));
-    int64_t rows = tensor_rows(x);
-    float *found = parity_alloc(c->p, rows * kept, sizeof *found);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(found + i * kept, (const float *)x->data + i * C, (size_t)kept * sizeof *found);
-    parity_compare(c->p, parity_text(c->p, "%s %s", c->item, name), found, expected, rows * kept, c->tolerance);
-    return STATUS_OK;
-}
-
-static void trace_block(void *ctx, const char *name, const Tensor *x)
-{
-    Trace *c = ctx;
-    const char *path = *c->group ? parity_text(c->p, "%s/%s", c->group, name) : name;
-    if (c->status != STATUS_OK || !h5file_has_dataset(c->file, path)) return;
-    c->found++;
-    c->status = compare_block(c, path, x);
-}
-
-/* The text transformer's blocks are stored as they are, (N,T,W). */
-static void trace_text_block(void *ctx, const char *name, const Tensor *x)
-{
-    Trace *c = ctx;
-    float *expected;
-    if (c->status != STATUS_OK || !h5file_has_dataset(c->file, name)) return;
-    c->status = parity_f32(c->p, c->file, name, x->ndim, x->dims, &expected);
-    if (c->status != STATUS_OK) return;
-    c->found++;
-    parity_compare(c->p, parity_text(c->p, "%s %s", c->item, name), x->data, expected, tensor_size(x), c->tolerance);
-}
-
-/* A trace that misses blocks (renamed ones, say) must not pass. */
-static void check_count(Trace *c, int expected)
-{
-    const char *item = parity_text(c->p, "%s %s%sblocks compared", c->item, c->group, *c->group ? " " : "");
-    parity_exact(c->p, item, expected - c->found, expected, NULL);
-}
-
 /* --- the text transformer --- */
 
 static Status run_text(Parity *p, const H5File *file, const char *name, const TextUNet *m, Tape *t)
 {
-    Trace trace = {.p = p, .file = file, .item = name, .group = "", .tolerance = {.absolute = 3e-5}};
+    ParityTrace trace = {.p = p, .file = file, .item = name, .group = "", .tolerance = {.absolute = 3e-5}};
     int64_t d[2];
     int32_t *tokens;
     uint8_t *mask;
@@ -79,14 +20,14 @@ static Status run_text(Parity *p, const H5File *file, const char *name, const Te
     TRY(parity_captions(p, file, "", "", m, d[0], &tokens, &mask));
     TRY(parity_list(p, file, "/", H5LIST_DATASETS, &names, &count));
     for (int i = 0; i < count; i++) stored += strcmp(names[i], "tokens") && strcmp(names[i], "mask");
-    TextFeatures f = text_transformer_forward(t, m->text, tokens, mask, d[0], &(TextTrace){trace_text_block, &trace});
+    TextFeatures f = text_transformer_forward(t, m->text, tokens, mask, d[0], &(TextTrace){parity_trace_tokens, &trace});
     if (tape_status(t) != STATUS_OK) {
         parity_broken(p, name);
         return STATUS_OK;
     }
-    trace_block(&trace, "xf_out", f.sequence);
-    trace_block(&trace, "xf_proj", f.pooled);
-    check_count(&trace, stored);
+    parity_trace_block(&trace, "xf_out", f.sequence);
+    parity_trace_block(&trace, "xf_proj", f.pooled);
+    parity_trace_count(&trace, stored);
     return trace.status;
 }
 
@@ -208,7 +149,7 @@ static bool wanted(const char *output, const char *order)
 /* trace/...: row 0 of the first group, alone. */
 static Status check_trace(Batch *b)
 {
-    Trace trace = {.p = b->p, .file = b->file, .item = b->file_name, .group = "trace", .tolerance = {.absolute = 5e-4}};
+    ParityTrace trace = {.p = b->p, .file = b->file, .item = b->file_name, .group = "trace", .tolerance = {.absolute = 5e-4}};
     Tensor *y;
     char **names;
     int count;
@@ -216,14 +157,14 @@ static Status check_trace(Batch *b)
     if (b->m->text) {
         TextFeatures f = text_transformer_forward(b->t, b->m->text, b->tokens, b->mask, 1, NULL);
         if (tape_status(b->t) == STATUS_OK) {
-            trace_block(&trace, "xf_out", f.sequence);
-            trace_block(&trace, "xf_proj", f.pooled);
+            parity_trace_block(&trace, "xf_out", f.sequence);
+            parity_trace_block(&trace, "xf_proj", f.pooled);
         }
     }
-    TRY(forward(b, 1, "low_res", true, &(UNetTrace){trace_block, &trace}, &y));
+    TRY(forward(b, 1, "low_res", true, &(UNetTrace){parity_trace_block, &trace}, &y));
     if (tape_status(b->t) != STATUS_OK) parity_broken(b->p, parity_text(b->p, "%s trace", b->file_name));
     tape_reset(b->t);
-    check_count(&trace, count);
+    parity_trace_count(&trace, count);
     return trace.status;
 }
 
