@@ -15,7 +15,8 @@ typedef enum {
     RNG_PARAMS,         /* initial weights */
     RNG_TEST,
     RNG_KNOWN_NOISE,    /* of the known part of a picture that is painted on */
-    RNG_JUMP_NOISE      /* of going back to more noise */
+    RNG_JUMP_NOISE,     /* of going back to more noise */
+    RNG_MASKS           /* what training an inpainting model erases */
 } RngStream;
 
 typedef struct RngKey {

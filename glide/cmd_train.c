@@ -8,7 +8,7 @@
 
 typedef struct TrainCommand {
     const char *data, *config, *out, *init;
-    bool resume, quiet, no_samples, checkpoint_blocks, flip;
+    bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
     int64_t side, batch, micro_batch, steps, warmup, seed, vocab, threads;
     double lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, vb_weight, korean,
         toned;
@@ -24,6 +24,8 @@ static const CliOption options[] = {
     CLI_FILE(TrainCommand, out, 'o', "out", "FILE.h5", NULL, "where the weights go; checkpoint, curve and samples beside it"),
     CLI_FLAG(TrainCommand, resume, 'r', "resume", "go on from the checkpoint beside --out"),
     CLI_FILE(TrainCommand, init, 0, "init", "FILE", NULL, "start from these weights instead of random ones"),
+    CLI_FLAG(TrainCommand, inpaint, 0, "inpaint", "train on pictures with erased regions; --init may be a model that draws from text "
+             "alone"),
     CLI_INT(TrainCommand, steps, 0, "steps", "N", 1, 100000000, "20000", "optimiser steps to reach"),
     CLI_DOUBLE(TrainCommand, minutes, 0, "minutes", "M", 0, 1e6, "0", "stop after this time (0: when the steps are done)"),
     CLI_INT(TrainCommand, batch, 'b', "batch", "N", 1, 65536, "32", "pictures per step"),
@@ -58,6 +60,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->config = c->config;
     o->out = c->out;
     o->init = c->init;
+    o->inpaint = c->inpaint;
     o->resume = c->resume;
     o->side = (int)c->side;
     o->batch = (int)c->batch;

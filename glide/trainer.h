@@ -20,6 +20,7 @@ typedef struct TrainerOptions {
     bool upsampler;
     const char *data, *config, *out; /* out ends in ".h5" */
     const char *init;   /* a weights file to start from instead of random weights; NULL: none */
+    bool inpaint;       /* a model that is shown a part of the picture; one of `init` that is not gets the channels it lacks */
     bool resume;        /* go on from OUT.resume.h5, which must be there */
     int side;           /* pixels: 64 or 32 for the base model, crops for the upsampler */
     int batch;          /* rows of a step */

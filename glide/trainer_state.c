@@ -1,6 +1,7 @@
 #include "glide/trainer_state.h"
 
 #include "base_model/base_model.h"
+#include "data/masks.h"
 #include "text_transformer/text_unet_file.h"
 #include "upsampler/upsampler.h"
 
@@ -26,6 +27,7 @@ static Status new_model(Trainer *tr)
     TextUNetConfig c;
     Bpe *bpe;
     TRY(o->upsampler ? upsampler_config(o->config, &c) : base_model_config(o->config, &c));
+    c.inpaint = o->inpaint;
     TRY(batches_train_bpe(tr->dataset, o->n_vocab, &bpe));
     c.text.n_vocab = bpe_vocab_size(bpe);
     Status s = text_unet_new(&c, &tr->model);
@@ -73,10 +75,13 @@ static Status open_model(Trainer *tr)
         H5File *file;
         TRY(weights_open(trainer_path(tr, ".resume.h5", path, sizeof path), kind, &file));
         Status s = resume_model(tr, file);
+        if (s == STATUS_OK && o->inpaint && !tr->model->config.inpaint)
+            s = status_fail(STATUS_BAD_INPUT, "%s: is no inpainting model; expected --init instead of --resume to make it one", path);
         h5file_close(file);
         return s;
     }
     TRY(o->init ? text_unet_load(o->init, kind, &tr->model, NULL) : new_model(tr));
+    if (o->inpaint && !tr->model->config.inpaint) TRY(text_unet_add_inpaint(&tr->model));
     TRY(params_alloc_grads(&tr->model->params));
     return optimizer_init(&tr->optimizer, &tr->model->params, &o->optimizer);
 }
@@ -88,6 +93,7 @@ void train_rows_release(TrainRows *r)
     free(r->x);
     free(r->low);
     free(r->scratch);
+    free(r->known);
     free(r->tokens);
     free(r->mask);
     *r = (TrainRows){0};
@@ -97,8 +103,9 @@ Status train_rows_init(TrainRows *r, int64_t n, int64_t side, int ctx)
 {
     size_t size = (size_t)(side * side) * 3 * sizeof(float), count = (size_t)n;
     *r = (TrainRows){.x = malloc(count * size), .low = malloc(count * size / 16 + 64), .scratch = malloc(size),
+                     .known = malloc(count * size / 3),
                      .tokens = malloc(count * (size_t)ctx * sizeof(int32_t)), .mask = malloc(count * (size_t)ctx)};
-    if (r->x && r->low && r->scratch && r->tokens && r->mask) return STATUS_OK;
+    if (r->x && r->low && r->scratch && r->known && r->tokens && r->mask) return STATUS_OK;
     train_rows_release(r);
     return status_fail(STATUS_NO_MEMORY, "out of memory for a batch of %lld pictures", (long long)n);
 }
@@ -109,6 +116,10 @@ Status train_rows_load(Trainer *tr, Batches *source, TrainRows *r, uint32_t step
     const TrainerOptions *o = tr->options;
     *b = (TrainBatch){.N = n, .side = o->side, .x_start = r->x, .tokens = r->tokens, .mask = r->mask, .seed = o->seed,
                       .step = step, .first_row = first, .total = total};
+    if (tr->model->config.inpaint) {
+        masks_draw(o->seed, step, first, n, o->side, r->known);
+        b->known = r->known;
+    }
     if (!o->upsampler) return batches_base(source, step, first, n, o->side, r->x, r->tokens, r->mask);
     TRY(batches_upsampler(source, step, first, n, o->side, r->x, r->low, r->tokens, r->mask));
     b->low_res = r->low;

@@ -46,7 +46,7 @@ Status train_record(Trainer *tr, const TrainLoss *loss, double grad_norm);
 
 /* Rows of a step for the model at hand, from `source`. */
 typedef struct TrainRows {
-    float *x, *low, *scratch;
+    float *x, *low, *scratch, *known;
     int32_t *tokens;
     uint8_t *mask;
 } TrainRows;

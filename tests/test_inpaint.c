@@ -230,6 +230,33 @@ static void test_inpaint_models(void **state)
     glide_close(g);
 }
 
+/* New channels for masks do not change what a model answers. */
+static void test_added_channels(void **state)
+{
+    (void)state;
+    static float before[LARGE * LARGE * 3], after[LARGE * LARGE * 3], low[SMALL * SMALL * 3];
+    const char *prompt = "cat";
+    SamplerRow row = {.seed = 4};
+    Kernels *kernels;
+    StageOptions o;
+    OK(kernels_new(KERNELS_BEST, &kernels));
+    stage_options_defaults(&o);
+    o.steps = "3";
+    for (int i = 0; i < SMALL * SMALL * 3; i++) low[i] = (float)(i % 7) / 7;
+    for (int upsampler = 0; upsampler < 2; upsampler++) {
+        TextUNet *m = tiny_model(upsampler, 9);
+        int side = m->config.unet.image_size;
+        StageInput in = {.n = 1, .side = side, .prompts = &prompt, .rows = &row, .low_res = upsampler ? low : NULL, .low_side = SMALL};
+        OK(stage_sample(kernels, m, &o, &in, before));
+        OK(text_unet_add_inpaint(&m));
+        assert_true(m->config.inpaint && m->bpe);
+        OK(stage_sample(kernels, m, &o, &in, after));
+        for (int i = 0; i < side * side * 3; i++) assert_true(fabsf(before[i] - after[i]) < 1e-4f);
+        text_unet_free(m);
+    }
+    kernels_free(kernels);
+}
+
 static void test_wrong_scenes(void **state)
 {
     (void)state;
@@ -352,7 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_part),           cmocka_unit_test(test_fit_mask),     cmocka_unit_test(test_inpaint),
         cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
-        cmocka_unit_test(test_colours),
+        cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

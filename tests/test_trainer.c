@@ -113,6 +113,34 @@ static void test_both_stages_learn(void **state)
     }
 }
 
+/* A model that draws from text alone becomes an inpainting model: the same answers at first, then it learns to use what it is shown. */
+static void test_inpainting(void **state)
+{
+    (void)state;
+    for (int upsampler = 0; upsampler < 2; upsampler++) {
+        TrainerOptions o = tiny_options(upsampler, in_folder("data.h5"), in_folder("plain.h5"));
+        must(trainer_run(&o));
+        o.init = in_folder("plain.h5");
+        o.out = in_folder("inpaint.h5");
+        o.inpaint = true;
+        must(trainer_run(&o));
+        TextUNet *m;
+        must(text_unet_load(in_folder("inpaint.h5"), NULL, &m, NULL));
+        assert_true(m->config.inpaint && m->config.low_res == (upsampler == 1));
+        const Param *first = params_find(&m->params, "input_blocks.0.0.weight");
+        int64_t spatial = first->dims[2] * first->dims[3], moved = 0;
+        for (int64_t i = 3 * spatial; i < 7 * spatial; i++) moved += first->value[i] != 0;
+        assert_true(first->dims[1] == (upsampler ? 10 : 7) && moved == 4 * spatial);
+        text_unet_free(m);
+    }
+    TrainerOptions o = tiny_options(false, in_folder("data.h5"), in_folder("whole.h5"));
+    o.optimizer.total_steps = 2;
+    must(trainer_run(&o));
+    o.resume = o.inpaint = true;
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+    assert_non_null(strstr(status_message(), "no inpainting model"));
+}
+
 /* Stopping in the middle, and micro batches, change nothing but the time it takes. */
 static int steps_left;
 
@@ -238,6 +266,7 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "--child") == 0) return child_main(argv[2], argv[3], argv[4]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_stages_learn),
+        cmocka_unit_test(test_inpainting),
         cmocka_unit_test(test_resume_continues_bit_for_bit),
         cmocka_unit_test(test_sigkill_loses_no_more_than_a_checkpoint),
         cmocka_unit_test(test_wrong_input),

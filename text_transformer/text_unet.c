@@ -95,6 +95,36 @@ void text_unet_free(TextUNet *m)
     free(m);
 }
 
+/* from (Cout,c,3,3) -> to (Cout,c+4,3,3): channels 3..6 are new. */
+static void widen_first_conv(const Param *from, Param *to)
+{
+    int64_t spatial = from->dims[2] * from->dims[3], old = from->dims[1], new = to->dims[1];
+    for (int64_t o = 0; o < from->dims[0]; o++)
+        for (int64_t c = 0; c < old; c++)
+            memcpy(to->value + (o * new + (c < 3 ? c : c + new - old)) * spatial, from->value + (o * old + c) * spatial,
+                   (size_t)spatial * sizeof(float));
+}
+
+Status text_unet_add_inpaint(TextUNet **m)
+{
+    TextUNet *from = *m, *to;
+    TextUNetConfig c = from->config;
+    c.inpaint = true;
+    TRY(text_unet_new(&c, &to));
+    for (int i = 0; i < to->params.count; i++) {
+        const Param *old = from->params.items[i]; /* registered in the same order */
+        Param *new = to->params.items[i];
+        if (new->size == old->size) memcpy(new->value, old->value, old->size * sizeof(float));
+        else widen_first_conv(old, new);
+    }
+    params_touch(&to->params);
+    to->bpe = from->bpe;
+    from->bpe = NULL;
+    text_unet_free(from);
+    *m = to;
+    return STATUS_OK;
+}
+
 UNetCondition text_unet_encode(Tape *t, const TextUNet *m, const int32_t *tokens, const uint8_t *mask, const int32_t *labels,
                                int64_t N, const TextTrace *trace)
 {

@@ -53,6 +53,10 @@ Status text_unet_new(const TextUNetConfig *config, TextUNet **out);
 Status text_unet_new_shapes(const TextUNetConfig *config, TextUNet **out);
 void text_unet_free(TextUNet *m); /* NULL is fine */
 
+/* *m, which takes no masks, becomes an inpainting model with the same answers: the first convolution gets channels for the known
+ * picture and its mask, behind those of x, with weights of zero. Gradients are not carried over. On failure *m is as it was. */
+Status text_unet_add_inpaint(TextUNet **m);
+
 /* tokens, mask (N,ctx); labels (N) for class-conditional models, else NULL. Tensors of the current scope. trace may be NULL. */
 UNetCondition text_unet_encode(Tape *t, const TextUNet *m, const int32_t *tokens, const uint8_t *mask, const int32_t *labels,
                                int64_t N, const TextTrace *trace);

@@ -108,6 +108,10 @@ static Tensor *predict(Tape *t, const TextUNet *m, const TrainBatch *b, const Tr
     in.x = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->side, b->side, IMAGE_CHANNELS}, w->x_t);
     if (b->low_res)
         in.low_res = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->low_side, b->low_side, IMAGE_CHANNELS}, b->low_res);
+    if (b->known) {
+        in.inpaint_image = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->side, b->side, IMAGE_CHANNELS}, b->x_start);
+        in.inpaint_mask = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->side, b->side, 1}, b->known);
+    }
     UNetCondition condition = text_unet_encode(t, m, b->tokens, b->mask, NULL, b->N, NULL);
     return text_unet_forward(t, m, &in, &condition, NULL);
 }
