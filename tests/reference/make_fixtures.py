@@ -10,21 +10,14 @@ arXiv 2006.11239, Improved DDPM 2102.09672, DDIM 2010.02502, classifier-free gui
 import argparse, json, math, os, random
 import h5py, numpy as np, regex, torch
 import torch.nn.functional as F
+from fixture_files import describe_checkpoint, save
 from glide_torch import Glide, TextBlock, attend, timestep_embedding
+from make_guides import make_guides
 
 PATTERN = regex.compile(r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""")
 TEXTS = ["", " ", "노란 모자를 쓴 개구리, 3D 이모지", "Огромный красный дом; ΟΔΥΣΣΕΥΣ", "日本語のテキスト 12½ ²³", "it's  we'll \t they'D",
          "\u0130stanbul \u00a0naïve café", "🦊🦊 fox & 👩‍🚀 astronaut!!", "a" * 40, "the the the then there these", "<|endoftext|>",
          "señor_niño-42; über_größe", "\nnew\r\nlines\n\n", "ไทย ภาษา हिन्दी العربية עברית", "''s don't 'stop", "x\u2028y\u3000z\u200bw"]
-
-
-def save(file, name, value, role="output"):
-    value = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-    if value.dtype == np.float64 and role != "f64": value = value.astype(np.float32)
-    if value.dtype == np.int64: value = value.astype(np.int32)
-    if value.dtype == bool: value = value.astype(np.uint8)
-    data = file.create_dataset(name, data=value)
-    data.attrs["role"] = np.bytes_("output" if role == "f64" else role)
 
 
 # --- tokenizer ---------------------------------------------------------------------------------------------------
@@ -211,17 +204,6 @@ def describe(f, cfg, schedule, steps, checkpoint):
     for name, value in attrs.items(): f.attrs[name] = value
 
 
-def describe_checkpoint(f, model, checkpoint):
-    state = model.state_dict()
-    g = f.create_group("checkpoint"); g.attrs["file"] = np.bytes_(checkpoint)
-    g["names"], g["dtypes"] = np.array(list(state), dtype="S"), np.array(["float32"] * len(state), dtype="S")
-    g["ndim"] = np.array([p.ndim for p in state.values()], dtype=np.int32)
-    g["shape"] = np.array([list(p.shape) + [0] * (4 - p.ndim) for p in state.values()], dtype=np.int32)
-    flat = [p.double().reshape(-1).numpy() for p in state.values()]
-    g["sums"] = np.array([[v.sum(), np.abs(v).sum(), (v * np.arange(1, len(v) + 1)).sum()] for v in flat])
-    g["ends"] = np.array([[v[0], v[-1]] for v in flat], dtype=np.float32)
-
-
 class Maker:
     def __init__(self, folder, seed):
         self.folder, self.rng = folder, random.Random(seed)
@@ -271,7 +253,7 @@ class Maker:
     def unet(self, name, cfg, schedule, steps):
         model, cfg = self.model(name, cfg, schedule, steps)
         with h5py.File(os.path.join(self.folder, name + ".h5"), "w") as f:
-            describe(f, cfg, schedule, steps, name + ".pt"); describe_checkpoint(f, model, name + ".pt")
+            describe(f, cfg, schedule, steps, name + ".pt"); describe_checkpoint(f, model.state_dict(), name + ".pt")
             for group, n in (("a", 3), ("b", 1), ("third", 2)):
                 g = f.create_group(group)
                 args, inp = self.batch(g, n, cfg, steps, group != "a")
@@ -512,7 +494,7 @@ def make_training(maker, cfg, schedule, steps):
     model, cfg = maker.model("training", cfg, schedule, steps)
     o = dict(lr=5e-4, weight_decay=0.05, beta1=0.85, beta2=0.995, eps=1e-7, ema_rate=0.9)
     with h5py.File(os.path.join(maker.folder, "training.h5"), "w") as f:
-        describe(f, cfg, schedule, steps, "training.pt"); describe_checkpoint(f, model, "training.pt")
+        describe(f, cfg, schedule, steps, "training.pt"); describe_checkpoint(f, model.state_dict(), "training.pt")
         for name, value in dict(o, steps=3, rescaled_respacing=np.bytes_("20")).items(): f.attrs[name] = value
         p, short, exact = Process(schedule, steps), Process(schedule, steps, "20"), doubled(model)
         vector = step_index(f, model, 100, 40)
@@ -567,6 +549,7 @@ def main():
     m.unet("unet_inpaint", dict(text, image_size=8, in_channels=7, channels=16, mult=[2, 4], blocks=1, attention=[], head_channels=8), "squaredcos_cap_v2", 1000)
     m.unet("unet_upsampler_inpaint", dict(text, image_size=8, in_channels=10, channels=64, mult=[1], blocks=1, attention=[8], head_channels=64), "linear", 500)
     make_samplers(m)
+    make_guides(o.folder, m.randn, m.rng)
     make_training(m, dict(text, image_size=8, in_channels=3, channels=32, mult=[1, 1], blocks=1, attention=[4], head_channels=16), "linear", 300)
 
 
