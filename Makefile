@@ -12,8 +12,10 @@ FIXTURES ?= tests/fixtures
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+ifeq ($(MAKELEVEL),0) # the makes it calls share its jobs
 ifeq (,$(filter -j%,$(MAKEFLAGS)))
 MAKEFLAGS += -j$(shell nproc)
+endif
 endif
 
 # --- what is linked -------------------------------------------------------------------------------
