@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct InpaintCommand {
     const char *output, *mask, *prompt, *steps, *upsampler_steps, *weights, *upsampler_weights;
@@ -50,29 +49,15 @@ static const CliOption options[] = {
     CLI_FLAG(InpaintCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
-/* "photos/cat.jpg" -> "cat-painted.png": what the picture is called in a folder. */
-static const char *usual_name(const char *in, char *name, size_t size)
-{
-    const char *slash = strrchr(in, '/'), *base = slash ? slash + 1 : in, *dot = strrchr(base, '.');
-    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
-    if (!strcmp(in, "-")) snprintf(name, size, "glide-painted.png");
-    else snprintf(name, size, "%.*s-painted.png", stem, base);
-    return name;
-}
-
 static Status check_usage(CliArgs *args, const InpaintCommand *c)
 {
-    struct stat in, out;
     if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o painted.png");
     if (!c->mask) return cli_usage_fail(args, "--mask: expected a picture that marks what is to be painted");
     if (!strcmp(c->mask, "-") && !strcmp(args->operands[0], "-"))
         return cli_usage_fail(args, "--mask: standard input is the picture already; expected a file");
     TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_check_steps(args, "upsampler-steps", c->upsampler_steps));
-    if (strcmp(c->output, "-") && stat(c->output, &out) == 0 && stat(args->operands[0], &in) == 0 && S_ISREG(in.st_mode) &&
-        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return cli_usage_fail(args, "--output: %s is the picture to paint on; expected another name", c->output);
-    return STATUS_OK;
+    return cli_check_not_input(args, args->operands[0], c->output, "paint on");
 }
 
 static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t seed)
@@ -115,7 +100,7 @@ static Status paint_file(CliArgs *args, const GlidePicture *in, const GlideMask 
     char name[512];
     CliOutput output;
     Glide *g = NULL;
-    TRY(cli_output_init(&output, args, c->output, usual_name(args->operands[0], name, sizeof name), (int)c->n));
+    TRY(cli_output_init(&output, args, c->output, cli_picture_name(args->operands[0], "painted", name, sizeof name), (int)c->n));
     GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
                       .precision = cli_precision(args, c->precision)};
     Status s = (Status)glide_open(&o, &g);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,23 @@ Status cli_check_steps(CliArgs *args, const char *option, const char *steps)
     if (*steps && space_timesteps(PROCESS_STEPS, steps, map, &count) == STATUS_OK && count >= 2) return STATUS_OK;
     return cli_usage_fail(args, "--%s: expected a whole number from 2 to %d, or a respacing such as fast27, ddim50 or 10,10,3, "
                           "found %s", option, PROCESS_STEPS, cli_quote(steps, quoted, sizeof quoted));
+}
+
+const char *cli_picture_name(const char *in, const char *what, char *name, size_t size)
+{
+    const char *slash = strrchr(in, '/'), *base = slash ? slash + 1 : in, *dot = strrchr(base, '.');
+    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    if (!strcmp(in, "-")) snprintf(name, size, "glide-%s.png", what);
+    else snprintf(name, size, "%.*s-%s.png", stem, base, what);
+    return name;
+}
+
+Status cli_check_not_input(CliArgs *args, const char *in, const char *output, const char *what)
+{
+    struct stat a, b;
+    if (!strcmp(output, "-") || stat(output, &a) || stat(in, &b)) return STATUS_OK;
+    if (!S_ISREG(b.st_mode) || a.st_dev != b.st_dev || a.st_ino != b.st_ino) return STATUS_OK;
+    return cli_usage_fail(args, "--output: %s is the picture to %s; expected another name", output, what);
 }
 
 Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t *seed)

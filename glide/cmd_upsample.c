@@ -5,7 +5,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct UpsampleCommand {
     const char *output, *prompt, *steps, *weights;
@@ -36,25 +35,11 @@ static const CliOption options[] = {
     CLI_FLAG(UpsampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
-/* "photos/cat.jpg" -> "cat-256.png": what the picture is called in a folder. */
-static const char *usual_name(const char *in, char *name, size_t size)
-{
-    const char *slash = strrchr(in, '/'), *base = slash ? slash + 1 : in, *dot = strrchr(base, '.');
-    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
-    if (!strcmp(in, "-")) snprintf(name, size, "glide-256.png");
-    else snprintf(name, size, "%.*s-256.png", stem, base);
-    return name;
-}
-
 static Status check_usage(CliArgs *args, const UpsampleCommand *c)
 {
-    struct stat in, out;
     if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
     TRY(cli_check_steps(args, "steps", c->steps));
-    if (strcmp(c->output, "-") && stat(c->output, &out) == 0 && stat(args->operands[0], &in) == 0 && S_ISREG(in.st_mode) &&
-        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return cli_usage_fail(args, "--output: %s is the picture to upsample; expected another name", c->output);
-    return STATUS_OK;
+    return cli_check_not_input(args, args->operands[0], c->output, "upsample");
 }
 
 static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, const CliOutput *output)
@@ -83,7 +68,7 @@ static Status upsample_file(CliArgs *args, const GlidePicture *in)
     char name[512];
     CliOutput output;
     Glide *g = NULL;
-    TRY(cli_output_init(&output, args, c->output, usual_name(args->operands[0], name, sizeof name), 1));
+    TRY(cli_output_init(&output, args, c->output, cli_picture_name(args->operands[0], "256", name, sizeof name), 1));
     GlideOptions o = {.upsampler_weights = c->weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
     Status s = (Status)glide_open(&o, &g);
     if (s == STATUS_OK) s = upsample_picture(g, args, in, &output);

@@ -252,7 +252,8 @@ GlideSampleOptions glide_sample_defaults(void)
 {
     return (GlideSampleOptions){.n = 1, .image = 1, .guidance_scale = CASCADE_GUIDANCE, .sampler = CASCADE_SAMPLER,
                                 .steps = CASCADE_STEPS, .upsample = true, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
-                                .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS, .strength = CASCADE_STRENGTH};
+                                .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS,
+                                .strength = CASCADE_STRENGTH};
 }
 
 static Status check_first_image(uint32_t image, int n)
@@ -327,7 +328,8 @@ static Status run_cascade(Call *call, const GlideSampleOptions *in, const Cascad
     call->upsample_temp = in->upsample_temp;
     CascadeHooks hooks = call_hooks(call);
     Cascade cascade = {g->kernels, g->base.net, in->upsample ? g->upsampler.net : NULL};
-    Status s = cascade_sample(&cascade, call->options, &(CascadeInput){.n = in->n, .prompts = prompts, .rows = rows, .given = given}, &hooks);
+    CascadeInput input = {.n = in->n, .prompts = prompts, .rows = rows, .given = given};
+    Status s = cascade_sample(&cascade, call->options, &input, &hooks);
     free(rows);
     return s;
 }

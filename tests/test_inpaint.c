@@ -54,6 +54,12 @@ static void check_part(const Inpaint *p, const uint8_t *paint)
                 assert_true(x >= p->x && x < p->x + p->part_w && y >= p->y && y < p->y + p->part_h);
 }
 
+/* Whether cell i of `cells` on an axis of `size` pixels overlaps pixel `at`. */
+static bool overlaps(int i, int cells, int at, int size)
+{
+    return (int64_t)at * cells < (int64_t)(i + 1) * size && (int64_t)(at + 1) * cells > (int64_t)i * size;
+}
+
 /* A cell of a stage is known exactly when no pixel of the part that it overlaps is painted. */
 static void check_mask(const Inpaint *p, const float *mask, int side)
 {
@@ -61,11 +67,9 @@ static void check_mask(const Inpaint *p, const float *mask, int side)
         for (int j = 0; j < side; j++) {
             bool painted = false;
             for (int y = 0; y < p->part_h; y++)
-                for (int x = 0; x < p->part_w; x++) {
-                    bool overlaps = (int64_t)x * side < (int64_t)(j + 1) * p->part_w && (int64_t)(x + 1) * side > (int64_t)j * p->part_w &&
-                                    (int64_t)y * side < (int64_t)(i + 1) * p->part_h && (int64_t)(y + 1) * side > (int64_t)i * p->part_h;
-                    painted |= overlaps && p->paint[(p->y + y) * p->w + p->x + x];
-                }
+                for (int x = 0; x < p->part_w; x++)
+                    painted |= overlaps(i, side, y, p->part_h) && overlaps(j, side, x, p->part_w) &&
+                               p->paint[(p->y + y) * p->w + p->x + x];
             assert_true(mask[i * side + j] == (painted ? 0 : 1));
         }
 }
@@ -246,7 +250,8 @@ static void test_added_channels(void **state)
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         TextUNet *m = tiny_model(upsampler, 9);
         int side = m->config.unet.image_size;
-        StageInput in = {.n = 1, .side = side, .prompts = &prompt, .rows = &row, .low_res = upsampler ? low : NULL, .low_side = SMALL};
+        StageInput in = {.n = 1, .side = side, .prompts = &prompt, .rows = &row, .low_side = SMALL};
+        if (upsampler) in.low_res = low;
         OK(stage_sample(kernels, m, &o, &in, before));
         OK(text_unet_add_inpaint(&m));
         assert_true(m->config.inpaint && m->bpe);
