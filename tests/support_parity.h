@@ -31,6 +31,7 @@ typedef struct Tolerance {
 
 /* --- the checks, one per kind of file; `name` is the file in p->dir --- */
 Status parity_tokenizer(Parity *p, const char *name);
+Status parity_clip_tokenizer(Parity *p, const char *name); /* and clip_bpe.txt.gz beside it, if it is there */
 Status parity_merges(Parity *p, const char *name, const char *tokenizer); /* vocab.bpe.gz against the JSON's merges */
 Status parity_unicode(Parity *p, const char *name);
 Status parity_schedules(Parity *p, const char *name);

@@ -66,7 +66,7 @@ static const struct ParityFile {
     {"training.h5", true, check_training},
     {"classifier_*.h5", false, check_classifier},
     {"clip.h5", false, check_clip},
-    {"clip_tokenizer.json", false, check_later},
+    {"clip_tokenizer.json", false, parity_clip_tokenizer},
     {"solvers.h5", false, check_later},
 };
 

@@ -1,5 +1,6 @@
 /* Parity of the tokenizer: tokenizer.json, the official tables beside it, and the Unicode tables. */
 #include "tests/support_parity.h"
+#include "text_transformer/clip_bpe.h"
 #include "text_transformer/unicode.h"
 
 #include <jansson.h>
@@ -262,6 +263,116 @@ Status parity_merges(Parity *p, const char *name, const char *tokenizer)
     free(b);
     bpe_merges_release(&ours);
     bpe_merges_release(&official);
+    json_decref(root);
+    return s;
+}
+
+/* --- CLIP's tokenizer --- */
+
+/* The JSON's merges as a text of the official format, which has one reader. */
+static Status clip_merges_text(Parity *p, const char *file, const json_t *root, char **out, size_t *size)
+{
+    const json_t *list;
+    TRY(get_list(p, file, root, "merges", &list));
+    FILE *f = open_memstream(out, size);
+    if (!f) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", file);
+    Status s = STATUS_OK;
+    fputs("title\n", f);
+    for (size_t i = 0; i < json_array_size(list) && s == STATUS_OK; i++) {
+        Bytes left = {0}, right = {0};
+        s = from_hex(p, file, json_array_get(json_array_get(list, i), 0), "merges", &left);
+        if (s == STATUS_OK) s = from_hex(p, file, json_array_get(json_array_get(list, i), 1), "merges", &right);
+        if (s == STATUS_OK) fprintf(f, "%s %s\n", left.data, right.data);
+    }
+    if (fclose(f) == 0 && s == STATUS_OK) return STATUS_OK;
+    free(*out);
+    return s == STATUS_OK ? status_fail(STATUS_NO_MEMORY, "%s: out of memory", file) : s;
+}
+
+static Status check_clip_vocabulary(Parity *p, const char *file, const json_t *root, const ClipBpe *bpe)
+{
+    int64_t n_vocab, start, end;
+    const json_t *vocab;
+    Tally t = {0};
+    TRY(get_whole(p, file, root, "n_vocab", &n_vocab));
+    TRY(get_whole(p, file, root, "start_token", &start));
+    TRY(get_whole(p, file, root, "end_token", &end));
+    TRY(get_list(p, file, root, "vocab", &vocab));
+    tally(p, &t, n_vocab == clip_bpe_vocab_size(bpe), "n_vocab");
+    tally(p, &t, start == clip_bpe_start_token(bpe), "start_token");
+    tally(p, &t, end == clip_bpe_end_token(bpe), "end_token");
+    tally(p, &t, (int64_t)json_array_size(vocab) == clip_bpe_vocab_size(bpe), "size of vocab");
+    for (int32_t i = 0; i < clip_bpe_vocab_size(bpe) && (size_t)i < json_array_size(vocab); i++) {
+        Bytes expected;
+        char found[512];
+        TRY(from_hex(p, file, json_array_get(vocab, (size_t)i), "vocab", &expected));
+        clip_bpe_token_text(bpe, i, found, sizeof found);
+        tally(p, &t, same_bytes(&expected, found, strlen(found)), parity_text(p, "token %d", i));
+    }
+    parity_exact(p, parity_text(p, "%s vocab", file), t.wrong, t.count, t.first);
+    return STATUS_OK;
+}
+
+static Status check_clip_cases(Parity *p, const char *file, const json_t *root, const ClipBpe *bpe)
+{
+    const json_t *cases;
+    int64_t ctx;
+    Tally ids = {0}, padded = {0}, len = {0};
+    TRY(get_list(p, file, root, "cases", &cases));
+    TRY(get_whole(p, file, root, "ctx", &ctx));
+    if (ctx < 2 || ctx > 1 << 20) return bad_field(p, file, "ctx", "a context length");
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *test = json_array_get(cases, i), *expected_ids, *expected_padded;
+        Bytes text;
+        size_t count;
+        int64_t expected_length;
+        int32_t length;
+        TRY(from_hex(p, file, json_object_get(test, "text"), "text", &text));
+        TRY(get_list(p, file, test, "ids", &expected_ids));
+        TRY(get_list(p, file, test, "padded", &expected_padded));
+        TRY(get_whole(p, file, test, "len", &expected_length));
+        const char *about = parity_text(p, "\"%.40s\"", text.data);
+        int64_t room = 8 * (int64_t)text.size + ctx;
+        int32_t *tokens = parity_alloc(p, room, sizeof *tokens);
+        TRY(clip_bpe_encode(bpe, text.data, text.size, tokens, (size_t)room, &count));
+        tally(p, &ids, count <= (size_t)room && same_ids(expected_ids, tokens, count), about);
+        TRY(clip_bpe_encode_padded(bpe, text.data, text.size, (int)ctx, tokens, &length));
+        tally(p, &padded, same_ids(expected_padded, tokens, (size_t)ctx), about);
+        tally(p, &len, length == expected_length, about);
+    }
+    parity_exact(p, parity_text(p, "%s ids", file), ids.wrong, ids.count, ids.first);
+    parity_exact(p, parity_text(p, "%s padded", file), padded.wrong, padded.count, padded.first);
+    parity_exact(p, parity_text(p, "%s len", file), len.wrong, len.count, len.first);
+    return STATUS_OK;
+}
+
+static Status check_clip_tokenizer(Parity *p, const char *file, const json_t *root)
+{
+    static const char official[] = "clip_bpe.txt.gz";
+    ClipBpe *bpe = NULL, *other = NULL;
+    char *text;
+    size_t size;
+    TRY(clip_merges_text(p, file, root, &text, &size));
+    Status s = clip_bpe_from_text(text, size, &bpe);
+    free(text);
+    TRY(s);
+    s = check_clip_vocabulary(p, file, root, bpe);
+    if (s == STATUS_OK) s = check_clip_cases(p, file, root, bpe);
+    if (s == STATUS_OK && parity_has(p, official)) {
+        s = clip_bpe_from_file(parity_path(p, official), &other);
+        if (s == STATUS_OK) parity_exact(p, parity_text(p, "%s merges", official), strcmp(clip_bpe_text(bpe), clip_bpe_text(other)) != 0,
+                                         clip_bpe_vocab_size(bpe) - 514, NULL);
+    }
+    clip_bpe_free(other);
+    clip_bpe_free(bpe);
+    return s;
+}
+
+Status parity_clip_tokenizer(Parity *p, const char *name)
+{
+    json_t *root;
+    TRY(open_json(p, name, &root));
+    Status s = check_clip_tokenizer(p, name, root);
     json_decref(root);
     return s;
 }

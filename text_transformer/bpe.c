@@ -1,6 +1,6 @@
 #include "text_transformer/bpe.h"
 
-#include "text_transformer/bpe_util.h"
+#include "text_transformer/bpe_merger.h"
 #include "text_transformer/unicode.h"
 
 #include <assert.h>
@@ -18,21 +18,11 @@ typedef struct Token {
     uint32_t size;
 } Token;
 
-typedef struct Rule {
-    int32_t left, right, made; /* ids */
-} Rule;
-
-typedef struct Pair {
-    uint64_t key; /* pair_key() */
-    uint32_t rank;
-} Pair;
-
 struct Bpe {
     BpeMerges merges;
     uint8_t single[SINGLE_BYTES]; /* the byte of each id */
     Token *tokens;                /* (n_vocab) */
-    Rule *rules;                  /* (merges), in rank order */
-    Pair *pairs;                  /* (merges), sorted by key */
+    BpeRules rules;               /* (merges) */
     int32_t n_vocab;
 };
 
@@ -57,13 +47,6 @@ static int compare_made(const void *a, const void *b)
     return order ? order : (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-static int compare_pairs(const void *a, const void *b)
-{
-    const Pair *x = a, *y = b;
-    if (x->key != y->key) return x->key < y->key ? -1 : 1;
-    return (x->rank > y->rank) - (x->rank < y->rank);
-}
-
 /* Id of the token with these bytes among the single bytes and the merges before `rank`; -1 when there is none. */
 static int32_t find_token(const Bpe *bpe, const Made *made, const uint8_t *bytes, size_t size, size_t rank)
 {
@@ -78,7 +61,7 @@ static int32_t find_token(const Bpe *bpe, const Made *made, const uint8_t *bytes
             high = middle;
     }
     if (low == bpe->merges.count || compare_bytes(&made[low], &wanted) != 0 || made[low].rank >= rank) return -1;
-    return bpe->rules[made[low].rank].made;
+    return bpe->rules.items[made[low].rank].made;
 }
 
 static Status fail_unknown_part(size_t rank, const uint8_t *bytes, size_t size)
@@ -102,8 +85,7 @@ static Status add_rule(Bpe *bpe, const Made *made, size_t rank)
         id = bpe->n_vocab++;
         bpe->tokens[id] = (Token){merge->bytes, (uint32_t)size};
     }
-    bpe->rules[rank] = (Rule){left, right, id};
-    bpe->pairs[rank] = (Pair){pair_key(left, right), (uint32_t)rank};
+    bpe->rules.items[rank] = (BpeRule){left, right, id};
     return STATUS_OK;
 }
 
@@ -116,12 +98,7 @@ static Status add_rules(Bpe *bpe, Made *made)
     }
     qsort(made, count, sizeof *made, compare_made);
     for (size_t i = 0; i < count; i++) TRY(add_rule(bpe, made, i));
-    qsort(bpe->pairs, count, sizeof *bpe->pairs, compare_pairs);
-    for (size_t i = 1; i < count; i++)
-        if (bpe->pairs[i].key == bpe->pairs[i - 1].key)
-            return status_fail(STATUS_BAD_INPUT, "merge %u: expected a new pair, found that of merge %u",
-                               bpe->pairs[i].rank, bpe->pairs[i - 1].rank);
-    return STATUS_OK;
+    return bpe_rules_sort(&bpe->rules);
 }
 
 static Status fill(Bpe *bpe, const BpeMerges *merges)
@@ -134,11 +111,10 @@ static Status fill(Bpe *bpe, const BpeMerges *merges)
         TRY(bpe_merges_add(&bpe->merges, merge->bytes, merge->left_size, merge->bytes + merge->left_size,
                            merge->right_size));
     }
+    TRY(bpe_rules_init(&bpe->rules, count));
     bpe->tokens = calloc(SINGLE_BYTES + count + 1, sizeof *bpe->tokens);
-    bpe->rules = calloc(count + 1, sizeof *bpe->rules);
-    bpe->pairs = calloc(count + 1, sizeof *bpe->pairs);
     Made *made = calloc(count + 1, sizeof *made);
-    if (!bpe->tokens || !bpe->rules || !bpe->pairs || !made) {
+    if (!bpe->tokens || !made) {
         free(made);
         return status_fail(STATUS_NO_MEMORY, "out of memory for a vocabulary of %zu merges", count);
     }
@@ -182,8 +158,7 @@ void bpe_free(Bpe *bpe)
     if (!bpe) return;
     bpe_merges_release(&bpe->merges);
     free(bpe->tokens);
-    free(bpe->rules);
-    free(bpe->pairs);
+    bpe_rules_release(&bpe->rules);
     free(bpe);
 }
 
@@ -252,17 +227,6 @@ size_t bpe_piece_end(const char *text, size_t size, size_t start)
 
 /* --- merging --- */
 
-/* What merging one piece needs. A token is known by the byte of the piece that it begins at; the next one begins where
- * it ends. */
-typedef struct Merger {
-    const Bpe *bpe;
-    int32_t *ids;      /* by byte: the token that begins there, -1 inside of one */
-    uint32_t *before;  /* by byte: where the token before begins */
-    uint32_t *changed; /* tokens made in this round */
-    size_t ids_capacity, before_capacity, changed_capacity;
-    Heap heap; /* (rank, byte) of pairs that can be merged; a pair that has changed since is passed over */
-} Merger;
-
 /* Tokens for the caller: the first `capacity` are kept, all are counted. */
 typedef struct Sink {
     int32_t *ids;
@@ -275,85 +239,13 @@ static void sink_put(Sink *sink, int32_t id)
     sink->count++;
 }
 
-static void merger_release(Merger *m)
+static bool encode_piece(const Bpe *bpe, BpeMerger *m, const uint8_t *piece, size_t size, Sink *sink)
 {
-    free(m->ids);
-    free(m->before);
-    free(m->changed);
-    free(m->heap.items);
-}
-
-static size_t token_end(const Merger *m, size_t at)
-{
-    return at + m->bpe->tokens[m->ids[at]].size;
-}
-
-/* Note the pair of the token at `at` and its follower if it can be merged. */
-static bool push_pair(Merger *m, size_t at, size_t size)
-{
-    size_t next = token_end(m, at);
-    if (next >= size) return true;
-    const Bpe *bpe = m->bpe;
-    uint64_t key = pair_key(m->ids[at], m->ids[next]);
-    size_t low = 0, high = bpe->merges.count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (bpe->pairs[middle].key < key)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == bpe->merges.count || bpe->pairs[low].key != key) return true;
-    return heap_push(&m->heap, bpe->pairs[low].rank, at);
-}
-
-static bool start_piece(Merger *m, const uint8_t *piece, size_t size)
-{
-    if (!array_reserve(&m->ids, &m->ids_capacity, size) || !array_reserve(&m->before, &m->before_capacity, size) ||
-        !array_reserve(&m->changed, &m->changed_capacity, size))
-        return false;
-    for (size_t i = 0; i < size; i++) {
-        m->ids[i] = bpe_byte_id(piece[i]);
-        m->before[i] = i ? (uint32_t)i - 1 : 0;
-    }
-    m->heap.count = 0;
-    for (size_t i = 0; i + 1 < size; i++)
-        if (!push_pair(m, i, size)) return false;
-    return true;
-}
-
-/* Merge all occurrences of the pair of lowest rank, left to right. Pairs with the new token are noted only afterwards:
- * with tokens that two merges make, one of them might have a lower rank, and it has to wait. */
-static bool merge_round(Merger *m, size_t size)
-{
-    uint64_t rank = m->heap.items[0].major;
-    const Rule *rule = &m->bpe->rules[rank];
-    size_t n_changed = 0;
-    while (m->heap.count && m->heap.items[0].major == rank) {
-        size_t at = (size_t)heap_pop(&m->heap).minor;
-        if (m->ids[at] != rule->left) continue;
-        size_t next = token_end(m, at);
-        if (next >= size || m->ids[next] != rule->right) continue;
-        size_t after = token_end(m, next);
-        m->ids[at] = rule->made;
-        m->ids[next] = -1;
-        if (after < size) m->before[after] = (uint32_t)at;
-        m->changed[n_changed++] = (uint32_t)at;
-    }
-    for (size_t i = 0; i < n_changed; i++) {
-        size_t at = m->changed[i];
-        if (at && !push_pair(m, m->before[at], size)) return false;
-        if (!push_pair(m, at, size)) return false;
-    }
-    return true;
-}
-
-static bool encode_piece(Merger *m, const uint8_t *piece, size_t size, Sink *sink)
-{
-    if (!start_piece(m, piece, size)) return false;
-    while (m->heap.count)
-        if (!merge_round(m, size)) return false;
-    for (size_t at = 0; at < size; at = token_end(m, at)) sink_put(sink, m->ids[at]);
+    size_t count;
+    if (!bpe_merger_start(m, size)) return false;
+    for (size_t i = 0; i < size; i++) m->ids[i] = bpe_byte_id(piece[i]);
+    if (!bpe_merger_run(m, &bpe->rules, size, &count)) return false;
+    for (size_t i = 0; i < count; i++) sink_put(sink, m->ids[i]);
     return true;
 }
 
@@ -363,15 +255,15 @@ static Status encode(const Bpe *bpe, const char *text, size_t size, bool stop_wh
     char *lower;
     size_t lower_size;
     TRY(utf8_lower(text, size, &lower, &lower_size));
-    Merger merger = {.bpe = bpe};
+    BpeMerger merger = {0};
     Status status = STATUS_OK;
     for (size_t start = 0, end; start < lower_size && status == STATUS_OK; start = end) {
         if (stop_when_full && sink->count >= sink->capacity) break;
         end = bpe_piece_end(lower, lower_size, start);
-        if (!encode_piece(&merger, (const uint8_t *)lower + start, end - start, sink))
+        if (!encode_piece(bpe, &merger, (const uint8_t *)lower + start, end - start, sink))
             status = status_fail(STATUS_NO_MEMORY, "out of memory for the tokens of a text of %zu bytes", size);
     }
-    merger_release(&merger);
+    bpe_merger_release(&merger);
     free(lower);
     return status;
 }

@@ -12,7 +12,6 @@
 #define VERSION_LINE    "#version: 0.2\n"
 #define VERSION_START   "#version"
 #define PRINTABLE_BYTES 188
-#define SYMBOL_END      (256 + 256 - PRINTABLE_BYTES)
 #define MAX_FILE_BYTES  ((size_t)1 << 26)
 
 void bpe_merges_init(BpeMerges *merges)
@@ -60,27 +59,34 @@ int32_t bpe_byte_symbol(uint8_t byte)
     return id < PRINTABLE_BYTES ? byte : 256 + id - PRINTABLE_BYTES;
 }
 
+/* -1 when it stands for no byte. */
+static int32_t symbol_byte(int32_t symbol)
+{
+    if (symbol < 0 || symbol >= 512 - PRINTABLE_BYTES) return -1;
+    if (symbol < 256) return bpe_byte_id((uint8_t)symbol) < PRINTABLE_BYTES ? symbol : -1;
+    int32_t place = symbol - 256; /* among the bytes that are not printable, see bpe_byte_id() */
+    return place <= 32 ? place : place <= 66 ? 127 + place - 33 : 173;
+}
+
 /* --- reading --- */
 
-/* Turn the symbols of a word back into bytes, `bytes` has room for `size`. How many, 0 when one is not a symbol. */
-static size_t symbols_to_bytes(const int16_t *byte_of_symbol, const char *word, size_t size, uint8_t *bytes)
+size_t bpe_symbols_to_bytes(const char *word, size_t size, uint8_t *bytes)
 {
     size_t count = 0;
     for (size_t at = 0; at < size;) {
-        int32_t symbol = utf8_next(word, size, &at);
-        if (symbol >= SYMBOL_END || byte_of_symbol[symbol] < 0) return 0;
-        bytes[count++] = (uint8_t)byte_of_symbol[symbol];
+        int32_t byte = symbol_byte(utf8_next(word, size, &at));
+        if (byte < 0) return 0;
+        bytes[count++] = (uint8_t)byte;
     }
     return count;
 }
 
-static Status parse_line(const int16_t *byte_of_symbol, const char *line, size_t size, size_t number, uint8_t *bytes,
-                         BpeMerges *out)
+static Status parse_line(const char *line, size_t size, size_t number, uint8_t *bytes, BpeMerges *out)
 {
     const char *space = memchr(line, ' ', size);
     size_t left_length = space ? (size_t)(space - line) : 0;
-    size_t left = symbols_to_bytes(byte_of_symbol, line, left_length, bytes), right = 0;
-    if (left) right = symbols_to_bytes(byte_of_symbol, space + 1, size - left_length - 1, bytes + left);
+    size_t left = bpe_symbols_to_bytes(line, left_length, bytes), right = 0;
+    if (left) right = bpe_symbols_to_bytes(space + 1, size - left_length - 1, bytes + left);
     if (!right) {
         char quote[48];
         return status_fail(STATUS_BAD_INPUT, "merges, line %zu: expected two words of byte symbols, found \"%s\"",
@@ -91,10 +97,6 @@ static Status parse_line(const int16_t *byte_of_symbol, const char *line, size_t
 
 static Status parse_lines(const char *text, size_t size, uint8_t *bytes, BpeMerges *out)
 {
-    int16_t byte_of_symbol[SYMBOL_END];
-    for (int i = 0; i < SYMBOL_END; i++) byte_of_symbol[i] = -1;
-    for (int byte = 0; byte < 256; byte++) byte_of_symbol[bpe_byte_symbol((uint8_t)byte)] = (int16_t)byte;
-
     size_t number = 1;
     for (size_t at = 0; at < size; number++) {
         const char *line = text + at, *end = memchr(line, '\n', size - at);
@@ -105,7 +107,7 @@ static Status parse_lines(const char *text, size_t size, uint8_t *bytes, BpeMerg
         at += length + 1;
         if (number == 1) continue;
         if (length && line[length - 1] == '\r') length--;
-        TRY(parse_line(byte_of_symbol, line, length, number, bytes, out));
+        TRY(parse_line(line, length, number, bytes, out));
     }
     return STATUS_OK;
 }
@@ -133,32 +135,42 @@ static Status read_all(gzFile file, const char *path, char **text, size_t *size)
         if (*size > MAX_FILE_BYTES)
             return status_fail(STATUS_BAD_INPUT, "%s: expected merges of at most %zu bytes, found more", path,
                                MAX_FILE_BYTES);
-        if (!array_reserve(text, &capacity, *size + 65536))
+        if (!array_reserve(text, &capacity, *size + 65537))
             return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
         int got = gzread(file, *text + *size, 65536), code = Z_OK;
         const char *message = gzerror(file, &code); /* a cut file gives its bytes and an error; names the path */
         if (code == Z_ERRNO) return status_fail(STATUS_IO, "%s: %s", path, strerror(errno));
         if (got < 0 || code != Z_OK) return status_fail(STATUS_BAD_INPUT, "%s (damaged gzip data)", message);
-        if (got == 0) return STATUS_OK;
+        if (got == 0) break;
         *size += (size_t)got;
     }
+    (*text)[*size] = '\0';
+    return STATUS_OK;
+}
+
+Status bpe_read_text(const char *path, char **text, size_t *size)
+{
+    *text = NULL;
+    *size = 0;
+    gzFile file = gzopen(path, "rb"); /* reads plain files as well */
+    if (!file) return status_fail(STATUS_IO, "%s: %s", path, strerror(errno));
+    Status status = read_all(file, path, text, size);
+    gzclose(file);
+    if (status == STATUS_OK) return STATUS_OK;
+    free(*text);
+    *text = NULL;
+    return status;
 }
 
 Status bpe_merges_load(const char *path, BpeMerges *out)
 {
     bpe_merges_init(out);
-    gzFile file = gzopen(path, "rb"); /* reads plain files as well */
-    if (!file) return status_fail(STATUS_IO, "%s: %s", path, strerror(errno));
-    char *text = NULL;
-    size_t size = 0;
-    Status status = read_all(file, path, &text, &size);
-    gzclose(file);
-    if (status == STATUS_OK) {
-        status = bpe_merges_parse(text, size, out);
-        if (status != STATUS_OK) status_prefix(status, "%s", path);
-    }
+    char *text;
+    size_t size;
+    TRY(bpe_read_text(path, &text, &size));
+    Status status = bpe_merges_parse(text, size, out);
     free(text);
-    return status;
+    return status == STATUS_OK ? STATUS_OK : status_prefix(status, "%s", path);
 }
 
 /* --- writing --- */

@@ -44,5 +44,11 @@ Status bpe_merges_text(const BpeMerges *merges, char **text, size_t *size);
 int32_t bpe_byte_id(uint8_t byte);
 /* Code point that stands for a byte in the official format: itself if printable, else from U+0100 on. */
 int32_t bpe_byte_symbol(uint8_t byte);
+/* Turn the symbols of a word back into bytes, for which there is room for `size`. How many, 0 when one is not a symbol. */
+size_t bpe_symbols_to_bytes(const char *word, size_t size, uint8_t *bytes);
+
+/* What a plain or gzip file holds, at most 64 MiB. *text is NUL-terminated and the caller's to free(). Errors: STATUS_IO,
+ * STATUS_BAD_INPUT for damaged data. */
+Status bpe_read_text(const char *path, char **text, size_t *size);
 
 #endif
