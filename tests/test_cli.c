@@ -458,6 +458,47 @@ static void test_upsample(void **state)
     assert_same_files("piped.png", "large.png");
 }
 
+/* --- glide inpaint, glide sample --init-image ------------------------------------------------------- */
+
+/* A grey picture of w x h, brighter to the right. */
+static void write_ramp(const char *name, int w, int h)
+{
+    Image a = {0};
+    char path[256];
+    assert_int_equal(image_init(w, h, &a), STATUS_OK);
+    for (int i = 0; i < 3 * w * h; i++) a.pixels[i] = (uint8_t)(i / 3 % w * 255 / (w > 1 ? w - 1 : 1));
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(png_write(path, &a, NULL, 0), STATUS_OK);
+    image_release(&a);
+}
+
+static void test_inpaint(void **state)
+{
+    (void)state;
+    Run r;
+    char value[64];
+    write_ramp("ramp.png", 70, 50);
+    write_ramp("mask.png", 7, 1); /* the right half */
+    run_ok(&r, "$G inpaint ramp.png --mask mask.png -p cat -o painted.png --seed 1 --repeats 2 -n 2 " QUICK);
+    assert_string_equal(r.out, "painted-1.png\npainted-2.png\n");
+    read_chunk("painted-2.png", "repeats", value, sizeof value);
+    assert_string_equal(value, "2");
+    run_ok(&r, "mkdir -p in && $G inpaint - -m mask.png --invert-mask -p cat -o in -q --seed 1 " QUICK " < ramp.png");
+    assert_true(exists("in/glide-painted.png"));
+    refuse("$G inpaint ramp.png -o x.png", "--mask: expected a picture");
+    refuse("$G inpaint ramp.png -m mask.png", "--output: expected a file");
+    refuse("$G inpaint ramp.png -m mask.png -o ramp.png", "is the picture to paint on");
+    refuse("$G inpaint - -m - -o x.png < ramp.png", "standard input is the picture already");
+    refuse("$G inpaint ramp.png -m missing.png -o x.png", "missing.png");
+    refuse("$G inpaint ramp.png -m base.h5 -o x.png", "found an HDF5 file");
+    refuse("$G inpaint ramp.png -m mask.png -o x.png --repeats 17", "--repeats");
+    run_ok(&r, "$G sample cat --init-image ramp.png --strength 0.25 -o from.png --seed 1 " QUICK);
+    read_chunk("from.png", "strength", value, sizeof value);
+    assert_string_equal(value, "0.25");
+    refuse("$G sample cat --strength 0.5 -o x.png", "--strength: expected --init-image");
+    refuse("$G sample cat --init-image missing.png -o x.png", "missing.png");
+}
+
 /* --- glide info ------------------------------------------------------------------------------------- */
 
 static void expect_words(const Run *r, const char *const *words)
@@ -578,7 +619,8 @@ int main(void)
         cmocka_unit_test(test_sample),      cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_names),
         cmocka_unit_test(test_seed),        cmocka_unit_test(test_long_prompt), cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_upsample),   cmocka_unit_test(test_info),
+        cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_upsample),   cmocka_unit_test(test_inpaint),
+        cmocka_unit_test(test_info),
         cmocka_unit_test(test_dataset),     cmocka_unit_test(test_help),       cmocka_unit_test(test_memory),
         cmocka_unit_test(test_wait_policy),
         cmocka_unit_test(test_bench),
