@@ -12,6 +12,7 @@
 
 #include "common/h5file.h"
 #include "common/kernels.h"
+#include "guidance/guide.h"
 #include "text_transformer/text_unet.h"
 
 #include <stdio.h>
@@ -89,6 +90,31 @@ Status parity_channels_last(Parity *p, const H5File *file, const char *name, int
 Status parity_whole_numbers(Parity *p, const H5File *file, const char *object, const char *name, int **out, int *count);
 /* The names of a group's datasets or groups (H5LIST_...). */
 Status parity_list(Parity *p, const H5File *file, const char *group, unsigned what, char ***names, int *count);
+
+/* --- gradients of parameters --- */
+/* GROUP/NAME, each a parameter's gradient or its first elements. */
+Status parity_grads(Parity *p, const H5File *file, const char *file_name, const char *group, const ParamSet *params);
+/* GROUP/names and GROUP/grad_norms: must name every parameter. */
+Status parity_grad_norms(Parity *p, const H5File *file, const char *file_name, const char *group, const ParamSet *params);
+
+/* --- guides --- */
+/* The group "classifier" of training.h5: noised pictures, cross entropy and gradients of classifier_attention.pt. */
+Status parity_classifier_training(Parity *p, const H5File *file, const char *file_name);
+
+/* A run of guided sampling: the gradient it adds, times `scale`. */
+typedef struct ParityGuide {
+    Guide guide;
+    Classifier *classifier;
+    Clip *clip;
+    double scale;
+} ParityGuide;
+
+/* `guidance`: "classifier" or "clip". What the file's root names (classifier, clip_image, clip_text), configured as the file of
+ * the same name with .h5, or clip.h5, says; labels or texts of N rows from the group; the scale from the run. When the engine
+ * cannot make it, that is a failed item `run`, and *made is false. */
+Status parity_guide_load(Parity *p, const H5File *file, const char *group, const char *run, const char *guidance, int64_t N,
+                         ParityGuide *out, bool *made);
+void parity_guide_release(ParityGuide *g); /* a zeroed one is fine */
 
 /* --- models --- */
 /* Configuration from the attributes of a file about a model, GLIDE's or guided-diffusion's. */

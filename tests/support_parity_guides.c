@@ -1,4 +1,5 @@
 /* Parity of the guides: classifier_*.h5 and clip.h5. */
+#include "common/diffusion.h"
 #include "guidance/classifier_import.h"
 #include "guidance/clip_import.h"
 #include "guidance/guide.h"
@@ -138,16 +139,23 @@ static void check_classifier_inference(Parity *p, const char *name, const StateD
     parity_exact(p, item, wrong, 5 + a->levels, first);
 }
 
+static Status open_dict(Parity *p, const H5File *file, const char *attribute, StateDict **out)
+{
+    char *name;
+    *out = NULL;
+    TRY(h5file_attr_text(file, "/", attribute, &name));
+    parity_keep(p, name);
+    return state_dict_open(parity_path(p, name), NULL, out);
+}
+
+/* `file`: the one about the classifier. */
 static Status load_classifier(Parity *p, const H5File *file, const char *name, Classifier **out)
 {
     ClassifierConfig c;
     StateDict *dict;
-    char *checkpoint;
     *out = NULL;
     TRY(classifier_config(p, file, &c));
-    TRY(h5file_attr_text(file, "/", "checkpoint", &checkpoint));
-    parity_keep(p, checkpoint);
-    TRY(state_dict_open(parity_path(p, checkpoint), NULL, &dict));
+    TRY(open_dict(p, file, "checkpoint", &dict));
     check_classifier_inference(p, name, dict, &c);
     if (classifier_import(dict, &c, out) != STATUS_OK) parity_broken(p, name);
     state_dict_close(dict);
@@ -198,6 +206,79 @@ Status parity_classifier(Parity *p, const char *name)
     tape_free(t);
     classifier_free(m);
     h5file_close(file);
+    return s;
+}
+
+/* --- a classifier's training --- */
+
+typedef struct TrainingInputs {
+    int64_t dims[4]; /* (N,3,H,W) */
+    float *x_t;      /* (N,H,W,3) as stored */
+    float *timesteps;
+    int32_t *labels;
+} TrainingInputs;
+
+/* x_t is also made of x_start and noise, by the linear schedule. */
+static Status load_training(Parity *p, const H5File *file, const char *file_name, TrainingInputs *in)
+{
+    float *x_start, *noise;
+    int32_t *t;
+    Diffusion d;
+    TRY(parity_shape(file, "classifier/x_start", 4, in->dims));
+    TRY(parity_channels_last(p, file, "classifier/x_start", 4, in->dims, &x_start));
+    TRY(parity_channels_last(p, file, "classifier/noise", 4, in->dims, &noise));
+    TRY(parity_channels_last(p, file, "classifier/x_t", 4, in->dims, &in->x_t));
+    TRY(parity_i32(p, file, "classifier/t", 1, in->dims, &t));
+    TRY(parity_i32(p, file, "classifier/y", 1, in->dims, &in->labels));
+    in->timesteps = parity_alloc(p, in->dims[0], sizeof *in->timesteps);
+    const int64_t N = in->dims[0], row = in->dims[1] * in->dims[2] * in->dims[3];
+    for (int64_t i = 0; i < N; i++) {
+        if (t[i] < 0 || t[i] >= 1000) return parity_wrong(file, "a step outside the process", "classifier/t");
+        in->timesteps[i] = (float)t[i];
+    }
+    TRY(diffusion_init(&d, "linear", 1000, ""));
+    diffusion_q_sample(&d, x_start, noise, t, N, row, x_start);
+    diffusion_release(&d);
+    parity_compare(p, parity_text(p, "%s classifier/x_t", file_name), x_start, in->x_t, N * row, (Tolerance){.absolute = 1e-5});
+    return STATUS_OK;
+}
+
+/* Mean cross entropy, forward and backward into the parameters. */
+static Status check_training(Parity *p, const H5File *file, const char *file_name, Classifier *m, Tape *t)
+{
+    TrainingInputs in;
+    float *expected;
+    const char *item = parity_text(p, "%s classifier/loss", file_name);
+    TRY(load_training(p, file, file_name, &in));
+    const int64_t N = in.dims[0];
+    TRY(parity_f32(p, file, "classifier/loss", 1, &N, &expected));
+    TRY(params_alloc_grads(&m->params));
+    tape_record(t, true);
+    Tensor *x = tape_input(t, DTYPE_F32, 4, (int64_t[]){N, in.dims[2], in.dims[3], in.dims[1]}, in.x_t);
+    Tensor *loss = op_cross_entropy(t, classifier_forward(t, m, x, in.timesteps, NULL), in.labels);
+    float *share = parity_alloc(p, N, sizeof *share);
+    for (int64_t i = 0; i < N; i++) share[i] = 1 / (float)N;
+    if (tape_status(t) != STATUS_OK || tape_backward(t, loss, share) != STATUS_OK) {
+        parity_broken(p, item);
+        return STATUS_OK;
+    }
+    parity_compare(p, item, loss->data, expected, N, (Tolerance){.relative = 1e-4});
+    TRY(parity_grad_norms(p, file, file_name, "classifier", &m->params));
+    return parity_grads(p, file, file_name, "classifier/grads", &m->params);
+}
+
+Status parity_classifier_training(Parity *p, const H5File *file, const char *file_name)
+{
+    H5File *about;
+    Classifier *m = NULL;
+    Tape *t = NULL;
+    TRY(parity_open(p, "classifier_attention.h5", &about)); /* the README's word, no attribute says it */
+    Status s = load_classifier(p, about, parity_text(p, "%s classifier", file_name), &m);
+    h5file_close(about);
+    if (s == STATUS_OK && m) s = tape_new(p->kernels, &t);
+    if (s == STATUS_OK && m) s = check_training(p, file, file_name, m, t);
+    tape_free(t);
+    classifier_free(m);
     return s;
 }
 
@@ -280,15 +361,7 @@ static Status check_clip_configs(Parity *p, const H5File *file, const char *name
     return STATUS_OK;
 }
 
-static Status open_dict(Parity *p, const H5File *file, const char *attribute, StateDict **out)
-{
-    char *name;
-    *out = NULL;
-    TRY(h5file_attr_text(file, "/", attribute, &name));
-    parity_keep(p, name);
-    return state_dict_open(parity_path(p, name), NULL, out);
-}
-
+/* `file`: clip.h5. */
 static Status load_clip(Parity *p, const H5File *file, const char *name, Clip **out)
 {
     ClipConfig c;
@@ -359,4 +432,66 @@ Status parity_clip(Parity *p, const char *name)
     clip_free(m);
     h5file_close(file);
     return s;
+}
+
+/* --- guided sampling --- */
+
+/* "classifier_attention.pt" -> "classifier_attention.h5" */
+static const char *config_of(Parity *p, const char *checkpoint)
+{
+    size_t n = strlen(checkpoint);
+    if (n > 3 && !strcmp(checkpoint + n - 3, ".pt")) n -= 3;
+    return parity_text(p, "%.*s.h5", (int)n, checkpoint);
+}
+
+static Status classifier_of_run(Parity *p, const H5File *file, const char *group, const char *run, int64_t N, ParityGuide *out)
+{
+    char *checkpoint;
+    int32_t *labels;
+    H5File *about;
+    TRY(h5file_attr_text(file, "/", "classifier", &checkpoint));
+    parity_keep(p, checkpoint);
+    TRY(h5file_attr_f64(file, run, "classifier_scale", &out->scale));
+    TRY(parity_i32(p, file, parity_text(p, "%s/y", group), 1, &N, &labels));
+    TRY(parity_open(p, config_of(p, checkpoint), &about));
+    Status s = load_classifier(p, about, run, &out->classifier);
+    h5file_close(about);
+    TRY(s);
+    if (out->classifier) TRY(guide_classifier(&out->guide, p->kernels, DTYPE_F32, out->classifier, labels, N));
+    return STATUS_OK;
+}
+
+static Status clip_of_run(Parity *p, const H5File *file, const char *group, const char *run, int64_t N, ParityGuide *out)
+{
+    int32_t *tokens, *lengths;
+    H5File *about;
+    TRY(h5file_attr_f64(file, run, "grad_scale", &out->scale));
+    TRY(parity_i32(p, file, parity_text(p, "%s/clip_len", group), 1, &N, &lengths));
+    TRY(parity_open(p, "clip.h5", &about));
+    Status s = load_clip(p, about, run, &out->clip);
+    h5file_close(about);
+    TRY(s);
+    if (!out->clip) return STATUS_OK;
+    const int64_t dims[2] = {N, out->clip->config.max_text_len};
+    TRY(parity_i32(p, file, parity_text(p, "%s/clip_tokens", group), 2, dims, &tokens));
+    return guide_clip(&out->guide, p->kernels, DTYPE_F32, out->clip, tokens, lengths, N);
+}
+
+Status parity_guide_load(Parity *p, const H5File *file, const char *group, const char *run, const char *guidance, int64_t N,
+                         ParityGuide *out, bool *made)
+{
+    bool clip = !strcmp(guidance, "clip");
+    *out = (ParityGuide){.scale = 0};
+    Status s = clip ? clip_of_run(p, file, group, run, N, out) : classifier_of_run(p, file, group, run, N, out);
+    *made = s == STATUS_OK && (out->clip || out->classifier);
+    if (!*made) parity_guide_release(out);
+    return s;
+}
+
+void parity_guide_release(ParityGuide *g)
+{
+    guide_release(&g->guide);
+    classifier_free(g->classifier);
+    clip_free(g->clip);
+    *g = (ParityGuide){.scale = 0};
 }

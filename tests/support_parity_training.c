@@ -89,51 +89,47 @@ static Status run_batch(Training *c, const char *group, const Diffusion *d, bool
 
 /* --- gradients --- */
 
-static float grad_norm(Training *c, const Param *param)
+Status parity_grads(Parity *p, const H5File *file, const char *file_name, const char *group, const ParamSet *params)
 {
-    return (float)sqrt(c->p->kernels->sum_squares((int64_t)param->size, param->grad));
-}
-
-/* GROUP/NAME, each a parameter's gradient or its first elements. */
-static Status check_grads(Training *c, const char *group)
-{
-    Parity *p = c->p;
     char **names;
     int count;
-    TRY(parity_list(p, c->file, group, H5LIST_DATASETS, &names, &count));
+    TRY(parity_list(p, file, group, H5LIST_DATASETS, &names, &count));
     for (int i = 0; i < count; i++) {
         float *expected;
         int64_t n;
-        const char *name = parity_text(p, "%s/%s", group, names[i]), *item = parity_text(p, "%s %s", c->file_name, name);
-        const Param *param = params_find(&c->m->params, names[i]);
-        TRY(parity_vector(p, c->file, name, &expected, &n));
-        if (!param || n > (int64_t)param->size) return parity_wrong(c->file, "no such parameter, or larger than it", name);
+        const char *name = parity_text(p, "%s/%s", group, names[i]), *item = parity_text(p, "%s %s", file_name, name);
+        const Param *param = params_find(params, names[i]);
+        TRY(parity_vector(p, file, name, &expected, &n));
+        if (!param || n > (int64_t)param->size) return parity_wrong(file, "no such parameter, or larger than it", name);
         parity_compare(p, item, param->grad, expected, n, grad_tolerance);
     }
     return STATUS_OK;
 }
 
-/* GROUP/names and GROUP/grad_norms: must name every parameter. */
-static Status check_norms(Training *c, const char *group)
+Status parity_grad_norms(Parity *p, const H5File *file, const char *file_name, const char *group, const ParamSet *params)
 {
-    Parity *p = c->p;
     char **names;
     int count, missing = 0;
     float *expected;
-    const char *name = parity_text(p, "%s/grad_norms", group), *item = parity_text(p, "%s %s", c->file_name, name);
-    TRY(h5file_load_texts(c->file, parity_text(p, "%s/names", group), &names, &count));
+    const char *name = parity_text(p, "%s/grad_norms", group), *item = parity_text(p, "%s %s", file_name, name);
+    TRY(h5file_load_texts(file, parity_text(p, "%s/names", group), &names, &count));
     parity_keep(p, names);
     const int64_t n = count;
-    TRY(parity_f32(p, c->file, name, 1, &n, &expected));
+    TRY(parity_f32(p, file, name, 1, &n, &expected));
     float *found = parity_alloc(p, n, sizeof *found);
     for (int i = 0; i < count; i++) {
-        const Param *param = params_find(&c->m->params, names[i]);
-        if (param) found[i] = grad_norm(c, param);
+        const Param *param = params_find(params, names[i]);
+        if (param) found[i] = (float)sqrt(p->kernels->sum_squares((int64_t)param->size, param->grad));
         else missing++;
     }
-    parity_exact(p, parity_text(p, "%s %s/names", c->file_name, group), missing + (count != c->m->params.count), count, NULL);
+    parity_exact(p, parity_text(p, "%s %s/names", file_name, group), missing + (count != params->count), count, NULL);
     parity_compare(p, item, found, expected, n, norm_tolerance);
     return STATUS_OK;
+}
+
+static Status check_grads(Training *c, const char *group)
+{
+    return parity_grads(c->p, c->file, c->file_name, group, &c->m->params);
 }
 
 /* --- optimiser steps --- */
@@ -292,7 +288,7 @@ static Status check_base(Training *c)
     diffusion_release(&d);
     TRY(s);
     if (!ok) return STATUS_OK;
-    TRY(check_norms(c, "base"));
+    TRY(parity_grad_norms(c->p, c->file, c->file_name, "base", &c->m->params));
     return check_grads(c, "base/grads");
 }
 
@@ -388,8 +384,7 @@ static Status check_file(Parity *p, const H5File *file, const char *name)
         h5file_close(about);
         TRY(s);
     }
-    if (h5file_has_group(file, "classifier"))
-        parity_skip(p, parity_text(p, "%s classifier", name), "this model is not built yet");
+    if (h5file_has_group(file, "classifier")) TRY(parity_classifier_training(p, file, name));
     if (!h5file_has_group(file, "adamw")) return STATUS_OK;
     ParamSet set;
     Optimizer o = {0};
