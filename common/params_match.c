@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTED = 3, NAME_MAX_COMPARED = 96 };
+enum { LISTED = 3, NAME_MAX_COMPARED = 96, NAMES_MAX_COMPARED = 2000 };
 
 /* A text that grows up to a limit and then ends in "...". Names come from files: control characters become '?'. */
 typedef struct Line {
-    char text[760];
+    char text[1500];
     size_t used;
 } Line;
 
@@ -54,19 +54,15 @@ static int edit_distance(const char *a, const char *b)
     return row[n];
 }
 
-/* The unused name nearest to a missing one, if it is near enough to be a misspelling. */
-static const char *nearest(const char *name, const NamedShape *found, int count, const bool *used)
+const char *name_nearest(const char *name, const char *const *names, int count)
 {
     const char *best = NULL;
-    int best_distance = (int)strlen(name) / 4 + 1, compared = 0;
-    for (int i = 0; i < count && compared < 2000; i++) {
-        if (used[i]) continue;
-        int distance = edit_distance(name, found[i].name);
-        compared++;
-        if (distance < best_distance) {
-            best_distance = distance;
-            best = found[i].name;
-        }
+    int best_distance = (int)strlen(name) / 4 + 1;
+    for (int i = 0; i < count && i < NAMES_MAX_COMPARED; i++) {
+        int distance = edit_distance(name, names[i]);
+        if (distance >= best_distance) continue;
+        best_distance = distance;
+        best = names[i];
     }
     return best;
 }
@@ -86,37 +82,26 @@ static void shape_text(int ndim, const int64_t *dims, char text[80])
     snprintf(text + (used < 78 ? used : 78), 2, ")");
 }
 
-static void list_missing(const ParamSet *params, const NamedShape *found, int count, const bool *used, const int *index,
-                         Line *line, int total)
-{
-    char text[200];
-    int listed = 0;
-    snprintf(text, sizeof text, "%d missing (", total);
-    line_add(line, text);
-    for (int i = 0; i < params->count && listed < LISTED; i++) {
-        if (index[i] >= 0) continue;
-        const char *near = nearest(params->items[i]->name, found, count, used);
-        snprintf(text, sizeof text, "%s%.80s%s%.80s%s", listed ? "; " : "", params->items[i]->name,
-                 near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
-        line_add(line, text);
-        listed++;
-    }
-    line_add(line, total > listed ? "; ...)" : ")");
-}
+/* Names that one side has alone, each with the nearest of those that the other side has alone. */
+typedef struct Names {
+    const char **items;
+    int count;
+} Names;
 
-static void list_unexpected(const NamedShape *found, int count, const bool *used, Line *line, int total)
+static void list_names(Line *line, const char *what, const Names *names, const Names *others, const char *before,
+                       const char *after)
 {
-    char text[120];
-    int listed = 0;
-    snprintf(text, sizeof text, "%s%d unexpected (", line->used ? ", " : "", total);
+    char text[220];
+    if (!names->count) return;
+    snprintf(text, sizeof text, "%s%d %s (", line->used ? ", " : "", names->count, what);
     line_add(line, text);
-    for (int i = 0; i < count && listed < LISTED; i++) {
-        if (used[i]) continue;
-        snprintf(text, sizeof text, "%s%.80s", listed ? "; " : "", found[i].name);
+    for (int i = 0; i < names->count && i < LISTED; i++) {
+        const char *near = name_nearest(names->items[i], others->items, others->count);
+        snprintf(text, sizeof text, "%s%.80s%s%.80s%s", i ? "; " : "", names->items[i], near ? before : "", near ? near : "",
+                 near ? after : "");
         line_add(line, text);
-        listed++;
     }
-    line_add(line, total > listed ? "; ...)" : ")");
+    line_add(line, names->count > LISTED ? "; ...)" : ")");
 }
 
 static void list_misshapen(const ParamSet *params, const NamedShape *found, const int *index, Line *line, int total)
@@ -137,35 +122,63 @@ static void list_misshapen(const ParamSet *params, const NamedShape *found, cons
     line_add(line, total > listed ? "; ...)" : ")");
 }
 
+/* What the comparison needs: three arrays of names that live as long as it does. */
+typedef struct Match {
+    const NamedShape **sorted; /* what was found, by name */
+    bool *used;                /* (count) */
+    Names missing, spare;
+} Match;
+
+static void match_release(Match *m)
+{
+    free(m->sorted);
+    free(m->used);
+    free(m->missing.items);
+    free(m->spare.items);
+}
+
+static Status match_init(Match *m, const ParamSet *params, const char *path, const NamedShape *found, int count)
+{
+    *m = (Match){.sorted = malloc((size_t)(count + 1) * sizeof *m->sorted),
+                 .used = calloc((size_t)count + 1, sizeof *m->used),
+                 .missing.items = malloc((size_t)(params->count + 1) * sizeof *m->missing.items),
+                 .spare.items = malloc((size_t)(count + 1) * sizeof *m->spare.items)};
+    if (!m->sorted || !m->used || !m->missing.items || !m->spare.items)
+        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for %d names", path, count);
+    for (int i = 0; i < count; i++) m->sorted[i] = &found[i];
+    qsort(m->sorted, (size_t)count, sizeof *m->sorted, by_name);
+    return STATUS_OK;
+}
+
+/* Returns how many parameters were found with another shape. */
+static int match_names(Match *m, const ParamSet *params, const NamedShape *found, int count, int *index)
+{
+    int misshapen = 0;
+    for (int i = 0; i < params->count; i++) {
+        const NamedShape **hit = bsearch(params->items[i]->name, m->sorted, (size_t)count, sizeof *m->sorted, name_against);
+        index[i] = hit ? (int)(*hit - found) : -1;
+        if (hit) m->used[index[i]] = true;
+        else m->missing.items[m->missing.count++] = params->items[i]->name;
+        misshapen += hit && !same_shape(params->items[i], *hit);
+    }
+    for (int i = 0; i < count; i++)
+        if (!m->used[i]) m->spare.items[m->spare.count++] = found[i].name;
+    return misshapen;
+}
+
 Status params_match(const ParamSet *params, const char *path, const NamedShape *found, int count, int *index)
 {
-    const NamedShape **sorted = malloc((size_t)(count + 1) * sizeof *sorted);
-    bool *used = calloc((size_t)count + 1, sizeof *used);
-    if (!sorted || !used) {
-        free(sorted);
-        free(used);
-        return status_fail(STATUS_NO_MEMORY, "%s: out of memory for %d names", path, count);
-    }
-    for (int i = 0; i < count; i++) sorted[i] = &found[i];
-    qsort(sorted, (size_t)count, sizeof *sorted, by_name);
-    int matched = 0, misshapen = 0;
-    for (int i = 0; i < params->count; i++) {
-        const NamedShape **hit = bsearch(params->items[i]->name, sorted, (size_t)count, sizeof *sorted, name_against);
-        index[i] = hit ? (int)(*hit - found) : -1;
-        if (!hit) continue;
-        used[index[i]] = true;
-        matched++;
-        misshapen += !same_shape(params->items[i], *hit);
-    }
+    Match m;
     Line line = {.used = 0};
-    int missing = params->count - matched, unexpected = 0;
-    for (int i = 0; i < count; i++) unexpected += !used[i];
-    if (missing) list_missing(params, found, count, used, index, &line, missing);
-    if (unexpected) list_unexpected(found, count, used, &line, unexpected);
-    if (misshapen) list_misshapen(params, found, index, &line, misshapen);
-    free(sorted);
-    free(used);
-    if (!line.used) return STATUS_OK;
+    Status s = match_init(&m, params, path, found, count);
+    if (s == STATUS_OK) {
+        int misshapen = match_names(&m, params, found, count, index);
+        list_names(&line, "missing", &m.missing, &m.spare, ", did you mean ", "?");
+        list_names(&line, "unexpected", &m.spare, &m.missing, ", near ", "");
+        if (misshapen) list_misshapen(params, found, index, &line, misshapen);
+    }
+    match_release(&m);
+    if (s != STATUS_OK || !line.used) return s;
     return status_fail(STATUS_BAD_INPUT, "%s: the weights do not fit the model: %s", path, line.text);
 }
 

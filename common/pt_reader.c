@@ -58,7 +58,7 @@ static bool read_numbers(const PickleValue *value, int64_t numbers[PT_MAX_DIMS],
 }
 
 /* Every element must lie in the storage. Expanded views (stride 0) may be larger than their storage, but not by so much
- * that a small file asks for a large array. */
+ * that a file asks for an array of floats of more than twice its own size. */
 static Status check_extent(const Walk *walk, StateTensor *tensor)
 {
     int64_t last = tensor->offset, step;
@@ -71,7 +71,8 @@ static Status check_extent(const Walk *walk, StateTensor *tensor)
              !__builtin_add_overflow(last, step, &last);
     if (!ok) return bad_tensor(walk, "impossible shape");
     if (tensor->size > 0 && last >= tensor->storage_size) return bad_tensor(walk, "it reaches beyond its storage");
-    if (tensor->size > 2 * walk->source->bytes + (1 << 20)) return bad_tensor(walk, "a small storage expanded to a huge size");
+    if (tensor->size > tensor->storage_size && tensor->size > walk->source->bytes / 2 + (1 << 16))
+        return bad_tensor(walk, "a small storage expanded to a huge size");
     return STATUS_OK;
 }
 
@@ -259,6 +260,11 @@ void state_dict_close(StateDict *dict)
     free(dict);
 }
 
+int64_t state_dict_bytes(const StateDict *dict)
+{
+    return dict->source->bytes;
+}
+
 StateTensor *state_dict_find(const StateDict *dict, const char *name)
 {
     for (int i = 0; i < dict->count; i++)
@@ -310,34 +316,42 @@ static bool is_contiguous(const StateTensor *tensor)
     return true;
 }
 
-/* Copy the next n elements in row-major order; index (ndim) counts along. */
-static void gather(const StateTensor *tensor, const uint8_t *storage, int64_t *index, int64_t n, uint8_t *out)
+/* Copy the next n elements in row-major order; `from` is the first element of all, index (ndim) counts along. */
+static void gather(const StateTensor *tensor, const uint8_t *from, int64_t *index, int64_t n, uint8_t *out)
 {
     size_t size = pt_dtype_size(tensor->dtype);
     for (int64_t i = 0; i < n; i++) {
-        int64_t at = tensor->offset;
+        int64_t at = 0;
         for (int j = 0; j < tensor->ndim; j++) at += index[j] * tensor->strides[j];
-        memcpy(out + (size_t)i * size, storage + (size_t)at * size, size);
+        memcpy(out + (size_t)i * size, from + (size_t)at * size, size);
         for (int j = tensor->ndim - 1; j >= 0 && ++index[j] == tensor->dims[j]; j--) index[j] = 0;
     }
+}
+
+/* Elements of the storage from the tensor's first to its last. */
+static int64_t extent(const StateTensor *tensor)
+{
+    int64_t last = 0;
+    for (int i = 0; i < tensor->ndim; i++) last += (tensor->dims[i] - 1) * tensor->strides[i];
+    return last + 1;
 }
 
 static Status read_values(StateDict *dict, const StateTensor *tensor, size_t out_size, void *out,
                           void (*convert)(PtDType dtype, const uint8_t *from, int64_t n, void *out))
 {
-    const uint8_t *storage;
-    size_t size = pt_dtype_size(tensor->dtype);
+    const uint8_t *from;
+    int64_t size = (int64_t)pt_dtype_size(tensor->dtype), index[PT_MAX_DIMS] = {0};
     uint8_t block[BLOCK * 8];
-    int64_t index[PT_MAX_DIMS] = {0};
     if (tensor->size == 0) return STATUS_OK;
-    TRY(pt_storage_bytes(dict->source, tensor->place, tensor->storage_size * (int64_t)size, &storage));
+    TRY(pt_storage_bytes(dict->source, tensor->place, tensor->storage_size * size, tensor->offset * size,
+                         extent(tensor) * size, &from));
     if (is_contiguous(tensor)) {
-        convert(tensor->dtype, storage + (size_t)tensor->offset * size, tensor->size, out);
+        convert(tensor->dtype, from, tensor->size, out);
         return STATUS_OK;
     }
     for (int64_t i = 0; i < tensor->size; i += BLOCK) {
         int64_t n = tensor->size - i < BLOCK ? tensor->size - i : BLOCK;
-        gather(tensor, storage, index, n, block);
+        gather(tensor, from, index, n, block);
         convert(tensor->dtype, block, n, (char *)out + (size_t)i * out_size);
     }
     return STATUS_OK;
@@ -361,31 +375,34 @@ Status state_dict_read_i64(StateDict *dict, const StateTensor *tensor, int64_t *
     return read_values(dict, tensor, sizeof *out, out, convert_i64);
 }
 
-static Status bind_all(StateDict *dict, ParamSet *params, const int *index)
+Status state_dict_read_param(StateDict *dict, const StateTensor *tensor, Param *param)
 {
-    for (int i = 0; i < params->count; i++) {
-        Param *param = params->items[i];
-        const StateTensor *tensor = &dict->items[index[i]];
-        if (tensor->dtype > PT_F64)
-            return status_fail(STATUS_BAD_INPUT, "%s: tensor %s is %s, expected floating point", dict->source->path,
-                               tensor->name, pt_dtype_name(tensor->dtype));
-        TRY(state_dict_read_f32(dict, tensor, param->value));
-        TRY(params_check_finite(dict->source->path, tensor->name, param->value, param->size));
-    }
-    return STATUS_OK;
+    if (tensor->dtype > PT_F64)
+        return status_fail(STATUS_BAD_INPUT, "%s: tensor %s is %s, expected floating point", dict->source->path, tensor->name,
+                           pt_dtype_name(tensor->dtype));
+    TRY(state_dict_read_f32(dict, tensor, param->value));
+    return params_check_finite(dict->source->path, tensor->name, param->value, param->size);
+}
+
+Status state_dict_match(const StateDict *dict, const ParamSet *params, int *index)
+{
+    NamedShape *shapes = malloc((size_t)(dict->count + 1) * sizeof *shapes);
+    if (!shapes) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", dict->source->path);
+    for (int i = 0; i < dict->count; i++)
+        shapes[i] = (NamedShape){dict->items[i].name, dict->items[i].ndim, dict->items[i].dims};
+    Status status = params_match(params, dict->source->path, shapes, dict->count, index);
+    free(shapes);
+    return status;
 }
 
 Status state_dict_bind(StateDict *dict, ParamSet *params)
 {
-    NamedShape *shapes = malloc((size_t)(dict->count + 1) * sizeof *shapes);
     int *index = malloc((size_t)(params->count + 1) * sizeof *index);
-    Status status = shapes && index ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "%s: out of memory", dict->source->path);
-    for (int i = 0; i < dict->count && status == STATUS_OK; i++)
-        shapes[i] = (NamedShape){dict->items[i].name, dict->items[i].ndim, dict->items[i].dims};
-    if (status == STATUS_OK) status = params_match(params, dict->source->path, shapes, dict->count, index);
-    if (status == STATUS_OK) status = bind_all(dict, params, index);
+    if (!index) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", dict->source->path);
+    Status status = state_dict_match(dict, params, index);
+    for (int i = 0; i < params->count && status == STATUS_OK; i++)
+        status = state_dict_read_param(dict, &dict->items[index[i]], params->items[i]);
     params_touch(params);
-    free(shapes);
     free(index);
     return status;
 }

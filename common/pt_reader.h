@@ -9,7 +9,7 @@
  * Formats: the zip archive of PyTorch 1.6 and later and the older one (told apart by their contents), little-endian. The
  * pickle inside may hold tensors (any strides, shared storages), Parameters, dictionaries, lists and plain values; any
  * other class or function is refused by its name (pickle.h). Values are read when asked for: besides the caller's arrays
- * memory holds the pickle and one storage. Shapes, strides, offsets and storages are checked when the file is opened.
+ * memory holds the pickle and one tensor as it is stored. Shapes, strides, offsets and storages are checked when the file is opened.
  * Errors: STATUS_BAD_INPUT with the file, the tensor and what is wrong (a file that was cut off is called truncated). */
 #ifndef GLIDE_COMMON_PT_READER_H
 #define GLIDE_COMMON_PT_READER_H
@@ -51,6 +51,7 @@ typedef struct StateDictOptions {
 Status state_dict_open(const char *path, const StateDictOptions *options, StateDict **out);
 void state_dict_close(StateDict *dict); /* NULL is fine */
 
+int64_t state_dict_bytes(const StateDict *dict); /* of the file */
 StateTensor *state_dict_find(const StateDict *dict, const char *name); /* NULL when there is none */
 
 /* out (tensor->size), row-major. f32 and f64 take any stored type, i64 only whole numbers and bool. */
@@ -60,5 +61,8 @@ Status state_dict_read_i64(StateDict *dict, const StateTensor *tensor, int64_t *
 
 /* Read every parameter of a model, by name and shape; errors as weights_bind(). */
 Status state_dict_bind(StateDict *dict, ParamSet *params);
+/* The same piece by piece: index[i] (params->count of them) is the tensor of parameter i; then that one's values. */
+Status state_dict_match(const StateDict *dict, const ParamSet *params, int *index);
+Status state_dict_read_param(StateDict *dict, const StateTensor *tensor, Param *param);
 
 #endif

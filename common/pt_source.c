@@ -207,6 +207,7 @@ void pt_source_close(PtSource *source)
     free(source->prefix);
     free(source->legacy);
     free(source->cache);
+    free(source->verified);
     free(source);
 }
 
@@ -268,18 +269,79 @@ static Status read_at(const PtSource *source, int64_t offset, int64_t size, uint
     return STATUS_OK;
 }
 
-Status pt_storage_bytes(PtSource *source, int64_t place, int64_t bytes, const uint8_t **out)
+/* Read an entry to its end, where libzip compares the checksum. */
+static Status verify_entry(const PtSource *source, int64_t place)
 {
-    if (source->cache_place != place) {
-        char name[32];
+    uint8_t block[65536];
+    zip_int64_t n = 1;
+    zip_file_t *entry = zip_fopen_index(source->zip, (zip_uint64_t)place, 0);
+    while (entry && n > 0) n = zip_fread(entry, block, sizeof block);
+    bool whole = entry && n == 0;
+    if (!whole)
+        status_fail(STATUS_BAD_INPUT, "%s: damaged zip archive: entry number %lld: %s", source->path, (long long)place,
+                    entry ? zip_file_strerror(entry) : zip_strerror(source->zip));
+    if (entry) zip_fclose(entry);
+    return whole ? STATUS_OK : STATUS_BAD_INPUT;
+}
+
+static Status verify_once(PtSource *source, int64_t place)
+{
+    if (!source->verified) source->verified = calloc((size_t)zip_get_num_entries(source->zip, 0), sizeof *source->verified);
+    if (!source->verified) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", source->path);
+    if (!source->verified[place]) TRY(verify_entry(source, place));
+    source->verified[place] = true;
+    return STATUS_OK;
+}
+
+/* A part of an entry; its checksum must have been compared before. */
+static Status read_part(const PtSource *source, int64_t place, int64_t first, int64_t size, uint8_t **out)
+{
+    uint8_t *bytes = malloc((size_t)size);
+    if (!bytes) return status_fail(STATUS_NO_MEMORY, "%s: out of memory for %lld bytes", source->path, (long long)size);
+    zip_file_t *entry = zip_fopen_index(source->zip, (zip_uint64_t)place, 0);
+    int64_t got = entry && zip_fseek(entry, first, SEEK_SET) == 0 ? 0 : -1;
+    while (got >= 0 && got < size) {
+        zip_int64_t n = zip_fread(entry, bytes + got, (zip_uint64_t)(size - got));
+        got = n > 0 ? got + n : -1;
+    }
+    *out = got == size ? bytes : NULL;
+    if (!*out)
+        status_fail(STATUS_BAD_INPUT, "%s: damaged zip archive: entry number %lld: %s", source->path, (long long)place,
+                    entry ? zip_file_strerror(entry) : zip_strerror(source->zip));
+    if (entry) zip_fclose(entry);
+    if (!*out) free(bytes);
+    return *out ? STATUS_OK : STATUS_BAD_INPUT;
+}
+
+static Status read_range(PtSource *source, int64_t place, int64_t size, int64_t first, int64_t bytes)
+{
+    char name[32];
+    if (!source->zip) return read_at(source, place + first, bytes, &source->cache);
+    if (bytes < size) {
+        TRY(verify_once(source, place));
+        return read_part(source, place, first, bytes, &source->cache);
+    }
+    snprintf(name, sizeof name, "number %lld", (long long)place);
+    return read_entry(source, (zip_uint64_t)place, name, size, &source->cache);
+}
+
+Status pt_storage_bytes(PtSource *source, int64_t place, int64_t size, int64_t first, int64_t bytes, const uint8_t **out)
+{
+    const int64_t small = 1 << 20; /* such storages are kept whole, for the other tensors in them */
+    int64_t skipped = size <= small ? first : 0;
+    if (size <= small) {
+        first = 0;
+        bytes = size;
+    }
+    bool cached = source->cache && source->cache_place == place && source->cache_first == first && source->cache_bytes == bytes;
+    if (!cached) {
         free(source->cache);
         source->cache = NULL;
-        source->cache_place = -1;
-        snprintf(name, sizeof name, "number %lld", (long long)place);
-        if (source->zip) TRY(read_entry(source, (zip_uint64_t)place, name, bytes, &source->cache));
-        else TRY(read_at(source, place, bytes, &source->cache));
+        TRY(read_range(source, place, size, first, bytes));
         source->cache_place = place;
+        source->cache_first = first;
+        source->cache_bytes = bytes;
     }
-    *out = source->cache;
+    *out = source->cache + skipped;
     return STATUS_OK;
 }

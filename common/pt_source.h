@@ -26,8 +26,9 @@ typedef struct PtSource {
     int fd;           /* older format, else -1 */
     LegacyStorage *legacy; /* sorted by key */
     int legacy_count;
-    uint8_t *cache;   /* bytes of the storage read last, at cache_place */
-    int64_t cache_place;
+    uint8_t *cache;   /* bytes [cache_first, cache_first + cache_bytes) of the storage at cache_place */
+    int64_t cache_place, cache_first, cache_bytes;
+    bool *verified;   /* zip format, by place: storages whose checksum was compared */
 } PtSource;
 
 /* Open the file and read its pickle. */
@@ -49,8 +50,9 @@ typedef struct StorageId {
 Status pt_storage_id(const PtSource *source, const PickleValue *persistent, StorageId *out);
 /* Find the storage and check that it has as many bytes as the id says. */
 Status pt_storage_place(const PtSource *source, const StorageId *id, int64_t *place);
-/* Bytes of a storage, borrowed until the next call. */
-Status pt_storage_bytes(PtSource *source, int64_t place, int64_t bytes, const uint8_t **out);
+/* Bytes [first, first + bytes) of a storage of `size` bytes, borrowed until the next call. Checkpoints of guided-diffusion's
+ * trainer have all parameters in two storages, so memory holds what is asked for, not the storage. */
+Status pt_storage_bytes(PtSource *source, int64_t place, int64_t size, int64_t first, int64_t bytes, const uint8_t **out);
 
 size_t pt_dtype_size(PtDType dtype);
 

@@ -1,7 +1,10 @@
 #include "common/state_names.h"
 
+#include "common/params_match.h"
+
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 const StateTensor *names_find(const StateNames *n, const char *format, ...)
 {
@@ -13,10 +16,21 @@ const StateTensor *names_find(const StateNames *n, const char *format, ...)
     return state_dict_find(n->dict, name);
 }
 
+static Status absent(const StateNames *n, const char *name)
+{
+    const char **names = malloc((size_t)(n->dict->count + 1) * sizeof *names), *near = NULL;
+    for (int i = 0; names && i < n->dict->count; i++) names[i] = n->dict->items[i].name;
+    if (names) near = name_nearest(name, names, n->dict->count);
+    status_fail(STATUS_BAD_INPUT, "%s: no parameter %s: not %s%s%.80s%s", n->path, name, n->model,
+                near ? " (the nearest name is " : "", near ? near : "", near ? ")" : "");
+    free(names);
+    return STATUS_BAD_INPUT;
+}
+
 Status names_shape(const StateNames *n, const char *name, int ndim, int *dims)
 {
     const StateTensor *tensor = state_dict_find(n->dict, name);
-    if (!tensor) return status_fail(STATUS_BAD_INPUT, "%s: no parameter %s: not %s", n->path, name, n->model);
+    if (!tensor) return absent(n, name);
     bool fits = tensor->ndim == ndim;
     for (int i = 0; i < ndim && fits; i++) {
         fits = tensor->dims[i] > 0 && tensor->dims[i] <= 1 << 24;

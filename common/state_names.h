@@ -14,7 +14,7 @@ typedef struct StateNames {
 const StateTensor *names_find(const StateNames *n, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* dims[0..ndim-1] of a tensor that must be there with `ndim` dimensions of 1 to 2^24. STATUS_BAD_INPUT: "PATH: no parameter
- * NAME: not MODEL", or which dimension is odd. */
+ * NAME: not MODEL (the nearest name is OTHER)", or which dimension is odd. */
 Status names_shape(const StateNames *n, const char *name, int ndim, int *dims);
 
 /* The same, and the sizes must be these. Sizes that multiply to others are checked so before a model is made: a file that

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local char last_message[1024];
+static _Thread_local char last_message[2048];
 
 Status status_fail(Status code, const char *format, ...)
 {

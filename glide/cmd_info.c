@@ -3,6 +3,9 @@
 #include "data/dataset.h"
 #include "glide/cli_commands.h"
 #include "glide/recipe.h"
+#include "guidance/classifier_file.h"
+#include "guidance/clip_file.h"
+#include "text_transformer/clip_bpe.h"
 #include "text_transformer/text_unet_file.h"
 
 #include <errno.h>
@@ -73,10 +76,11 @@ static Status print_attributes(const H5File *file, const char *group)
 /* --- weights ---------------------------------------------------------------------------------------- */
 
 /* Name and value pairs, several a line. */
-static void print_config(const TextUNetConfig *c)
+static void print_config(const ConfigField *fields, const void *c)
 {
     int column = 0;
-    for (const ConfigField *f = text_unet_fields; f->name; f++) {
+    puts("configuration");
+    for (const ConfigField *f = fields; f->name; f++) {
         char value[64], pair[160];
         snprintf(pair, sizeof pair, "%s %s", f->name, config_show(f, c, value, sizeof value));
         if (column > 0 && column + 2 + (int)strlen(pair) > 79) column = 0, putchar('\n');
@@ -87,17 +91,60 @@ static void print_config(const TextUNetConfig *c)
 }
 
 /* What only reading all of it can tell: that it is whole, and the hash that pictures carry. */
-static Status print_model(const char *path, const char *kind)
+static Status print_text_unet(const char *path, const char *kind)
 {
     TextUNet *m;
     uint64_t hash;
     TRY(text_unet_load(path, kind, &m, &hash));
     if (m->bpe) line("tokenizer", "%d tokens", bpe_vocab_size(m->bpe));
     line("hash", "%016llx", (unsigned long long)hash);
-    puts("configuration");
-    print_config(&m->config);
+    print_config(text_unet_fields, &m->config);
     text_unet_free(m);
     return STATUS_OK;
+}
+
+static Status print_classifier(const char *path)
+{
+    Classifier *m;
+    uint64_t hash;
+    TRY(classifier_load(path, &m, &hash));
+    line("hash", "%016llx", (unsigned long long)hash);
+    print_config(classifier_fields, &m->config);
+    classifier_free(m);
+    return STATUS_OK;
+}
+
+static Status print_clip_tokenizer(const char *path, const H5File *file)
+{
+    ClipBpe *bpe;
+    char *text;
+    TRY(weights_read_merges(file, &text));
+    Status s = clip_bpe_from_text(text, strlen(text), &bpe);
+    free(text);
+    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", path);
+    line("tokenizer", "%d tokens", clip_bpe_vocab_size(bpe));
+    clip_bpe_free(bpe);
+    return STATUS_OK;
+}
+
+static Status print_clip(const char *path, const H5File *file, bool has_merges)
+{
+    Clip *m;
+    uint64_t hash;
+    if (has_merges) TRY(print_clip_tokenizer(path, file));
+    TRY(clip_load(path, &m, &hash));
+    line("hash", "%016llx", (unsigned long long)hash);
+    print_config(clip_fields, &m->config);
+    clip_free(m);
+    return STATUS_OK;
+}
+
+static Status print_model(const char *path, const H5File *file, const WeightsSummary *w)
+{
+    if (!strcmp(w->kind, "base") || !strcmp(w->kind, "upsampler")) return print_text_unet(path, w->kind);
+    if (!strcmp(w->kind, CLASSIFIER_KIND)) return print_classifier(path);
+    if (!strcmp(w->kind, CLIP_KIND)) return print_clip(path, file, w->has_merges);
+    return print_attributes(file, "/");
 }
 
 static Status print_weights(const char *path, const H5File *file)
@@ -105,13 +152,11 @@ static Status print_weights(const char *path, const H5File *file)
     WeightsSummary w;
     char number[32];
     TRY(weights_summary(file, &w));
-    bool known = !strcmp(w.kind, "base") || !strcmp(w.kind, "upsampler");
     printf("%s: %s %s\n", path, w.has_checkpoint ? "training checkpoint of kind" : "weights of kind", w.kind);
     print_size(path);
     line("parameters", "%s in %d arrays, %s precision", grouped(w.elements, number), w.params,
          w.halves == 0 ? "single" : w.halves == w.elements ? "half" : "mixed");
-    if (known) TRY(print_model(path, w.kind));
-    else TRY(print_attributes(file, "/"));
+    TRY(print_model(path, file, &w));
     if (h5file_has_group(file, "provenance")) {
         puts("provenance");
         TRY(print_attributes(file, "provenance"));

@@ -166,7 +166,7 @@ static void test_mismatch(void **state)
     fill_params(&other, 5, 3, 2);
     FAILS(weights_bind(file, &other), STATUS_BAD_INPUT,
           "w.h5: the weights do not fit the model: 1 missing (out.2.weightx, did you mean out.2.weight?), "
-          "1 unexpected (out.2.weight), 1 of another shape (input_blocks.0.0.weight is (8,3,3), expected (9,3,3))");
+          "1 unexpected (out.2.weight, near out.2.weightx), 1 of another shape (input_blocks.0.0.weight is (8,3,3), expected (9,3,3))");
     params_release(&other);
     fill_params(&other, 0, 0, 0);
     FAILS(weights_bind(file, &other), STATUS_BAD_INPUT,

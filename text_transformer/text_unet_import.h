@@ -17,9 +17,10 @@
 #include "common/pt_reader.h"
 #include "text_transformer/text_unet.h"
 
-/* Fill `c` with what names and shapes tell. The rest gets defaults: head_channels and text.heads are 64 and 8 when the
- * widths are the published models' (192 channels, text 512 wide), else 0, which the caller must replace; image_size 64 and
- * squaredcos_cap_v2, or for an upsampler 256 and linear. `path` is for messages.
+/* Fill `c` with what names and shapes tell. The rest gets the published models' values where it is one of them: GLIDE's
+ * (192 channels, text 512 wide: head_channels 64, text.heads 8), guided-diffusion's 64x64, 128x128, 256x256, 512x512 and its
+ * upsamplers (heads, split_first, image_size, noise_schedule). Otherwise heads are 0, which the caller must replace;
+ * image_size 64 and squaredcos_cap_v2, or for an upsampler 256 and linear. `path` is for messages.
  * STATUS_BAD_INPUT: not such a model; the message names the parameter that is missing or has an odd shape. */
 Status text_unet_infer(const StateDict *dict, const char *path, TextUNetConfig *c);
 
