@@ -65,6 +65,33 @@ static void test_rows_are_independent(void **state)
     }
 }
 
+static void make_large_guide(const void *model, Kernels *k, int64_t first, int64_t n, Guide *out)
+{
+    static const int32_t labels[3] = {1, 500, 999};
+    OK(guide_classifier(out, k, DTYPE_F32, model, labels + first, n));
+}
+
+static void make_large_guide_bf16(const void *model, Kernels *k, int64_t first, int64_t n, Guide *out)
+{
+    make_large_guide(model, k, first, n, out);
+    tape_set_dtype(out->tape, DTYPE_BF16);
+}
+
+/* In the released size other kernels run: half a minute, with GLIDE_TEST_LONG only. */
+static void test_rows_in_full_size(void **state)
+{
+    (void)state;
+    ClassifierConfig c;
+    Classifier *m;
+    if (!getenv("GLIDE_TEST_LONG")) skip();
+    classifier_config_defaults(&c);
+    OK(classifier_new(&c, &m));
+    fill_params(&m->params, 1);
+    check_guide_rows(m, &m->params, make_large_guide, 64);
+    check_guide_rows(m, &m->params, make_large_guide_bf16, 64);
+    classifier_free(m);
+}
+
 /* --- the heads by hand, from the blocks' results --- */
 
 typedef struct Kept {
@@ -437,6 +464,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients),          cmocka_unit_test(test_rows_are_independent),
+        cmocka_unit_test(test_rows_in_full_size),
         cmocka_unit_test(test_heads_by_hand),      cmocka_unit_test(test_wrong_configurations),
         cmocka_unit_test(test_wrong_inputs),       cmocka_unit_test(test_files),
         cmocka_unit_test(test_damaged_files),      cmocka_unit_test(test_released_configurations),

@@ -44,6 +44,33 @@ static void test_rows_are_independent(void **state)
     clip_free(m);
 }
 
+static void make_large_guide(const void *model, Kernels *k, int64_t first, int64_t n, Guide *out)
+{
+    static const int32_t texts[3][77] = {{49406, 7, 9, 49407}, {49406, 320, 1125, 539, 49407}, {49406, 49407}}, ends[3] = {4, 77, 2};
+    OK(guide_clip(out, k, DTYPE_F32, model, texts[first], ends + first, n));
+}
+
+static void make_large_guide_bf16(const void *model, Kernels *k, int64_t first, int64_t n, Guide *out)
+{
+    make_large_guide(model, k, first, n, out);
+    tape_set_dtype(out->tape, DTYPE_BF16);
+}
+
+/* In the released size other kernels run: half a minute, with GLIDE_TEST_LONG only. */
+static void test_rows_in_full_size(void **state)
+{
+    (void)state;
+    ClipConfig c;
+    Clip *m;
+    if (!getenv("GLIDE_TEST_LONG")) skip();
+    clip_config_defaults(&c);
+    OK(clip_new(&c, &m));
+    fill_params(&m->params, 1);
+    check_guide_rows(m, &m->params, make_large_guide, 64);
+    check_guide_rows(m, &m->params, make_large_guide_bf16, 64);
+    clip_free(m);
+}
+
 /* --- encoders --- */
 
 typedef struct Bench {
@@ -320,6 +347,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients),       cmocka_unit_test(test_rows_are_independent),
+        cmocka_unit_test(test_rows_in_full_size),
         cmocka_unit_test(test_text),            cmocka_unit_test(test_timesteps),
         cmocka_unit_test(test_patches_by_hand), cmocka_unit_test(test_wrong_inputs),
         cmocka_unit_test(test_wrong_configurations), cmocka_unit_test(test_files),

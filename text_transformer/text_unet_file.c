@@ -1,27 +1,16 @@
 #include "text_transformer/text_unet_file.h"
 
+#include "common/unet_fields.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#define UNET(type, name, member) CONFIG_FIELD(TextUNetConfig, type, name, unet.member)
 #define TEXT(type, name, member) CONFIG_FIELD(TextUNetConfig, type, name, text.member)
 
 const ConfigField text_unet_fields[] = {
-    UNET(CONFIG_INT, "image_size", image_size),
-    UNET(CONFIG_INT, "in_channels", in_channels),
-    UNET(CONFIG_INT, "out_channels", out_channels),
-    UNET(CONFIG_INT, "num_channels", channels),
-    CONFIG_ARRAY(TextUNetConfig, CONFIG_FLOATS, "channel_mult", unet.mult, unet.levels),
-    UNET(CONFIG_INT, "num_res_blocks", res_blocks),
-    CONFIG_ARRAY(TextUNetConfig, CONFIG_INTS, "attention_ds", unet.attention_ds, unet.attention_count),
-    UNET(CONFIG_INT, "num_head_channels", head_channels),
-    UNET(CONFIG_INT, "num_heads", heads),
-    UNET(CONFIG_INT, "num_heads_upsample", heads_upsample),
-    UNET(CONFIG_BOOL, "use_scale_shift_norm", scale_shift_norm),
-    UNET(CONFIG_BOOL, "resblock_updown", resblock_updown),
-    UNET(CONFIG_BOOL, "use_new_attention_order", split_first),
-    UNET(CONFIG_INT, "num_classes", num_classes),
-    UNET(CONFIG_FLOAT, "dropout", dropout),
+    UNET_CONFIG_FIELDS(TextUNetConfig, unet),
+    CONFIG_FIELD(TextUNetConfig, CONFIG_INT, "num_heads_upsample", unet.heads_upsample),
+    CONFIG_FIELD(TextUNetConfig, CONFIG_INT, "num_classes", unet.num_classes),
     TEXT(CONFIG_INT, "n_vocab", n_vocab),
     TEXT(CONFIG_INT, "text_ctx", ctx),
     TEXT(CONFIG_INT, "xf_width", width),
