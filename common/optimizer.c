@@ -73,7 +73,9 @@ Status optimizer_step(Optimizer *o, Kernels *k, double *grad_norm)
     for (int i = 0; i < o->params->count; i++) {
         Param *p = o->params->items[i];
         int64_t n = (int64_t)p->size;
-        if (p->trainable) k->adamw(n, p->value, p->grad, o->m + at, o->v + at, &step);
+        AdamWStep own = step;
+        own.lr *= p->lr_scale;
+        if (p->trainable) k->adamw(n, p->value, p->grad, o->m + at, o->v + at, &own);
         k->ema(n, decay, p->value, o->ema + at);
         at += p->size;
     }

@@ -70,6 +70,7 @@ Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, con
         fits = fits && !__builtin_mul_overflow(param->size, (size_t)dims[i], &param->size) && param->size < SIZE_MAX / 16;
     }
     param->trainable = true;
+    param->lr_scale = 1;
     param->init = init;
     param->init_scale = init_scale;
     param->version = 1;

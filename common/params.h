@@ -22,6 +22,7 @@ typedef struct Param {
     size_t size;      /* elements */
     float *value;     /* f32 master copy */
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
+    float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
     bool trainable;   /* ops skip the gradient when false or grad == NULL */
     ParamInit init;
     float init_scale; /* INIT_FAN_IN: uniform in +-scale/sqrt(fan_in); INIT_NORMAL: standard deviation */

@@ -10,7 +10,7 @@ typedef struct TrainCommand {
     const char *data, *config, *out, *init;
     bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
     int64_t side, batch, micro_batch, steps, warmup, seed, vocab, threads;
-    double lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, vb_weight, korean,
+    double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps, vb_weight, korean,
         toned;
     int precision;
 } TrainCommand;
@@ -32,6 +32,8 @@ static const CliOption options[] = {
     CLI_INT(TrainCommand, micro_batch, 0, "micro-batch", "N", 0, 65536, "0", "pictures at once, gradients adding up (0: all)"),
     CLI_INT(TrainCommand, side, 0, "side", "PX", 8, 256, "64", "base: 64, or 32 to begin with; upsampler: size of the crops"),
     CLI_DOUBLE(TrainCommand, lr, 0, "lr", "X", 0, 1, "0.0005", "learning rate"),
+    CLI_DOUBLE(TrainCommand, text_lr, 0, "text-lr", "X", 0, 1000, "0.3", "learning rate of the text transformer's blocks, as a "
+               "multiple of --lr"),
     CLI_INT(TrainCommand, warmup, 0, "warmup", "N", 0, 1000000, "200", "steps in which the learning rate rises"),
     CLI_DOUBLE(TrainCommand, decay, 0, "decay", "X", 0, 1, "0.3", "share of the steps, at the end, in which it falls"),
     CLI_DOUBLE(TrainCommand, beta2, 0, "beta2", "X", 0, 1, "0.99", "AdamW's memory of squared gradients"),
@@ -43,6 +45,8 @@ static const CliOption options[] = {
     CLI_FLAG(TrainCommand, flip, 0, "flip", "mirror half of the pictures"),
     CLI_DOUBLE(TrainCommand, min_snr, 0, "min-snr", "X", 0, 1000, "5", "min-SNR weighting of the loss (0: off)"),
     CLI_DOUBLE(TrainCommand, snr_floor, 0, "snr-floor", "X", 0, 1000, "0.1", "more weight to steps of less SNR (0: off)"),
+    CLI_DOUBLE(TrainCommand, noisy_steps, 0, "noisy-steps", "X", 0, 10, "0", "draw steps of much noise more often: density as t to this "
+               "power"),
     CLI_DOUBLE(TrainCommand, vb_weight, 0, "vb-weight", "X", 0, 1000, "0.1", "weight of the variational bound"),
     CLI_INT(TrainCommand, vocab, 0, "vocab", "N", 258, 60000, "2048", "tokens of a new model's tokenizer"),
     CLI_INT(TrainCommand, seed, 's', "seed", "N", 0, INT64_MAX, "0", "of everything random"),
@@ -73,6 +77,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->samples = !c->no_samples;
     o->seed = (uint64_t)c->seed;
     o->optimizer.lr = c->lr;
+    o->text_lr = c->text_lr;
     o->optimizer.beta2 = c->beta2;
     o->optimizer.weight_decay = c->weight_decay;
     o->optimizer.ema_decay = c->ema;
@@ -82,6 +87,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->loss.min_snr_gamma = c->min_snr;
     o->loss.snr_floor = c->snr_floor;
     o->loss.vb_weight = c->vb_weight;
+    o->noisy_steps = c->noisy_steps;
     o->batches.caption_drop = (float)c->drop;
     o->batches.captions.korean = (float)c->korean;
     o->batches.filter.toned_weight = (float)c->toned;

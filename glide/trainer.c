@@ -10,7 +10,7 @@
 void trainer_options_defaults(TrainerOptions *o, bool upsampler)
 {
     *o = (TrainerOptions){.upsampler = upsampler, .config = "small", .side = 64, .batch = 32,
-                          .n_vocab = 2048, .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
+                          .n_vocab = 2048, .text_lr = 0.3, .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
     optimizer_options_defaults(&o->optimizer);
     diffusion_loss_defaults(&o->loss);
     o->loss.min_snr_gamma = 5;
@@ -32,6 +32,7 @@ static Status train_step(Trainer *tr, TrainRows *rows, TrainLoss *mean, double *
         TrainBatch b;
         TrainLoss part = {0};
         TRY(train_rows_load(tr, tr->batches, rows, step, (uint32_t)first, n, o->batch, &b));
+        b.noisy_steps = o->noisy_steps;
         tape_set_dropout(tr->tape, (RngKey){.seed = o->seed, .step = step * 256 + (uint32_t)(first / micro)});
         TRY(text_unet_train_step(tr->tape, tr->model, &tr->diffusion, &o->loss, &b, tr->workspace, &part));
         mean->mean_mse += part.mean_mse * n / o->batch;

@@ -26,6 +26,8 @@ typedef struct TrainerOptions {
     int batch;          /* rows of a step */
     int micro_batch;    /* rows at once; 0: all. Gradients are accumulated over the parts of a step */
     int n_vocab;        /* of a new tokenizer */
+    double text_lr;     /* learning rate of the text transformer's blocks, times that of the rest */
+    double noisy_steps; /* more of the steps with much noise, where the caption decides: their density grows as t to this power */
     double checkpoint_minutes;
     double minutes;     /* stop after that time; 0: when the steps are done */
     bool bf16;

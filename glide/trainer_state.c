@@ -208,6 +208,10 @@ Status trainer_open(Trainer *tr, const TrainerOptions *options)
         return status_fail(STATUS_BAD_INPUT, "--out: expected a name that ends in .h5, found %s", options->out);
     TRY(dataset_open(options->data, &tr->dataset));
     TRY(open_model(tr));
+    for (int i = 0; i < tr->model->params.count; i++) {
+        Param *p = tr->model->params.items[i];
+        if (!strncmp(p->name, "transformer.", strlen("transformer."))) p->lr_scale = (float)options->text_lr;
+    }
     unet_set_checkpoint(tr->model->unet, options->checkpoint_blocks);
     tr->optimizer.options = options->optimizer;
     if (options->resume) TRY(read_records(tr));

@@ -8,20 +8,21 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-enum { CTX = 48, WIDTH = 96, CAPTIONS = 8, WORDS = 6 };
+enum { CTX = 48, WIDTH = 96, CAPTIONS = 8, WORDS = 6, POOLED = 64 };
 
-/* Standard deviation over captions of the features at the captions' words, root mean square over channels. */
-static double spread(const Tensor *sequence)
+/* Standard deviation over captions of the first `count` values of each, as a share of their root mean square. */
+static double spread(const Tensor *features, int64_t count)
 {
-    const float *x = sequence->data;
-    double sum = 0;
-    for (int64_t i = 0; i < WORDS * WIDTH; i++) {
-        double mean = 0, variance = 0;
-        for (int n = 0; n < CAPTIONS; n++) mean += x[n * CTX * WIDTH + i] / CAPTIONS;
-        for (int n = 0; n < CAPTIONS; n++) variance += pow(x[n * CTX * WIDTH + i] - mean, 2) / CAPTIONS;
-        sum += variance;
+    const float *x = features->data;
+    int64_t stride = tensor_size(features) / CAPTIONS;
+    double variance = 0, square = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double mean = 0;
+        for (int n = 0; n < CAPTIONS; n++) mean += x[n * stride + i] / CAPTIONS;
+        for (int n = 0; n < CAPTIONS; n++) variance += pow(x[n * stride + i] - mean, 2);
+        for (int n = 0; n < CAPTIONS; n++) square += pow(x[n * stride + i], 2);
     }
-    return sqrt(sum / (WORDS * WIDTH));
+    return sqrt(variance / square);
 }
 
 /* A model that starts with all captions alike may never learn to read: it once did not in 3,000 steps. */
@@ -42,11 +43,13 @@ static void test_captions_start_apart(void **state)
     params_init(&params);
     assert_int_equal(kernels_new(KERNELS_BEST, &k), STATUS_OK);
     assert_int_equal(tape_new(k, &t), STATUS_OK);
-    assert_int_equal(text_transformer_new(&c, 64, &params, &x), STATUS_OK);
+    assert_int_equal(text_transformer_new(&c, POOLED, &params, &x), STATUS_OK);
     params_randomize(&params, 1);
     TextFeatures f = text_transformer_forward(t, x, tokens, mask, CAPTIONS, NULL);
     assert_int_equal(tape_status(t), STATUS_OK);
-    if (spread(f.sequence) < 0.7) fail_msg("captions differ by %g of 1 only", spread(f.sequence));
+    double words = spread(f.sequence, WORDS * WIDTH), pooled = spread(f.pooled, POOLED);
+    if (words < 0.7) fail_msg("the captions' words differ by %g of 1 only", words);
+    if (pooled < 0.15) fail_msg("the captions' pooled vectors differ by %g of 1 only", pooled);
     text_transformer_free(x);
     tape_free(t);
     params_release(&params);

@@ -34,22 +34,25 @@ static Status check_config(const TextConfig *c)
     return STATUS_OK;
 }
 
-/* Initial values: what a block adds starts small against the embeddings, and those large against an optimiser's step. With
- * embeddings of 0.02 and full-size blocks, all positions became one common vector within 3,000 steps of training from scratch
- * and captions lost their say (data/TRAINING.md). */
-#define EMBEDDING_STD 0.5f
-#define POSITION_STD  0.1f
+/* Initial values, for training from scratch at rates an optimiser of small models wants. Tokens are large against an optimiser's
+ * step and against what blocks add, so that they are not drowned by what all captions have in common; padding is small, so
+ * that the last position, which is the pooled vector, starts as a mean of the tokens that attention brings there. With
+ * embeddings of 0.02, or padding as large as tokens, captions had little say (data/TRAINING.md). */
+#define EMBEDDING_STD 1.0f
+#define POSITION_STD  0.2f
+#define PADDING_STD   0.02f
+#define MLP_SCALE     0.3f
 
-static TextBlock block_make(ParamSet *set, int64_t W, int i, float out_scale)
+static TextBlock block_make(ParamSet *set, int64_t W, int i, float mlp_scale)
 {
     char name[64];
 #define NAME(part) (snprintf(name, sizeof name, "transformer.resblocks.%d.%s", i, part), name)
     TextBlock b;
     b.c_qkv = linear_make(set, W, 3 * W, 1, NAME("attn.c_qkv"));
-    b.c_proj = linear_make(set, W, W, out_scale, NAME("attn.c_proj"));
+    b.c_proj = linear_make(set, W, W, 1, NAME("attn.c_proj"));
     b.ln_1 = norm_make(set, W, NAME("ln_1"));
     b.mlp_fc = linear_make(set, W, 4 * W, 1, NAME("mlp.c_fc"));
-    b.mlp_proj = linear_make(set, 4 * W, W, out_scale, NAME("mlp.c_proj"));
+    b.mlp_proj = linear_make(set, 4 * W, W, mlp_scale, NAME("mlp.c_proj"));
     b.ln_2 = norm_make(set, W, NAME("ln_2"));
 #undef NAME
     return b;
@@ -66,13 +69,13 @@ Status text_transformer_new(const TextConfig *config, int64_t pooled_width, Para
     }
     x->config = *config;
     int64_t W = config->width;
-    float out_scale = config->layers ? 1 / sqrtf(2 * (float)config->layers) : 1;
-    for (int i = 0; i < config->layers; i++) x->blocks[i] = block_make(params, W, i, out_scale);
+    float mlp_scale = config->layers ? MLP_SCALE / sqrtf(2 * (float)config->layers) : 1;
+    for (int i = 0; i < config->layers; i++) x->blocks[i] = block_make(params, W, i, mlp_scale);
     if (config->final_ln) x->final_ln = norm_make(params, W, "final_ln");
     x->token_embedding = params_add(params, INIT_NORMAL, EMBEDDING_STD, 2, (int64_t[]){config->n_vocab, W}, "token_embedding.weight");
     x->positional_embedding = params_add(params, INIT_NORMAL, POSITION_STD, 2, (int64_t[]){config->ctx, W}, "positional_embedding");
     if (config->padding)
-        x->padding_embedding = params_add(params, INIT_NORMAL, EMBEDDING_STD, 2, (int64_t[]){config->ctx, W}, "padding_embedding");
+        x->padding_embedding = params_add(params, INIT_NORMAL, PADDING_STD, 2, (int64_t[]){config->ctx, W}, "padding_embedding");
     x->proj = linear_make(params, W, pooled_width, 1, "transformer_proj");
     if (!x->proj.bias) {
         text_transformer_free(x);

@@ -1,5 +1,6 @@
 #include "text_transformer/text_unet_train.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,7 +66,7 @@ static void draw(const TrainBatch *b, const Diffusion *d, int64_t size, TrainWor
     for (int64_t i = 0; i < b->N; i++) {
         uint32_t row = b->first_row + (uint32_t)i;
         double u = offset + (double)row / (double)total;
-        int t = (int)((u - (int64_t)u) * d->num_timesteps);
+        int t = (int)(pow(u - (int64_t)u, 1 / (1 + b->noisy_steps)) * d->num_timesteps);
         w->t[i] = t < d->num_timesteps ? t : d->num_timesteps - 1;
         rng_normal(&(RngKey){b->seed, RNG_DIFFUSION, row, b->step}, w->noise + i * size, size);
     }

@@ -17,6 +17,7 @@ typedef struct TrainBatch {
     uint64_t seed;           /* timesteps and noise are drawn from (seed, step, first_row + row) */
     uint32_t step, first_row;
     int64_t total;           /* rows of the whole step: each row's gradient weighs 1/total; 0: N */
+    double noisy_steps;      /* steps are drawn with a density that grows as t to this power; 0: all alike */
     const int32_t *t;        /* (N) steps of the process, and noise (N,side,side,3): given instead of drawn; or NULL */
     const float *noise;
 } TrainBatch;
