@@ -1,0 +1,155 @@
+#include "tests/support_cli.h"
+
+#include "common/image_read.h"
+#include "tests/support_dataset.h"
+#include "tests/support_models.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+char cli_folder[64];
+
+static pid_t start(const char *command)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child > 0) return child;
+    signal(SIGINT, SIG_DFL); /* shells start background jobs, and so perhaps this test, with it ignored */
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+static void read_all(const char *name, char *text, size_t size)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(text, 1, size - 1, f) : 0;
+    text[n] = 0;
+    if (f) fclose(f);
+}
+
+void cli_finish(pid_t child, CliOutcome *r)
+{
+    int how;
+    struct rusage usage;
+    assert_int_equal(wait4(child, &how, 0, &usage), child);
+    r->exit_status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+    r->peak_kb = usage.ru_maxrss;
+    read_all("stdout.txt", r->out, sizeof r->out);
+    read_all("stderr.txt", r->err, sizeof r->err);
+}
+
+pid_t cli_start(const char *words)
+{
+    char command[4096];
+    snprintf(command, sizeof command, "cd %s && { %s ; } > stdout.txt 2> stderr.txt", cli_folder, words);
+    return start(command);
+}
+
+void cli_run(CliOutcome *r, const char *format, ...)
+{
+    char words[2048];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    cli_finish(cli_start(words), r);
+}
+
+void cli_run_ok(CliOutcome *r, const char *words)
+{
+    cli_run(r, "%s", words);
+    if (r->exit_status != 0) fail_msg("%s: exit status %d, \"%s\"", words, r->exit_status, r->err);
+}
+
+bool cli_exists(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    return access(path, F_OK) == 0;
+}
+
+int cli_count_files(void)
+{
+    int count = 0;
+    DIR *dir = opendir(cli_folder);
+    assert_non_null(dir);
+    while (readdir(dir)) count++;
+    closedir(dir);
+    return count;
+}
+
+void cli_refuse(const char *words, const char *part)
+{
+    CliOutcome r;
+    int before = cli_count_files();
+    cli_run(&r, "%s", words);
+    char *end = strchr(r.err, '\n');
+    if (r.exit_status != 2 || !strstr(r.err, part) || !end || end[1] || *r.out)
+        fail_msg("%s: exit status %d, \"%s\", stdout \"%s\"; expected 2 and one line with \"%s\"", words, r.exit_status, r.err,
+                 r.out, part);
+    if (cli_count_files() != before) fail_msg("%s: left a file behind", words);
+}
+
+void cli_check_picture(const char *name, int side)
+{
+    char path[512];
+    Image image = {0};
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    if (image_read(path, &image) != STATUS_OK) fail_msg("%s", status_message());
+    assert_int_equal(image.w, side);
+    assert_int_equal(image.h, side);
+    image_release(&image);
+}
+
+void cli_read_chunk(const char *name, const char *key, char *value, size_t size)
+{
+    char path[512];
+    PngTexts texts;
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    if (png_read_text(path, &texts) != STATUS_OK) fail_msg("%s", status_message());
+    const char *found = png_texts_find(&texts, key);
+    snprintf(value, size, "%s", found ? found : "");
+    png_texts_release(&texts);
+}
+
+void cli_assert_same_files(const char *a, const char *b)
+{
+    CliOutcome r;
+    cli_run(&r, "cmp %s %s", a, b);
+    if (r.exit_status != 0) fail_msg("%s and %s differ", a, b);
+}
+
+int cli_setup(void **state)
+{
+    (void)state;
+    char build[PATH_MAX], program[PATH_MAX + 16], path[256];
+    const char *name = getenv("GLIDE_BUILD");
+    if (!realpath(name ? name : "build", build)) return -1;
+    snprintf(program, sizeof program, "%s/glide", build);
+    make_test_folder(cli_folder);
+    write_tiny_models(cli_folder);
+    setenv("G", program, 1);
+    setenv("GLIDE_WEIGHTS", cli_folder, 1);
+    snprintf(path, sizeof path, "%s/data.h5", cli_folder);
+    return tiny_dataset_write(path, NULL) == STATUS_OK ? 0 : -1;
+}
+
+int cli_teardown(void **state)
+{
+    (void)state;
+    remove_test_folder(cli_folder);
+    return 0;
+}
