@@ -149,7 +149,7 @@ static void test_unwritable(void **state)
     (void)state;
     CliOutcome r;
     cli_refuse("$G sample cat -q -o nowhere/cat.png", "nowhere");
-    cli_refuse("$G sample cat -q -o nowhere/", "there is no cli_folder nowhere/");
+    cli_refuse("$G sample cat -q -o nowhere/", "there is no folder nowhere/");
     cli_refuse("$G sample cat -q -o base.h5/cat.png", "base.h5/cat.png");
     cli_refuse("$G sample cat -q -o /proc/cat.png " QUICK, "/proc/cat.png: cannot be written");
     cli_refuse("$G sample cat -q -s 1 -o /dev/full " QUICK, "/dev/full: cannot be written: No space left on device");
