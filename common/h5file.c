@@ -429,10 +429,15 @@ static Status list_group(ListWalk *walk, size_t length)
     H5Id properties = H5Gget_create_plist(group);
     unsigned order = 0;
     H5Pget_link_creation_order(properties, &order);
+    H5G_info_t info = {.storage_type = H5G_STORAGE_TYPE_COMPACT};
+    H5Gget_info(group, &info);
     hsize_t position = 0;
     walk->depth++;
-    herr_t error = H5Literate(group, order & H5P_CRT_ORDER_TRACKED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME, H5_ITER_INC,
-                              &position, list_one, walk);
+    /* Large groups in the order of their index, which is that of creation or of names: sorting them would go through a table
+     * that HDF5 (1.10.8) frees uninitialised when the group is damaged. */
+    herr_t error = H5Literate(group, order & H5P_CRT_ORDER_TRACKED ? H5_INDEX_CRT_ORDER : H5_INDEX_NAME,
+                              info.storage_type == H5G_STORAGE_TYPE_COMPACT ? H5_ITER_INC : H5_ITER_NATIVE, &position, list_one,
+                              walk);
     walk->depth--;
     if (error < 0 && walk->status == STATUS_OK) return h5_fail(walk->file, "cannot list group %s", path);
     return walk->status;

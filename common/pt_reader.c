@@ -217,6 +217,7 @@ static int by_name(const void *a, const void *b)
 
 static Status check_names_differ(const StateDict *dict)
 {
+    char quote[64];
     const char **names = malloc((size_t)(dict->count + 1) * sizeof *names);
     if (!names) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", dict->source->path);
     for (int i = 0; i < dict->count; i++) names[i] = dict->items[i].name;
@@ -224,7 +225,8 @@ static Status check_names_differ(const StateDict *dict)
     Status status = STATUS_OK;
     for (int i = 1; i < dict->count && status == STATUS_OK; i++)
         if (!strcmp(names[i - 1], names[i]))
-            status = status_fail(STATUS_BAD_INPUT, "%s: there are two tensors %s", dict->source->path, names[i]);
+            status = status_fail(STATUS_BAD_INPUT, "%s: there are two tensors %s", dict->source->path,
+                                 pickle_quote(names[i], strlen(names[i]), quote));
     free(names);
     return status;
 }

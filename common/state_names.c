@@ -1,10 +1,12 @@
 #include "common/state_names.h"
 
 #include "common/params_match.h"
+#include "common/pickle.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 const StateTensor *names_find(const StateNames *n, const char *format, ...)
 {
@@ -20,9 +22,10 @@ static Status absent(const StateNames *n, const char *name)
 {
     const char **names = malloc((size_t)(n->dict->count + 1) * sizeof *names), *near = NULL;
     for (int i = 0; names && i < n->dict->count; i++) names[i] = n->dict->items[i].name;
+    char quote[64];
     if (names) near = name_nearest(name, names, n->dict->count);
-    status_fail(STATUS_BAD_INPUT, "%s: no parameter %s: not %s%s%.80s%s", n->path, name, n->model,
-                near ? " (the nearest name is " : "", near ? near : "", near ? ")" : "");
+    status_fail(STATUS_BAD_INPUT, "%s: no parameter %s: not %s%s%s%s", n->path, name, n->model,
+                near ? " (the nearest name is " : "", near ? pickle_quote(near, strlen(near), quote) : "", near ? ")" : "");
     free(names);
     return STATUS_BAD_INPUT;
 }

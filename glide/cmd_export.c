@@ -15,12 +15,14 @@
 enum { NAME_ROOM = 512 };
 
 typedef struct ExportCommand {
-    const char *output;
+    const char *output, *prefix;
     bool half, quiet;
 } ExportCommand;
 
 static const CliOption options[] = {
     CLI_FILE(ExportCommand, output, 'o', "output", "FILE.pt", NULL, "the state dict to write (needed)"),
+    CLI_TEXT(ExportCommand, prefix, 0, "prefix", "TEXT", NULL, "only parameters whose names begin so, without it: image_enc. or "
+             "text_enc. for one of CLIP's two files"),
     CLI_FLAG(ExportCommand, half, 0, "half", "write half precision (default: single, whatever the weights file has)"),
     CLI_FLAG(ExportCommand, quiet, 'q', "quiet", "print nothing but errors"),
 };
@@ -46,23 +48,29 @@ static void dataset_name(const char *name, char out[NAME_ROOM])
 static Status read_shapes(Export *e)
 {
     char name[NAME_ROOM];
+    const char *prefix = e->c->prefix ? e->c->prefix : "";
     TRY(weights_open(e->from, NULL, &e->file));
     TRY(h5file_list(e->file, "params", H5LIST_DATASETS, &e->names, &e->count));
     e->infos = calloc((size_t)e->count + 1, sizeof *e->infos);
     e->shapes = calloc((size_t)e->count + 1, sizeof *e->shapes);
     if (!e->infos || !e->shapes) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", e->from);
-    for (int i = 0; i < e->count; i++) {
-        H5Info *info = &e->infos[i];
+    int all = e->count;
+    e->count = 0;
+    for (int i = 0; i < all; i++) {
+        H5Info *info = &e->infos[e->count];
+        if (strncmp(e->names[i], prefix, strlen(prefix))) continue;
+        e->names[e->count] = e->names[i];
         if (strlen(e->names[i]) > NAME_ROOM - 16)
             return status_fail(STATUS_BAD_INPUT, "%s: name too long: %.60s...", e->from, e->names[i]);
         dataset_name(e->names[i], name);
         TRY(h5file_stat(e->file, name, info));
         if (info->kind != H5KIND_F32 && info->kind != H5KIND_F16)
             return status_fail(STATUS_BAD_INPUT, "%s: %s is not of single or half precision", e->from, name);
-        e->shapes[i] = (NamedShape){e->names[i], info->ndim, info->dims};
+        e->shapes[e->count++] = (NamedShape){e->names[i] + strlen(prefix), info->ndim, info->dims};
         e->total += info->size;
     }
-    return e->count > 0 ? STATUS_OK : status_fail(STATUS_BAD_INPUT, "%s: holds no parameters", e->from);
+    if (e->count > 0) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: holds no parameters%s%.60s", e->from, *prefix ? " that begin with " : "", prefix);
 }
 
 static Status read_values(void *ctx, int index, float *values)
@@ -122,7 +130,8 @@ const CliCommand cli_command_export = {
     .description = "Writes what torch.save(model.state_dict(), FILE) would: names and shapes are those of the published models, so "
                    "that load_state_dict() takes it. \"glide info\" shows the hyper-parameters to make the model with.",
     .examples = "glide export base.h5 -o base.pt\n"
-                "glide export upsampler.h5 -o upsampler.pt --half",
+                "glide export upsampler.h5 -o upsampler.pt --half\n"
+                "glide export clip.h5 -o clip_image_enc.pt --prefix image_enc.",
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(ExportCommand),

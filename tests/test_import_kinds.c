@@ -162,6 +162,9 @@ static void test_clip(void **state)
     clip_bpe_free(bpe);
     free(text);
     h5file_close(file);
+    assert_int_equal(system("cd $D && $G export w.h5 -o i.pt --prefix image_enc. -q && $G export w.h5 -o t.pt --prefix text_enc. -q"), 0);
+    check_params(&m->params, CLIP_IMAGE_PREFIX, in_folder("i.pt"));
+    check_params(&m->params, CLIP_TEXT_PREFIX, in_folder("t.pt"));
     clip_free(m);
     import(F "clip_text_enc.pt " F "clip_image_enc.pt -o $D/w.h5 --num-heads 2 --xf-heads 2 --vocab " F "tokenizer_vocab.bpe.gz", 2,
            "makes 1114 tokens, but CLIP was trained with 814");
