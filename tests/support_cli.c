@@ -103,6 +103,18 @@ void cli_refuse(const char *words, const char *part)
     if (cli_count_files() != before) fail_msg("%s: left a file behind", words);
 }
 
+void cli_expect(const char *words, int exit_status, const char *part)
+{
+    char text[4096];
+    FILE *pipe = popen(words, "r");
+    assert_non_null(pipe);
+    size_t n = fread(text, 1, sizeof text - 1, pipe);
+    text[n] = 0;
+    int how = pclose(pipe), found = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+    if (found != exit_status || !strstr(text, part) || (n > 0 && strchr(text, '\n') != text + n - 1))
+        fail_msg("%s: exit status %d, \"%s\"; expected %d and one line with \"%s\"", words, found, text, exit_status, part);
+}
+
 void cli_check_picture(const char *name, int side)
 {
     char path[512];
@@ -143,6 +155,7 @@ int cli_setup(void **state)
     write_tiny_models(cli_folder);
     setenv("G", program, 1);
     setenv("GLIDE_WEIGHTS", cli_folder, 1);
+    setenv("D", cli_folder, 1);
     snprintf(path, sizeof path, "%s/data.h5", cli_folder);
     return tiny_dataset_write(path, NULL) == STATUS_OK ? 0 : -1;
 }

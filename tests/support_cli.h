@@ -10,7 +10,7 @@
 
 extern char cli_folder[64];
 
-/* For cmocka_run_group_tests(). $G is the program of $GLIDE_BUILD (default build), $GLIDE_WEIGHTS the folder. */
+/* For cmocka_run_group_tests(). $G is the program of $GLIDE_BUILD (default build), $GLIDE_WEIGHTS and $D the folder. */
 int cli_setup(void **state);
 int cli_teardown(void **state);
 
@@ -27,6 +27,10 @@ void cli_run(CliOutcome *r, const char *format, ...) __attribute__((format(print
 void cli_run_ok(CliOutcome *r, const char *words); /* exit status 0 */
 /* Exit status 2, one line on stderr with this in it, nothing on stdout, no file more than before. */
 void cli_refuse(const char *words, const char *part);
+
+/* From where the test runs (the repository's root) instead: exit status, and this in what is printed on stdout (and stderr,
+ * if the line says 2>&1), which is one line at most. */
+void cli_expect(const char *words, int exit_status, const char *part);
 
 /* --- files of the folder --- */
 bool cli_exists(const char *name);

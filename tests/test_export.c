@@ -4,50 +4,24 @@
 #include "common/pickle_write.h"
 #include "common/pt_writer.h"
 #include "common/rng.h"
+#include "tests/support_cli.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"
 #include "text_transformer/text_unet_file.h"
 
-#include <dirent.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[64], path[128];
+static char path[128];
 
 static int setup(void **state)
 {
-    char build[PATH_MAX], program[PATH_MAX + 16];
-    const char *name = getenv("GLIDE_BUILD");
-    (void)state;
-    if (!realpath(name ? name : "build", build)) return -1;
-    snprintf(program, sizeof program, "%s/glide", build);
-    setenv("G", program, 1);
-    make_test_folder(folder);
-    setenv("D", folder, 1);
-    snprintf(path, sizeof path, "%s/x.pt", folder);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_test_folder(folder);
-    return 0;
-}
-
-static int count_files(void)
-{
-    int count = 0;
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    while (readdir(dir)) count++;
-    closedir(dir);
-    return count;
+    int result = cli_setup(state);
+    snprintf(path, sizeof path, "%s/x.pt", cli_folder);
+    return result;
 }
 
 /* --- the writer --- */
@@ -171,7 +145,7 @@ static void test_failures(void **state)
     Source s = {.fail_at = 4};
     PtWriteOptions o = {.dtype = PT_F32, .read = make_values, .ctx = &s};
     unlink(path);
-    int before = count_files();
+    int before = cli_count_files();
     FAILS(pt_write(path, shapes, SHAPES, &o), STATUS_BAD_INPUT, "source.h5: no more");
     s = (Source){.poison = NAN};
     FAILS(pt_write(path, shapes, SHAPES, &o), STATUS_BAD_INPUT, "x.pt: many holds 1 value(s) that are not finite");
@@ -182,9 +156,9 @@ static void test_failures(void **state)
     FAILS(pt_write(path, shapes, SHAPES, &o), STATUS_INTERRUPTED, "x.pt was not written");
     o = (PtWriteOptions){.dtype = PT_F32, .read = make_values, .ctx = &s};
     FAILS(pt_write("/nowhere/x.pt", shapes, SHAPES, &o), STATUS_IO, "/nowhere/x.pt: cannot be written: ");
-    FAILS(pt_write(folder, shapes, SHAPES, &o), STATUS_BAD_INPUT, "not a regular file");
+    FAILS(pt_write(cli_folder, shapes, SHAPES, &o), STATUS_BAD_INPUT, "not a regular file");
     FAILS(pt_write("/dev/null", shapes, SHAPES, &o), STATUS_BAD_INPUT, "not a regular file");
-    assert_int_equal(count_files(), before);
+    assert_int_equal(cli_count_files(), before);
 }
 
 /* An older file stays as it was when writing fails, and a link to it stays a link when it does not. */
@@ -199,7 +173,7 @@ static void test_replacing(void **state)
     s.fail_at = 4;
     FAILS(pt_write(path, shapes, 5, &o), STATUS_BAD_INPUT, "no more");
     check_written(PT_F32);
-    snprintf(link, sizeof link, "%s/link.pt", folder);
+    snprintf(link, sizeof link, "%s/link.pt", cli_folder);
     assert_int_equal(symlink("x.pt", link), 0);
     s.fail_at = 0;
     o.dtype = PT_F16;
@@ -233,43 +207,30 @@ static void test_numbers(void **state)
 
 /* --- the command --- */
 
-static void expect(const char *words, int exit_status, const char *part)
-{
-    char text[4096];
-    FILE *pipe = popen(words, "r");
-    assert_non_null(pipe);
-    size_t n = fread(text, 1, sizeof text - 1, pipe);
-    text[n] = 0;
-    int how = pclose(pipe), found = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
-    if (found != exit_status || !strstr(text, part))
-        fail_msg("%s: exit status %d, \"%s\"; expected %d, \"%s\"", words, found, text, exit_status, part);
-    if (n > 0) assert_ptr_equal(strchr(text, '\n'), text + n - 1);
-}
-
 static void test_command(void **state)
 {
     (void)state;
     char file[128];
     TextUNet *m = tiny_model(true, 5), *again;
-    snprintf(file, sizeof file, "%s/u.h5", folder);
+    snprintf(file, sizeof file, "%s/u.h5", cli_folder);
     write_model(m, file); /* in half precision */
-    expect("$G export $D/u.h5 -o $D/u.pt 2>&1", 0, " values, single precision\n");
-    expect("cd $D && $G export u.h5 -o v.pt -q && ! cmp -s u.pt v.pt && $G export u.h5 -o w/u.pt 2>&1", 2, "w/u.pt: cannot be written");
-    expect("$G import $D/u.pt -o $D/again.h5 --num-head-channels 32 --xf-heads 2 --image-size 64 2>&1", 0, "upsampler, ");
+    cli_expect("$G export $D/u.h5 -o $D/u.pt 2>&1", 0, " values, single precision\n");
+    cli_expect("cd $D && $G export u.h5 -o v.pt -q && ! cmp -s u.pt v.pt && $G export u.h5 -o w/u.pt 2>&1", 2, "w/u.pt: cannot be written");
+    cli_expect("$G import $D/u.pt -o $D/again.h5 --num-head-channels 32 --xf-heads 2 --image-size 64 2>&1", 0, "upsampler, ");
     uint64_t a, b;
     OK(text_unet_load(file, NULL, &again, &a));
     text_unet_free(again);
-    snprintf(file, sizeof file, "%s/again.h5", folder);
+    snprintf(file, sizeof file, "%s/again.h5", cli_folder);
     OK(text_unet_load(file, "upsampler", &again, &b));
     assert_true(a == b);
     text_unet_free(again);
     text_unet_free(m);
-    expect("$G export $D/u.h5 -o $D/h.pt --half 2>&1", 0, "half precision\n");
-    expect("$G export $D/u.h5 2>&1", 2, "--output: expected a file");
-    expect("$G export $D/u.pt -o $D/x.pt 2>&1", 2, "u.pt: not an HDF5 file");
-    expect("$G export tests/fixtures/layers.h5 -o $D/x.pt 2>&1", 2, "layers.h5: not a file of weights");
-    expect("(trap '' XFSZ; ulimit -f 100; exec $G export $D/u.h5 -o $D/full.pt) 2>&1", 2, "full.pt: cannot be written: ");
-    expect("ls $D | grep -c full", 1, "0\n");
+    cli_expect("$G export $D/u.h5 -o $D/h.pt --half 2>&1", 0, "half precision\n");
+    cli_expect("$G export $D/u.h5 2>&1", 2, "--output: expected a file");
+    cli_expect("$G export $D/u.pt -o $D/x.pt 2>&1", 2, "u.pt: not an HDF5 file");
+    cli_expect("$G export tests/fixtures/layers.h5 -o $D/x.pt 2>&1", 2, "layers.h5: not a file of weights");
+    cli_expect("(trap '' XFSZ; ulimit -f 100; exec $G export $D/u.h5 -o $D/full.pt) 2>&1", 2, "full.pt: cannot be written: ");
+    cli_expect("ls $D | grep -c full", 1, "0\n");
 }
 
 int main(void)
@@ -278,5 +239,5 @@ int main(void)
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_failures), cmocka_unit_test(test_replacing),
         cmocka_unit_test(test_numbers),    cmocka_unit_test(test_command),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, cli_teardown);
 }

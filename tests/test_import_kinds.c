@@ -5,6 +5,7 @@
 #include "guidance/classifier_file.h"
 #include "guidance/clip_file.h"
 #include "guidance/clip_import.h"
+#include "tests/support_cli.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"
 #include "text_transformer/clip_bpe.h"
@@ -12,55 +13,23 @@
 #include "text_transformer/text_unet_import.h"
 #include "upsampler/upsampler.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define F "tests/fixtures/"
 
-static char folder[64];
-
-static int setup(void **state)
-{
-    char build[PATH_MAX], program[PATH_MAX + 16];
-    const char *name = getenv("GLIDE_BUILD");
-    (void)state;
-    if (!realpath(name ? name : "build", build)) return -1;
-    snprintf(program, sizeof program, "%s/glide", build);
-    setenv("G", program, 1);
-    make_test_folder(folder);
-    setenv("D", folder, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_test_folder(folder);
-    return 0;
-}
-
-/* Exit status and this in the one line that is printed. */
 static void import(const char *words, int exit_status, const char *part)
 {
-    char line[1024], text[4096];
+    char line[1024];
     snprintf(line, sizeof line, "$G import %s 2>&1", words);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    size_t n = fread(text, 1, sizeof text - 1, pipe);
-    text[n] = 0;
-    int how = pclose(pipe), found = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
-    if (found != exit_status || !strstr(text, part))
-        fail_msg("glide import %s: exit status %d, \"%s\"; expected %d, \"%s\"", words, found, text, exit_status, part);
-    assert_ptr_equal(strchr(text, '\n'), text + n - 1);
+    cli_expect(line, exit_status, part);
 }
 
 static const char *in_folder(const char *name)
 {
     static char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
     return path;
 }
 
@@ -355,5 +324,5 @@ int main(void)
         cmocka_unit_test(test_published), cmocka_unit_test(test_published_glide), cmocka_unit_test(test_mismatch),
         cmocka_unit_test(test_options),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

@@ -1,62 +1,20 @@
 /* `glide init`: the configurations there are, the values training starts from, and what goes wrong. */
 #include "base_model/base_model.h"
-#include "tests/support_models.h"
+#include "tests/support_cli.h"
 #include "tests/support_status.h"
 #include "text_transformer/text_unet_file.h"
 #include "upsampler/upsampler.h"
 
-#include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-
-static char folder[64];
-
-static int setup(void **state)
-{
-    char build[PATH_MAX], program[PATH_MAX + 16];
-    const char *name = getenv("GLIDE_BUILD");
-    (void)state;
-    if (!realpath(name ? name : "build", build)) return -1;
-    snprintf(program, sizeof program, "%s/glide", build);
-    setenv("G", program, 1);
-    make_test_folder(folder);
-    setenv("D", folder, 1);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_test_folder(folder);
-    return 0;
-}
-
-/* Exit status and this in what is printed, in one line. */
-static void expect(const char *words, int exit_status, const char *part)
-{
-    char text[4096];
-    FILE *pipe = popen(words, "r");
-    assert_non_null(pipe);
-    size_t n = fread(text, 1, sizeof text - 1, pipe);
-    text[n] = 0;
-    int how = pclose(pipe), found = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
-    if (found != exit_status || !strstr(text, part))
-        fail_msg("%s: exit status %d, \"%s\"; expected %d, \"%s\"", words, found, text, exit_status, part);
-    if (n > 0) assert_ptr_equal(strchr(text, '\n'), text + n - 1);
-}
 
 static TextUNet *load(const char *name)
 {
     char path[128];
     TextUNet *m;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
     OK(text_unet_load(path, NULL, &m, NULL));
     return m;
 }
@@ -66,7 +24,7 @@ static void test_values(void **state)
     (void)state;
     TextUNetConfig c;
     TextUNet *expected;
-    expect("cd $D && $G init --config tiny-base -o a.h5 --seed 7 2>&1", 0, "a.h5: base, ");
+    cli_expect("cd $D && $G init --config tiny-base -o a.h5 --seed 7 2>&1", 0, "a.h5: base, ");
     TextUNet *m = load("a.h5");
     OK(base_model_config("tiny", &c));
     c.text.n_vocab = 2048;
@@ -78,19 +36,19 @@ static void test_values(void **state)
     text_unet_free(m);
     text_unet_free(expected);
     sleep(1); /* no time of day in it */
-    expect("cd $D && $G init -c tiny-base -o b.h5 -s 7 -q && cmp a.h5 b.h5 2>&1", 0, "");
-    expect("cd $D && $G init -c tiny-base -o b.h5 -s 8 -q && ! cmp -s a.h5 b.h5 && echo differs", 0, "differs\n");
+    cli_expect("cd $D && $G init -c tiny-base -o b.h5 -s 7 -q && cmp a.h5 b.h5 2>&1", 0, "");
+    cli_expect("cd $D && $G init -c tiny-base -o b.h5 -s 8 -q && ! cmp -s a.h5 b.h5 && echo differs", 0, "differs\n");
 }
 
 static void test_kinds(void **state)
 {
     (void)state;
-    expect("cd $D && $G init -c tiny-upsampler-inpaint -o u.h5 --half --n-vocab 300 2>&1", 0, "half precision, no tokenizer");
+    cli_expect("cd $D && $G init -c tiny-upsampler-inpaint -o u.h5 --half --n-vocab 300 2>&1", 0, "half precision, no tokenizer");
     TextUNet *m = load("u.h5");
     assert_true(m->config.low_res && m->config.inpaint && m->config.unet.in_channels == 10 && m->config.text.n_vocab == 300);
     assert_string_equal(m->config.noise_schedule, "linear");
     text_unet_free(m);
-    expect("$G init -c tiny-base-inpaint -o $D/b.h5 --vocab tests/fixtures/tokenizer_vocab.bpe.gz 2>&1", 0,
+    cli_expect("$G init -c tiny-base-inpaint -o $D/b.h5 --vocab tests/fixtures/tokenizer_vocab.bpe.gz 2>&1", 0,
            "single precision\n");
     m = load("b.h5");
     assert_true(m->config.unet.in_channels == 7 && m->config.text.n_vocab == 857 && bpe_vocab_size(m->bpe) == 857);
@@ -118,17 +76,17 @@ static void test_published(void **state)
 static void test_wrong(void **state)
 {
     (void)state;
-    expect("$G init -o $D/x.h5 2>&1", 2, "--config: expected a name");
-    expect("$G init -c tiny-base 2>&1", 2, "--output: expected a file");
-    expect("$G init -c glide-bas -o $D/x.h5 2>&1", 2, "expected one of small-base, tiny-base, medium-base, glide-base, ");
-    expect("$G init -c -base -o $D/x.h5 2>&1", 2, "found \"-base\"");
-    expect("$G init -c tiny -o $D/x.h5 2>&1", 2, "found \"tiny\"");
-    expect("$G init -c tiny-base -o $D/none/x.h5 2>&1", 2, "none/x.h5");
-    expect("$G init -c tiny-base --vocab Makefile -o $D/x.h5 2>&1", 2, "Makefile: merges, line 1: expected \"#version\"");
-    expect("$G init -c tiny-base --vocab Makefile --n-vocab 3 -o $D/x.h5 2>&1", 2, "exclude one another");
-    expect("(trap '' XFSZ; ulimit -f 100; exec $G init -c tiny-base -o $D/x.h5) 2>&1", 2, "x.h5");
-    expect("ls $D | grep -c x.h5", 1, "0\n");
-    expect("cd $D && $G init -c tiny-base -o t.h5 -q && $G sample cat -w t.h5 --no-upsample -o t.png 2>&1", 2,
+    cli_expect("$G init -o $D/x.h5 2>&1", 2, "--config: expected a name");
+    cli_expect("$G init -c tiny-base 2>&1", 2, "--output: expected a file");
+    cli_expect("$G init -c glide-bas -o $D/x.h5 2>&1", 2, "expected one of small-base, tiny-base, medium-base, glide-base, ");
+    cli_expect("$G init -c -base -o $D/x.h5 2>&1", 2, "found \"-base\"");
+    cli_expect("$G init -c tiny -o $D/x.h5 2>&1", 2, "found \"tiny\"");
+    cli_expect("$G init -c tiny-base -o $D/none/x.h5 2>&1", 2, "none/x.h5");
+    cli_expect("$G init -c tiny-base --vocab Makefile -o $D/x.h5 2>&1", 2, "Makefile: merges, line 1: expected \"#version\"");
+    cli_expect("$G init -c tiny-base --vocab Makefile --n-vocab 3 -o $D/x.h5 2>&1", 2, "exclude one another");
+    cli_expect("(trap '' XFSZ; ulimit -f 100; exec $G init -c tiny-base -o $D/x.h5) 2>&1", 2, "x.h5");
+    cli_expect("ls $D | grep -c x.h5", 1, "0\n");
+    cli_expect("cd $D && $G init -c tiny-base -o t.h5 -q && $G sample cat -w t.h5 --no-upsample -o t.png 2>&1", 2,
            "t.h5: holds no tokenizer");
 }
 
@@ -140,5 +98,5 @@ int main(void)
         cmocka_unit_test(test_published),
         cmocka_unit_test(test_wrong),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }
