@@ -20,13 +20,12 @@ void cascade_options_defaults(CascadeOptions *o)
     o->upsampler.colour_cells = CASCADE_COLOUR_CELLS;
 }
 
-Status cascade_check_model(const TextUNet *m, bool upsampler, const char *path)
+Status cascade_check_model(const TextUNet *m, const char *path)
 {
     const TextUNetConfig *c = &m->config;
     int side = c->unet.image_size;
-    if (c->unet.num_classes > 0)
-        return status_fail(STATUS_BAD_INPUT, "%s: a class-conditional model, expected one that takes text", path);
-    if (!upsampler && !m->text) return status_fail(STATUS_BAD_INPUT, "%s: a model without text, expected one that takes text", path);
+    if (m->text && c->unet.num_classes > 0)
+        return status_fail(STATUS_BAD_INPUT, "%s: takes text and classes, expected one of them", path);
     if (m->text && !m->bpe) return status_fail(STATUS_BAD_INPUT, "%s: holds no tokenizer, so it cannot read prompts", path);
     if (c->unet.out_channels != MODEL_CHANNELS)
         return status_fail(STATUS_BAD_INPUT, "%s: a model with %d outputs, expected %d (learned variance)", path,
@@ -44,6 +43,7 @@ typedef struct Run {
     const CascadeOptions *options;
     const CascadeHooks *hooks;
     const CascadeGiven *given;
+    const int32_t *labels;
     CascadeProgress progress;
     double base_cost, upsampler_cost; /* of a step of one picture, in units of no meaning */
     double done, total;               /* in those units; done: up to the stage in work */
@@ -100,11 +100,12 @@ static double step_cost(const TextUNet *m, const StageOptions *o)
     return cost * c->res_blocks * (o->guidance.scale == 0 || o->guidance.scale == 1 ? 1 : 2);
 }
 
-static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, const CascadeGiven *given,
-                       int64_t n)
+static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, const CascadeInput *in)
 {
     int base_steps = 0, upsampler_steps = 0;
-    *r = (Run){.cascade = c, .options = o, .hooks = hooks, .given = given};
+    int64_t n = in->n;
+    const CascadeGiven *given = in->given;
+    *r = (Run){.cascade = c, .options = o, .hooks = hooks, .given = given, .labels = in->labels};
     if (c->base) {
         TRY(count_steps(c->base, &o->base, "base model", &base_steps));
         base_steps = steps_taken(c->base, &o->base, given, base_steps);
@@ -168,6 +169,7 @@ static Status enlarge(Run *r, const char *prompt, const SamplerRow *row, int64_t
     const TextUNet *m = r->cascade->upsampler;
     int side = m->config.unet.image_size;
     StageInput in = {.n = 1, .prompts = &prompt, .rows = row, .low_res = r->low, .low_side = low_side(r->cascade)};
+    if (r->labels) in.labels = r->labels + index;
     image_to_f32(picture, r->low);
     r->progress.first = index;
     TRY(run_stage(r, m, &r->options->upsampler, true, &in, r->large));
@@ -191,6 +193,7 @@ static Status sample_some(Run *r, const CascadeInput *in, int64_t first, int64_t
     const TextUNet *m = r->cascade->base;
     int64_t size = (int64_t)m->config.unet.image_size * m->config.unet.image_size * IMAGE_CHANNELS;
     StageInput part = {.n = n, .prompts = in->prompts + first, .rows = in->rows + first};
+    if (in->labels) part.labels = in->labels + first;
     r->progress.first = first;
     TRY(run_stage(r, m, &r->options->base, false, &part, r->base));
     for (int64_t i = 0; i < n; i++) TRY(finish_picture(r, in, first + i, r->base + i * size));
@@ -200,7 +203,7 @@ static Status sample_some(Run *r, const CascadeInput *in, int64_t first, int64_t
 Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeInput *in, const CascadeHooks *hooks)
 {
     Run r;
-    Status s = run_init(&r, c, o, hooks, in->given, in->n);
+    Status s = run_init(&r, c, o, hooks, in);
     for (int64_t first = 0; first < in->n && s == STATUS_OK; first += CASCADE_BATCH)
         s = sample_some(&r, in, first, in->n - first < CASCADE_BATCH ? in->n - first : CASCADE_BATCH);
     run_release(&r);
@@ -208,13 +211,13 @@ Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeIn
 }
 
 Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *small, const char *prompt,
-                        const SamplerRow *row, const CascadeHooks *hooks)
+                        const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks)
 {
     Run r;
     Image picture = {0};
     const Cascade alone = {c->kernels, NULL, c->upsampler};
     int side = (int)low_side(&alone);
-    Status s = run_init(&r, &alone, o, hooks, NULL, 1);
+    Status s = run_init(&r, &alone, o, hooks, &(CascadeInput){.n = 1, .labels = label});
     if (s == STATUS_OK) s = image_resize(small, side, side, &picture);
     if (s == STATUS_OK) s = enlarge(&r, prompt, row, 0, &picture);
     if (s == STATUS_OK) s = hooks->finished(hooks->ctx, 0, &picture);

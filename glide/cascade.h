@@ -1,5 +1,6 @@
-/* The cascade: prompts -> 64x64 pictures by the base model -> rounded to 8 bits, as GLIDE's notebook does -> 256x256 by the
- * upsampler, which is told the prompt, too. Sides are those that the models' configurations say.
+/* The cascade: prompts (or labels, for guided-diffusion's models) -> 64x64 pictures by the base model -> rounded to 8 bits, as
+ * GLIDE's notebook does -> 256x256 by the upsampler, which is told the prompt, too. Sides are those that the models'
+ * configurations say.
  *
  *     CascadeOptions o;
  *     cascade_options_defaults(&o);
@@ -54,6 +55,7 @@ typedef struct CascadeGiven {
 typedef struct CascadeInput {
     int64_t n;
     const char *const *prompts; /* (n) UTF-8; "" or NULL: no caption */
+    const int32_t *labels;      /* (n) for class-conditional models, else NULL */
     const SamplerRow *rows;     /* (n) */
     const CascadeGiven *given;  /* NULL: nothing */
 } CascadeInput;
@@ -76,11 +78,12 @@ typedef struct CascadeHooks {
 /* STATUS_BAD_INPUT for options that the models cannot do; STATUS_INTERRUPTED; what finished() returned. */
 Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeInput *in, const CascadeHooks *hooks);
 
-/* `small` is any picture; resized to the base model's side (64, or a quarter of the upsampler's). finished() gets index 0. */
+/* `small` is any picture; resized to the base model's side (64, or a quarter of the upsampler's). finished() gets index 0.
+ * `label` is for class-conditional upsamplers, else NULL. */
 Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *small, const char *prompt,
-                        const SamplerRow *row, const CascadeHooks *hooks);
+                        const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks);
 
-/* Whether a model can be the base model, or the upsampler, of the cascade. `path` is for the message. */
-Status cascade_check_model(const TextUNet *m, bool upsampler, const char *path);
+/* Whether a model can be a stage of the cascade. `path` is for the message. */
+Status cascade_check_model(const TextUNet *m, const char *path);
 
 #endif

@@ -92,7 +92,7 @@ static Status measure_stage(Kernels *k, const char *path, bool upsampler, DType 
 {
     TextUNet *m;
     TRY(open_model(path, upsampler, &m, random));
-    Status s = cascade_check_model(m, upsampler, path ? path : "the default weights");
+    Status s = cascade_check_model(m, path ? path : "the default weights");
     if (s == STATUS_OK) s = bench_sample(k, m, type, upsampler ? 1 : CASCADE_GUIDANCE, out);
     text_unet_free(m);
     return s;

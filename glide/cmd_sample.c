@@ -9,7 +9,7 @@
 
 typedef struct SampleCommand {
     const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image;
-    int64_t n, seed, image, threads, colour_cells;
+    int64_t n, seed, image, label, threads, colour_cells;
     double guidance_scale, upsample_temp, strength;
     int sampler, precision;
     bool no_upsample, quiet;
@@ -25,6 +25,8 @@ static const CliOption options[] = {
             "given"),
     CLI_INT(SampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture: --image 3 makes the third "
             "of -n 4 alone, with the same bytes"),
+    CLI_INT(SampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what to draw, for class-conditional models "
+            "(guided-diffusion's) instead of a prompt"),
     CLI_DOUBLE(SampleCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
                "how closely to follow the prompt; 1 is without guidance and twice as fast"),
     CLI_CHOICE(SampleCommand, sampler, 0, "sampler", samplers, CASCADE_SAMPLER, "of the base model; ddpm wants 100 steps or "
@@ -53,8 +55,15 @@ static bool is_blank(const char *text)
     return text[strspn(text, " \t\r\n")] == 0;
 }
 
+/* One for each prompt; models that take none are asked once. */
+static int calls_of(const CliArgs *args)
+{
+    return args->operand_count > 0 ? args->operand_count : 1;
+}
+
 static Status check_usage(CliArgs *args, const SampleCommand *c)
 {
+    if (args->operand_count == 0 && !c->weights) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
     for (int i = 0; i < args->operand_count; i++)
         if (is_blank(args->operands[i]))
             return cli_usage_fail(args, "expected a prompt, found an empty one; say what to draw, for example \"red apple, "
@@ -72,12 +81,13 @@ static Status check_usage(CliArgs *args, const SampleCommand *c)
     return STATUS_OK;
 }
 
-static GlideSampleOptions sample_options(const SampleCommand *c, uint64_t seed)
+static GlideSampleOptions sample_options(const SampleCommand *c, uint64_t seed, bool labelled)
 {
     GlideSampleOptions o = glide_sample_defaults();
     o.n = (int)c->n;
     o.seed = seed;
     o.image = (uint32_t)c->image;
+    if (labelled) o.label = (int)c->label;
     o.guidance_scale = c->guidance_scale;
     o.sampler = samplers[c->sampler];
     o.steps = c->steps;
@@ -104,13 +114,32 @@ static Status warn_of_cut_prompts(Glide *g, const CliArgs *args)
     return STATUS_OK;
 }
 
+/* What is asked must be what the model takes: prompts, a class, or nothing at all. */
+static Status check_model(Glide *g, CliArgs *args)
+{
+    GlideModelInfo info;
+    bool labelled = cli_given(args, "class");
+    TRY((Status)glide_model_info(g, GLIDE_STAGE_BASE, &info));
+    if (info.text && args->operand_count == 0) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
+    if (info.text && labelled) return cli_usage_fail(args, "--class: the base model takes prompts, expected no class");
+    if (!info.text && args->operand_count > 0)
+        return cli_usage_fail(args, "the base model takes no prompts, expected %s, found \"%.40s\"",
+                              info.classes ? "--class" : "none", args->operands[0]);
+    if (!info.text && !info.classes && labelled) return cli_usage_fail(args, "--class: the base model takes none");
+    if (info.classes && (!labelled || ((SampleCommand *)args->options)->label >= info.classes))
+        return cli_usage_fail(args, "--class: the base model wants one from 0 to %d", info.classes - 1);
+    if (!info.text && cli_given(args, "guidance-scale"))
+        return cli_usage_fail(args, "--guidance-scale: the base model takes no prompts, so there is nothing to leave out");
+    return STATUS_OK;
+}
+
 /* All prompts, one call each. `pictures` (n) are emptied by the run as they are written. */
 static GlideStatus sample_prompts(Glide *g, const CliArgs *args, GlideSampleOptions *o, CliRun *run, GlidePicture *pictures)
 {
     GlideStatus s = GLIDE_OK;
     o->callbacks = cli_run_callbacks(run);
-    for (run->call = 0; run->call < args->operand_count && s == GLIDE_OK; run->call++)
-        s = glide_sample(g, args->operands[run->call], o, pictures);
+    for (run->call = 0; run->call < run->calls && s == GLIDE_OK; run->call++)
+        s = glide_sample(g, args->operand_count > 0 ? args->operands[run->call] : "", o, pictures);
     return s;
 }
 
@@ -121,12 +150,13 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
     CliRun run;
     GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
     if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
-    Status s = warn_of_cut_prompts(g, args);
+    Status s = check_model(g, args);
+    if (s == STATUS_OK) s = warn_of_cut_prompts(g, args);
     if (s == STATUS_OK) {
         cli_choose_seed(args, c->seed, c->quiet, &seed);
-        GlideSampleOptions o = sample_options(c, seed);
+        GlideSampleOptions o = sample_options(c, seed, cli_given(args, "class"));
         o.init_image = init->rgb ? init : NULL;
-        cli_run_start(&run, output, c->quiet, args->operand_count);
+        cli_run_start(&run, output, c->quiet, calls_of(args));
         s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));
     }
     free(pictures);
@@ -141,7 +171,7 @@ static Status run(CliArgs *args)
     Glide *g = NULL;
     TRY(check_usage(args, c));
     if (c->init_image) TRY((Status)glide_picture_read(c->init_image, &init));
-    Status s = cli_output_init(&output, args, c->output, "glide.png", (int)(args->operand_count * c->n));
+    Status s = cli_output_init(&output, args, c->output, "glide.png", (int)(calls_of(args) * c->n));
     if (s == STATUS_OK) {
         GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
                           .precision = cli_precision(args, c->precision)};
@@ -157,8 +187,8 @@ static Status run(CliArgs *args)
 const CliCommand cli_command_sample = {
     .name = "sample",
     .summary = "make pictures from prompts",
-    .operands = "PROMPT...",
-    .min_operands = 1,
+    .operands = "[PROMPT...]",
+    .min_operands = 0,
     .max_operands = CLI_ANY,
     .description =
         "Makes a 256x256 PNG of each PROMPT, or N of them. The base model draws 64x64 pixels, the upsampler takes them to "
@@ -166,6 +196,9 @@ const CliCommand cli_command_sample = {
         "\n"
         "The default weights have learned emoji: say what to draw, then a comma and a style, such as \"fluent 3d emoji\", "
         "\"noto emoji\" or \"twemoji emoji\". English and Korean are understood.\n"
+        "\n"
+        "Models without text, such as guided-diffusion's, draw what --class says, or anything; without --upsampler-weights they "
+        "stop at their own size.\n"
         "\n"
         "The same prompt, seed and options make the same file, byte for byte, on any number of threads, alone or among others. "
         "Each PNG carries its recipe, which \"glide info\" shows.\n"

@@ -10,8 +10,8 @@ typedef struct TrainCommand {
     const char *data, *config, *out, *init;
     bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
     int64_t side, batch, micro_batch, steps, warmup, seed, vocab, threads;
-    double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps, vb_weight, korean,
-        toned;
+    double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps;
+    double vb_weight, korean, toned;
     int precision;
 } TrainCommand;
 
@@ -45,8 +45,8 @@ static const CliOption options[] = {
     CLI_FLAG(TrainCommand, flip, 0, "flip", "mirror half of the pictures"),
     CLI_DOUBLE(TrainCommand, min_snr, 0, "min-snr", "X", 0, 1000, "5", "min-SNR weighting of the loss (0: off)"),
     CLI_DOUBLE(TrainCommand, snr_floor, 0, "snr-floor", "X", 0, 1000, "0.1", "more weight to steps of less SNR (0: off)"),
-    CLI_DOUBLE(TrainCommand, noisy_steps, 0, "noisy-steps", "X", 0, 10, "0", "draw steps of much noise more often: density as t to this "
-               "power"),
+    CLI_DOUBLE(TrainCommand, noisy_steps, 0, "noisy-steps", "X", 0, 10, "0", "draw steps of much noise more often: density as t "
+               "to this power"),
     CLI_DOUBLE(TrainCommand, vb_weight, 0, "vb-weight", "X", 0, 1000, "0.1", "weight of the variational bound"),
     CLI_INT(TrainCommand, vocab, 0, "vocab", "N", 258, 60000, "2048", "tokens of a new model's tokenizer"),
     CLI_INT(TrainCommand, seed, 's', "seed", "N", 0, INT64_MAX, "0", "of everything random"),

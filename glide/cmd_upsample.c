@@ -8,7 +8,7 @@
 
 typedef struct UpsampleCommand {
     const char *output, *prompt, *steps, *weights;
-    int64_t seed, image, threads, colour_cells;
+    int64_t seed, image, label, threads, colour_cells;
     double upsample_temp;
     int precision;
     bool quiet;
@@ -18,6 +18,7 @@ static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
     CLI_TEXT(UpsampleCommand, prompt, 'p', "prompt", "TEXT", NULL, "what the picture shows; helps the upsampler"),
+    CLI_INT(UpsampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what it shows, for class-conditional upsamplers"),
     CLI_INT(UpsampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
     CLI_INT(UpsampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the picture of this seed"),
@@ -50,6 +51,7 @@ static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, 
     CliRun run;
     TRY(cli_choose_seed(args, c->seed, c->quiet, &o.seed));
     o.prompt = c->prompt;
+    if (cli_given(args, "class")) o.label = (int)c->label;
     o.image = (uint32_t)c->image;
     o.steps = c->steps;
     o.upsample_temp = c->upsample_temp;

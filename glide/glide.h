@@ -96,8 +96,9 @@ GLIDE_API GlideStatus glide_picture_read(const char *path, GlidePicture *out);
 GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const char *path);
 GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty; fine on an empty one */
 
-/* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "upsampler_steps",
- * "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights" and "upsampler_weights" (hashes), "Software". NULL when there is none. */
+/* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "class", "upsampler_steps",
+ * "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights" and "upsampler_weights" (hashes),
+ * "Software". NULL when there is none. */
 GLIDE_API const char *glide_picture_recipe(const GlidePicture *picture, const char *key);
 
 /* --- progress --- */
@@ -126,10 +127,11 @@ typedef struct GlideSampleOptions {
     int n;                  /* pictures. Default 1 */
     uint64_t seed;          /* default 0 */
     uint32_t image;         /* number of the first one, from 1: picture 3 of a seed is the same however it is asked for */
+    int label;              /* of class-conditional models (guided-diffusion's): 0 to classes - 1. Default -1, none */
     double guidance_scale;  /* how closely to follow the prompt: 1 leaves guidance out, 0 ignores the prompt. Default 3 */
     const char *sampler;    /* of the base model: "ddim" or "ddpm" */
     const char *steps;      /* "50", or a respacing as "fast27", "ddim50", "10,10,3" */
-    bool upsample;          /* false: stop at 64x64 */
+    bool upsample;          /* false: stop at 64x64. The default upsampler is for models that take text only */
     const char *upsampler_steps;
     double upsample_temp;   /* the upsampler starts from this times standard noise. Default 0.997 */
     int colour_cells;       /* it keeps the mean colours of so many cells a side; 0: it is left alone. Default 16 */
@@ -144,6 +146,15 @@ GLIDE_API GlideSampleOptions glide_sample_defaults(void);
  * prompt gives what the model makes of no caption; a longer one than the model takes is cut (glide_prompt_tokens). */
 GLIDE_API GlideStatus glide_sample(Glide *glide, const char *prompt, const GlideSampleOptions *options,
                                    GlidePicture *pictures);
+
+/* What the model of a stage is told besides noise. */
+typedef struct GlideModelInfo {
+    int side;    /* of its pictures */
+    bool text;   /* takes prompts */
+    int classes; /* takes labels below this; 0: none */
+} GlideModelInfo;
+
+GLIDE_API GlideStatus glide_model_info(Glide *glide, GlideStage stage, GlideModelInfo *out);
 
 /* How many tokens the base model's tokenizer makes of a prompt, and how many of them the model reads. */
 GLIDE_API GlideStatus glide_prompt_tokens(Glide *glide, const char *prompt, int64_t *tokens, int *limit);
@@ -176,6 +187,7 @@ GLIDE_API GlideStatus glide_inpaint(Glide *glide, const GlidePicture *in, const 
 /* --- a picture -> a larger one --- */
 typedef struct GlideUpsampleOptions {
     const char *prompt; /* what it shows; NULL: no caption */
+    int label;          /* of class-conditional upsamplers. Default -1, none */
     uint64_t seed;
     uint32_t image;     /* from 1 */
     const char *steps;

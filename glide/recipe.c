@@ -8,8 +8,9 @@
 #include <string.h>
 
 /* Everything a recipe can say, in the order in which it says it. */
-static const char *const known_keys[] = {"prompt", "seed", "image", "sampler", "steps", "guidance_scale", "upsampler_steps",
-                                         "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights", "upsampler_weights", RECIPE_SOFTWARE_KEY};
+static const char *const known_keys[] = {
+    "prompt",       "seed",     "image", "sampler", "steps",     "guidance_scale", "class",             "upsampler_steps",  "upsample_temp",
+    "colour_cells", "strength", "jump",  "repeats", "precision", "weights",        "upsampler_weights", RECIPE_SOFTWARE_KEY};
 
 Status recipe_new(GlideRecipe **out)
 {

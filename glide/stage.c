@@ -19,6 +19,7 @@ typedef struct Run {
     const TextUNet *model;
     const StageInput *in;
     int64_t n;
+    int32_t *labels; /* (2n) of class-conditional models; the same in both halves, as they know no other way */
     int32_t *tokens; /* (2n,ctx): the prompts, then empty captions */
     uint8_t *mask;
     float *timesteps; /* (2n) */
@@ -32,7 +33,7 @@ static const UNetCondition *condition_for(Run *r, GuidanceAsks asks)
     if (!r->ready[asks]) {
         int64_t first = asks == GUIDANCE_UNCONDITIONAL ? r->n * r->model->config.text.ctx : 0;
         r->conditions[asks] = text_unet_encode(r->tape, r->model, r->tokens ? r->tokens + first : NULL,
-                                               r->mask ? r->mask + first : NULL, NULL, guidance_rows(asks, r->n), NULL);
+                                               r->mask ? r->mask + first : NULL, r->labels, guidance_rows(asks, r->n), NULL);
         r->ready[asks] = true;
     }
     return &r->conditions[asks];
@@ -71,19 +72,32 @@ static Status run_model(void *ctx, const float *x_t, const NoiseLevel *level, Gu
 static void run_release(Run *r)
 {
     tape_free(r->tape);
+    free(r->labels);
     free(r->tokens);
     free(r->mask);
     free(r->timesteps);
 }
 
-static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, DType precision, const StageInput *in)
+static Status fill_labels(Run *r, const StageInput *in)
 {
+    int classes = r->model->config.unet.num_classes;
+    if (classes == 0) return STATUS_OK;
+    r->labels = malloc((size_t)(2 * in->n) * sizeof *r->labels);
+    if (!r->labels) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld labels", (long long)in->n);
+    for (int64_t i = 0; i < 2 * in->n; i++) {
+        int label = in->labels ? in->labels[i % in->n] : -1;
+        if (label < 0 || label >= classes)
+            return status_fail(STATUS_BAD_INPUT, "class: the model was trained with %d, expected 0 to %d, found %d", classes,
+                               classes - 1, label);
+        r->labels[i] = label;
+    }
+    return STATUS_OK;
+}
+
+static Status fill_tokens(Run *r, const StageInput *in)
+{
+    const TextUNet *m = r->model;
     int ctx = m->config.text.ctx;
-    *r = (Run){.model = m, .in = in, .n = in->n};
-    TRY(tape_new(kernels, &r->tape));
-    tape_set_dtype(r->tape, precision);
-    r->timesteps = malloc((size_t)(2 * in->n) * sizeof(float));
-    if (!r->timesteps) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)in->n);
     if (!m->text) return STATUS_OK;
     if (!m->bpe) return status_fail(STATUS_BAD_INPUT, "the model takes text, but its file holds no tokenizer");
     r->tokens = malloc((size_t)(2 * in->n * ctx) * sizeof *r->tokens);
@@ -94,6 +108,17 @@ static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, DType precis
         TRY(bpe_encode_padded(m->bpe, prompt, strlen(prompt), ctx, r->tokens + i * ctx, r->mask + i * ctx));
     }
     return STATUS_OK;
+}
+
+static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, DType precision, const StageInput *in)
+{
+    *r = (Run){.model = m, .in = in, .n = in->n};
+    TRY(tape_new(kernels, &r->tape));
+    tape_set_dtype(r->tape, precision);
+    r->timesteps = malloc((size_t)(2 * in->n) * sizeof(float));
+    if (!r->timesteps) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)in->n);
+    TRY(fill_labels(r, in));
+    return fill_tokens(r, in);
 }
 
 static SamplerOptions sampler_options(const StageOptions *o, const StageInput *in, int steps)
@@ -159,6 +184,7 @@ Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, 
         part.n = in->n - first < most ? in->n - first : most;
         part.rows = in->rows + first;
         part.prompts = in->prompts ? in->prompts + first : NULL;
+        part.labels = in->labels ? in->labels + first : NULL;
         part.low_res = in->low_res ? in->low_res + first * in->low_side * in->low_side * IMAGE_CHANNELS : NULL;
         Run r;
         status = run_init(&r, kernels, m, o->precision, &part);

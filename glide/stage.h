@@ -33,6 +33,7 @@ void stage_options_defaults(StageOptions *o);
 typedef struct StageInput {
     int64_t n, side;             /* pictures, and their size */
     const char *const *prompts;  /* (n) UTF-8; NULL or "": no text */
+    const int32_t *labels;       /* (n) below num_classes, for class-conditional models; else NULL */
     const SamplerRow *rows;      /* (n) seed and number of each */
     const float *low_res;        /* (n,low_side,low_side,3), upsamplers only */
     int64_t low_side;

@@ -214,18 +214,18 @@ static void test_two_halves(void **state)
     assert_int_equal(small.w, TINY_BASE_SIDE);
     Result r = {.fail_at = -1};
     CascadeHooks hooks = {.finished = on_finished, .ctx = &r};
-    check(cascade_upsample(&f->cascade, &f->options, &small, "red apple", &rows[1], &hooks));
+    check(cascade_upsample(&f->cascade, &f->options, &small, "red apple", NULL, &rows[1], &hooks));
     assert_same(&whole, &r.pictures[0]);
     result_release(&r);
 
     Image twice = {0}, other = {0}; /* any size is resized first */
     r = (Result){.fail_at = -1};
     check(image_resize(&small, 3 * small.w, 2 * small.h, &twice));
-    check(cascade_upsample(&f->cascade, &f->options, &twice, "red apple", &rows[1], &hooks));
+    check(cascade_upsample(&f->cascade, &f->options, &twice, "red apple", NULL, &rows[1], &hooks));
     check(image_resize(&twice, small.w, small.h, &other));
     Image expected = r.pictures[0];
     r = (Result){.fail_at = -1};
-    check(cascade_upsample(&f->cascade, &f->options, &other, "red apple", &rows[1], &hooks));
+    check(cascade_upsample(&f->cascade, &f->options, &other, "red apple", NULL, &rows[1], &hooks));
     assert_same(&expected, &r.pictures[0]);
     result_release(&r);
     image_release(&expected);
@@ -292,28 +292,23 @@ static void test_unfit_models(void **state)
 {
     (void)state;
     TextUNet *m = tiny_model(false, 1);
-    check(cascade_check_model(m, false, "m.h5"));
+    check(cascade_check_model(m, "m.h5"));
     m->config.unet.num_classes = 10;
-    assert_int_equal(cascade_check_model(m, false, "m.h5"), STATUS_BAD_INPUT);
-    assert_non_null(strstr(status_message(), "m.h5: a class-conditional model"));
+    assert_int_equal(cascade_check_model(m, "m.h5"), STATUS_BAD_INPUT);
+    assert_non_null(strstr(status_message(), "m.h5: takes text and classes"));
     m->config.unet.num_classes = 0;
     m->config.unet.out_channels = 3;
-    assert_int_equal(cascade_check_model(m, false, "m.h5"), STATUS_BAD_INPUT);
+    assert_int_equal(cascade_check_model(m, "m.h5"), STATUS_BAD_INPUT);
     m->config.unet.out_channels = 6;
     m->config.unet.image_size = 17;
-    assert_int_equal(cascade_check_model(m, false, "m.h5"), STATUS_BAD_INPUT);
+    assert_int_equal(cascade_check_model(m, "m.h5"), STATUS_BAD_INPUT);
     assert_non_null(strstr(status_message(), "image_size is 17"));
     m->config.unet.image_size = 16;
     Bpe *bpe = m->bpe;
     m->bpe = NULL;
-    assert_int_equal(cascade_check_model(m, false, "m.h5"), STATUS_BAD_INPUT);
+    assert_int_equal(cascade_check_model(m, "m.h5"), STATUS_BAD_INPUT);
     assert_non_null(strstr(status_message(), "no tokenizer"));
     m->bpe = bpe;
-    TextTransformer *text = m->text;
-    m->text = NULL;
-    assert_int_equal(cascade_check_model(m, false, "m.h5"), STATUS_BAD_INPUT);
-    check(cascade_check_model(m, true, "m.h5")); /* an upsampler may do without */
-    m->text = text;
     text_unet_free(m);
 }
 

@@ -116,7 +116,7 @@ static void test_wrong_usage(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"$G sample", "expected PROMPT..., found nothing"},
+        {"$G sample", "expected a prompt: what to draw"},
         {"$G sample ''", "expected a prompt, found an empty one; say what to draw"},
         {"$G sample ok ' \t '", "expected a prompt, found an empty one"},
         {"$G sample cat --sed 1", "--sed: no such option; did you mean --seed?"},

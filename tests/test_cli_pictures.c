@@ -89,8 +89,60 @@ static void test_inpaint(void **state)
     cli_refuse("$G sample cat --init-image missing.png -o x.png", "missing.png");
 }
 
+/* --- models without text --- */
+
+/* A tiny model of guided-diffusion's kind: so many classes, no prompts. */
+static void write_labelled(const char *name, bool upsampler, int classes)
+{
+    char path[256];
+    TextUNet *like = tiny_model(upsampler, 1);
+    TextUNetConfig c = like->config;
+    c.text.width = 0;
+    c.unet.num_classes = classes;
+    text_unet_config_complete(&c);
+    TextUNet *m = random_model(&c, 3);
+    bpe_free(m->bpe);
+    m->bpe = NULL;
+    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    write_model(m, path);
+    text_unet_free(m);
+    text_unet_free(like);
+}
+
+static void test_classes(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    char value[64];
+    write_labelled("classes.h5", false, 5);
+    write_labelled("classes-up.h5", true, 5);
+    write_labelled("plain.h5", false, 0);
+    cli_run_ok(&r, "$G sample --class 4 -w classes.h5 -o four.png --seed 1 --steps 3 -n 2");
+    cli_check_picture("four-1.png", TINY_BASE_SIDE); /* no upsampler but the default one, which knows prompts */
+    cli_read_chunk("four-1.png", "class", value, sizeof value);
+    assert_string_equal(value, "4");
+    cli_run_ok(&r, "$G sample --class 3 -w classes.h5 -o three.png --seed 1 --steps 3 -n 2");
+    cli_run(&r, "cmp -s four-1.png three-1.png");
+    assert_int_equal(r.exit_status, 1);
+    cli_run_ok(&r, "$G sample --class 4 -w classes.h5 --upsampler-weights classes-up.h5 -o large.png --seed 1 " QUICK);
+    cli_check_picture("large.png", TINY_UPSAMPLER_SIDE);
+    cli_run_ok(&r, "$G sample -w plain.h5 -o plain.png --seed 1 --steps 3");
+    cli_check_picture("plain.png", TINY_BASE_SIDE);
+    cli_run_ok(&r, "$G upsample four-1.png -o four-large.png --upsampler-weights classes-up.h5 --class 4 --seed 1 --steps 2");
+    cli_refuse("$G sample -w classes.h5 -o x.png", "--class: the base model wants one from 0 to 4");
+    cli_refuse("$G sample --class 5 -w classes.h5 -o x.png", "--class: the base model wants one from 0 to 4");
+    cli_refuse("$G sample cat -w classes.h5 -o x.png", "takes no prompts, expected --class, found \"cat\"");
+    cli_refuse("$G sample cat --class 1 -o x.png", "--class: the base model takes prompts");
+    cli_refuse("$G sample --class 1 -w plain.h5 -o x.png", "--class: the base model takes none");
+    cli_refuse("$G sample -w plain.h5 -o x.png -g 3", "--guidance-scale: the base model takes no prompts");
+    cli_refuse("$G sample -o x.png", "expected a prompt");
+    cli_refuse("$G upsample four-1.png -o x.png --seed 1 --upsampler-weights classes-up.h5", "class: the upsampler wants one");
+    cli_refuse("$G upsample four-1.png -o x.png --seed 1 --class 1", "class: the upsampler takes none");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_inpaint)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_inpaint),
+                                       cmocka_unit_test(test_classes)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

@@ -1,0 +1,191 @@
+#include "glide/call.h"
+
+#include "glide/recipe.h"
+
+#include <stdlib.h>
+
+/* Nothing about threads or about how many pictures were made together: the same picture is the same file. */
+static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
+{
+    const Glide *g = c->glide;
+    TRY(recipe_new(out));
+    GlideRecipe *r = *out;
+    recipe_add_text(r, "prompt", c->prompt);
+    recipe_add(r, "seed", "%llu", (unsigned long long)c->rows[index].seed);
+    recipe_add(r, "image", "%u", c->rows[index].image + 1);
+    if (c->base) {
+        recipe_add_text(r, "sampler", c->options->base.sampler);
+        recipe_add_text(r, "steps", c->options->base.steps);
+        recipe_add_number(r, "guidance_scale", c->options->base.guidance.scale);
+    }
+    if (c->label >= 0) recipe_add(r, "class", "%d", c->label);
+    if (c->upsampler) {
+        recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
+        recipe_add_number(r, "upsample_temp", c->upsample_temp);
+        recipe_add(r, "colour_cells", "%d", c->options->upsampler.colour_cells);
+    }
+    if (c->start) recipe_add_number(r, "strength", c->options->base.strength);
+    if (c->inpaint) {
+        recipe_add(r, "jump", "%d", c->options->base.jump);
+        recipe_add(r, "repeats", "%d", c->options->base.repeats);
+    }
+    recipe_add_text(r, "precision", g->precision == DTYPE_BF16 ? "bf16" : "f32");
+    if (c->base) recipe_add(r, "weights", "%016llx", (unsigned long long)g->base.hash);
+    if (c->upsampler) recipe_add(r, "upsampler_weights", "%016llx", (unsigned long long)g->upsampler.hash);
+    return recipe_status(r);
+}
+
+static Status take_picture(void *ctx, int64_t index, Image *image)
+{
+    const Call *c = ctx;
+    GlidePicture *p = &c->pictures[index];
+    Image painted = {0};
+    if (c->inpaint) {
+        TRY(inpaint_paste(c->inpaint, c->whole, image, &painted));
+        image_release(image);
+        *image = painted;
+    }
+    picture_give(image, p);
+    Status s = write_recipe(c, index, &p->recipe);
+    if (s != STATUS_OK) {
+        glide_picture_release(p);
+        return s;
+    }
+    if (!c->callbacks->picture || c->callbacks->picture(c->callbacks->context, (int)index, p)) return STATUS_OK;
+    return status_fail(STATUS_INTERRUPTED, "stopped after picture %d", (int)index + 1);
+}
+
+static Status make_previews(const CascadeProgress *p, unsigned char **out)
+{
+    Image all = {0}; /* the pictures one below the other */
+    TRY(image_from_f32(p->x_0, (int)p->side, (int)(p->side * p->count), &all));
+    *out = all.pixels;
+    return STATUS_OK;
+}
+
+static int tell_progress(void *ctx, const CascadeProgress *p)
+{
+    const Call *c = ctx;
+    unsigned char *previews = NULL;
+    if (c->callbacks->previews && make_previews(p, &previews) != STATUS_OK) previews = NULL;
+    GlideProgress out = {.stage = p->upsampling ? GLIDE_STAGE_UPSAMPLER : GLIDE_STAGE_BASE, .step = p->step, .steps = p->steps,
+                         .first = (int)p->first, .count = (int)p->count, .fraction = p->fraction,
+                         .side = (int)p->side, .preview = previews};
+    bool go_on = c->callbacks->progress(c->callbacks->context, &out);
+    free(previews);
+    return !go_on;
+}
+
+CascadeHooks call_hooks(Call *c)
+{
+    return (CascadeHooks){.progress = c->callbacks->progress ? tell_progress : NULL, .finished = take_picture, .ctx = c};
+}
+
+/* --- options ---------------------------------------------------------------------------------------- */
+
+Status call_check_image(uint32_t image, int n)
+{
+    if (n < 1) return status_fail(STATUS_BAD_INPUT, "n: expected 1 or more pictures, found %d", n);
+    if (image < 1 || image > UINT32_MAX - (uint32_t)n)
+        return status_fail(STATUS_BAD_INPUT, "image: expected a number from 1, found %u", image);
+    return STATUS_OK;
+}
+
+Status call_check_temperature(double t)
+{
+    if (t >= 0 && t <= 10) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "upsample_temp: expected 0 to 10, found %g", t);
+}
+
+Status call_check_cells(int cells)
+{
+    if (cells >= 0 && cells <= 1024) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "colour_cells: expected 0 to 1024, found %d", cells);
+}
+
+Status call_fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOptions *o)
+{
+    TRY(call_check_image(in->image, in->n));
+    TRY(call_check_temperature(in->upsample_temp));
+    TRY(call_check_cells(in->colour_cells));
+    cascade_options_defaults(o);
+    if (in->sampler) o->base.sampler = in->sampler;
+    if (in->steps) o->base.steps = in->steps;
+    if (in->upsampler_steps) o->upsampler.steps = in->upsampler_steps;
+    o->base.guidance.scale = in->guidance_scale;
+    o->upsampler.temperature = (float)in->upsample_temp;
+    o->upsampler.colour_cells = in->colour_cells;
+    o->base.precision = o->upsampler.precision = g->precision;
+    return guidance_check(&o->base.guidance);
+}
+
+/* --- running ---------------------------------------------------------------------------------------- */
+
+/* What each of the n pictures is made of. */
+typedef struct Rows {
+    SamplerRow *rows;
+    const char **prompts;
+    int32_t *labels;
+} Rows;
+
+static void rows_release(Rows *r)
+{
+    free(r->rows);
+    free(r->prompts);
+    free(r->labels);
+}
+
+static Status rows_init(Rows *r, const Call *c, const GlideSampleOptions *o)
+{
+    size_t n = (size_t)o->n;
+    *r = (Rows){calloc(n, sizeof *r->rows), calloc(n, sizeof *r->prompts), calloc(n, sizeof *r->labels)};
+    if (!r->rows || !r->prompts || !r->labels) {
+        rows_release(r);
+        return status_fail(STATUS_NO_MEMORY, "out of memory for %d pictures", o->n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        r->rows[i] = (SamplerRow){.seed = o->seed, .image = o->image - 1 + (uint32_t)i};
+        r->prompts[i] = c->prompt;
+        r->labels[i] = o->label;
+    }
+    return STATUS_OK;
+}
+
+static Status check_label(const char *what, const Model *m, int label)
+{
+    int classes = m->net->config.unet.num_classes;
+    if (classes == 0 && label >= 0) return status_fail(STATUS_BAD_INPUT, "class: the %s takes none, found %d", what, label);
+    if (classes == 0 || (label >= 0 && label < classes)) return STATUS_OK;
+    if (label < 0) return status_fail(STATUS_BAD_INPUT, "class: the %s wants one, expected 0 to %d", what, classes - 1);
+    return status_fail(STATUS_BAD_INPUT, "class: the %s knows %d, expected 0 to %d, found %d", what, classes, classes - 1, label);
+}
+
+Status call_check_label(const Glide *g, bool base, bool upsampler, int label)
+{
+    bool some = base && g->base.net->config.unet.num_classes > 0;
+    if (base) TRY(check_label("base model", &g->base, label));
+    if (!upsampler || (some && g->upsampler.net->config.unet.num_classes == 0)) return STATUS_OK; /* the base's label, not its */
+    return check_label("upsampler", &g->upsampler, label);
+}
+
+Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given)
+{
+    Glide *g = c->glide;
+    Rows r;
+    CascadeOptions o = *c->options;
+    TRY(call_check_label(g, true, c->upsampler, in->label));
+    TRY(rows_init(&r, c, in));
+    if (!g->base.net->text) o.base.guidance.scale = 1; /* nothing to leave out */
+    c->options = &o;
+    c->callbacks = &in->callbacks;
+    c->rows = r.rows;
+    c->label = in->label;
+    c->base = true;
+    c->upsample_temp = in->upsample_temp;
+    CascadeHooks hooks = call_hooks(c);
+    Cascade cascade = {g->kernels, g->base.net, c->upsampler ? g->upsampler.net : NULL};
+    CascadeInput input = {.n = in->n, .prompts = r.prompts, .labels = r.labels, .rows = r.rows, .given = given};
+    Status s = cascade_sample(&cascade, &o, &input, &hooks);
+    rows_release(&r);
+    return s;
+}

@@ -1,0 +1,39 @@
+/* Private to the public API's files: a call of glide_sample() and its like under way. It turns public options into the cascade's,
+ * writes recipes, and passes progress and pictures on to the caller. */
+#ifndef GLIDE_CALL_H
+#define GLIDE_CALL_H
+
+#include "glide/cascade.h"
+#include "glide/context.h"
+#include "glide/inpaint.h"
+
+typedef struct Call {
+    Glide *glide;
+    const GlideCallbacks *callbacks;
+    const char *prompt;
+    const SamplerRow *rows;
+    int label; /* -1: none */
+    const CascadeOptions *options;
+    bool base, upsampler; /* which stages take part */
+    double upsample_temp; /* as it was given; the options hold it in single precision */
+    bool start;           /* from a picture */
+    const Inpaint *inpaint; /* on a part of `whole`; NULL: no such thing */
+    const Image *whole;
+    GlidePicture *pictures;
+} Call;
+
+/* Checks of single options, and all of them. */
+Status call_check_image(uint32_t image, int n);
+Status call_check_temperature(double t);
+Status call_check_cells(int cells);
+Status call_fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOptions *o);
+
+CascadeHooks call_hooks(Call *c);
+
+/* Does the label suit the stages that take part? */
+Status call_check_label(const Glide *g, bool base, bool upsampler, int label);
+
+/* Samples in->n pictures into c->pictures. Models are loaded; `c` and `given` (may be NULL) say what is special about the call. */
+Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given);
+
+#endif

@@ -1,0 +1,91 @@
+#include "glide/call.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+GlideSampleOptions glide_sample_defaults(void)
+{
+    return (GlideSampleOptions){.n = 1, .image = 1, .label = -1, .guidance_scale = CASCADE_GUIDANCE, .sampler = CASCADE_SAMPLER,
+                                .steps = CASCADE_STEPS, .upsample = true, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
+                                .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS,
+                                .strength = CASCADE_STRENGTH};
+}
+
+static Status square_f32(const GlidePicture *in, int side, float **out)
+{
+    Image picture = picture_view(in), square = {0};
+    TRY(image_resize(&picture, side, side, &square));
+    *out = malloc(image_bytes(&square) * sizeof **out);
+    if (*out) image_to_f32(&square, *out);
+    image_release(&square);
+    return *out ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %d pixels a side", side);
+}
+
+static Status check_start(const GlideSampleOptions *o)
+{
+    if (!o->init_image->rgb || o->init_image->width < 1 || o->init_image->height < 1)
+        return status_fail(STATUS_BAD_INPUT, "init_image: there is no picture to start from");
+    if (o->strength >= 0 && o->strength <= 1) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "strength: expected 0 to 1, found %g", o->strength);
+}
+
+/* From a picture instead of noise. */
+static Status sample_from(Call *call, const GlideSampleOptions *in, CascadeOptions *o)
+{
+    const Glide *g = call->glide;
+    float *small = NULL, *large = NULL;
+    TRY(check_start(in));
+    o->base.strength = o->upsampler.strength = in->strength;
+    call->start = true;
+    Status s = square_f32(in->init_image, context_side(&g->base), &small);
+    if (s == STATUS_OK && call->upsampler) s = square_f32(in->init_image, context_side(&g->upsampler), &large);
+    if (s == STATUS_OK) s = call_run(call, in, &(CascadeGiven){.small = small, .large = large});
+    free(small);
+    free(large);
+    return s;
+}
+
+static Status sample(Glide *g, const char *prompt, const GlideSampleOptions *in, GlidePicture *pictures)
+{
+    CascadeOptions o;
+    Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = in->upsample, .pictures = pictures};
+    TRY(call_fill_options(g, in, &o));
+    TRY(context_load_both(g, &call.upsampler));
+    return in->init_image ? sample_from(&call, in, &o) : call_run(&call, in, NULL);
+}
+
+GlideStatus glide_sample(Glide *g, const char *prompt, const GlideSampleOptions *options, GlidePicture *pictures)
+{
+    GlideSampleOptions defaults = glide_sample_defaults();
+    if (!options) options = &defaults;
+    for (int i = 0; i < options->n; i++) pictures[i] = (GlidePicture){0};
+    int threads = context_enter(g);
+    Status s = sample(g, prompt ? prompt : "", options, pictures);
+    omp_set_num_threads(threads);
+    return (GlideStatus)s;
+}
+
+GlideStatus glide_model_info(Glide *g, GlideStage stage, GlideModelInfo *out)
+{
+    bool upsampler = stage == GLIDE_STAGE_UPSAMPLER;
+    *out = (GlideModelInfo){0};
+    Status s = context_load(g, upsampler);
+    if (s != STATUS_OK) return (GlideStatus)s;
+    const TextUNet *m = (upsampler ? &g->upsampler : &g->base)->net;
+    *out = (GlideModelInfo){m->config.unet.image_size, m->text != NULL, m->config.unet.num_classes};
+    return GLIDE_OK;
+}
+
+GlideStatus glide_prompt_tokens(Glide *g, const char *prompt, int64_t *tokens, int *limit)
+{
+    size_t count;
+    *tokens = *limit = 0;
+    Status s = context_load(g, false);
+    if (s == STATUS_OK && !g->base.net->bpe) return GLIDE_OK; /* takes no text */
+    if (s == STATUS_OK) s = bpe_encode(g->base.net->bpe, prompt, strlen(prompt), NULL, 0, &count);
+    if (s != STATUS_OK) return (GlideStatus)s;
+    *tokens = (int64_t)count;
+    *limit = g->base.net->config.text.ctx;
+    return GLIDE_OK;
+}
