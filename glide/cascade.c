@@ -87,7 +87,7 @@ static Status count_steps(const TextUNet *m, const StageOptions *o, const char *
 static int steps_taken(const TextUNet *m, const StageOptions *o, const CascadeGiven *given, int steps)
 {
     if (!given) return steps;
-    if (!given->small_mask) return (int)ceil(o->strength * steps);
+    if (!given->small_mask) return stage_steps_from(o, steps);
     return m->config.inpaint ? steps : steps * o->repeats;
 }
 

@@ -13,6 +13,11 @@ void stage_options_defaults(StageOptions *o)
     guidance_defaults(&o->guidance);
 }
 
+int stage_steps_from(const StageOptions *o, int steps)
+{
+    return (int)ceil(o->strength * steps);
+}
+
 /* A batch under way: the model with its prompt's features, as guidance asks for it. */
 typedef struct Run {
     Tape *tape;
@@ -129,7 +134,7 @@ static SamplerOptions sampler_options(const StageOptions *o, const StageInput *i
     options.eta = o->eta;
     options.rows = in->rows;
     options.stage = o->stage;
-    options.skip = in->start ? steps - (int)ceil(o->strength * steps) : 0;
+    options.skip = in->start ? steps - stage_steps_from(o, steps) : 0;
     options.progress = o->progress;
     options.progress_ctx = o->progress_ctx;
     return options;

@@ -41,6 +41,9 @@ typedef struct StageInput {
     const float *known, *mask;   /* (side,side,3) and (side,side): pixels that are to stay where the mask is 1; NULL: none */
 } StageInput;
 
+/* How many of a process's steps are taken from a picture to start from. */
+int stage_steps_from(const StageOptions *o, int steps);
+
 /* x (n,side,side,3) in about [-1,1]. Each picture depends only on its own prompt, row and low_res, and on what all share. */
 Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, const StageInput *in, float *x);
 

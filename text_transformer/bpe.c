@@ -227,30 +227,15 @@ size_t bpe_piece_end(const char *text, size_t size, size_t start)
 
 /* --- merging --- */
 
-/* Tokens for the caller: the first `capacity` are kept, all are counted. */
-typedef struct Sink {
-    int32_t *ids;
-    size_t capacity, count;
-} Sink;
-
-static void sink_put(Sink *sink, int32_t id)
+static bool encode_piece(const Bpe *bpe, BpeMerger *m, const uint8_t *piece, size_t size, BpeSink *sink)
 {
-    if (sink->count < sink->capacity) sink->ids[sink->count] = id;
-    sink->count++;
-}
-
-static bool encode_piece(const Bpe *bpe, BpeMerger *m, const uint8_t *piece, size_t size, Sink *sink)
-{
-    size_t count;
     if (!bpe_merger_start(m, size)) return false;
     for (size_t i = 0; i < size; i++) m->ids[i] = bpe_byte_id(piece[i]);
-    if (!bpe_merger_run(m, &bpe->rules, size, &count)) return false;
-    for (size_t i = 0; i < count; i++) sink_put(sink, m->ids[i]);
-    return true;
+    return bpe_merger_emit(m, &bpe->rules, size, sink);
 }
 
 /* Pieces are independent, so an encoder of a fixed length may stop once that is reached. */
-static Status encode(const Bpe *bpe, const char *text, size_t size, bool stop_when_full, Sink *sink)
+static Status encode(const Bpe *bpe, const char *text, size_t size, bool stop_when_full, BpeSink *sink)
 {
     char *lower;
     size_t lower_size;
@@ -270,7 +255,7 @@ static Status encode(const Bpe *bpe, const char *text, size_t size, bool stop_wh
 
 Status bpe_encode(const Bpe *bpe, const char *text, size_t size, int32_t *ids, size_t capacity, size_t *count)
 {
-    Sink sink = {.ids = ids, .capacity = capacity};
+    BpeSink sink = {.ids = ids, .capacity = capacity};
     Status status = encode(bpe, text, size, false, &sink);
     *count = status == STATUS_OK ? sink.count : 0;
     return status;
@@ -279,7 +264,7 @@ Status bpe_encode(const Bpe *bpe, const char *text, size_t size, int32_t *ids, s
 Status bpe_encode_padded(const Bpe *bpe, const char *text, size_t size, int text_ctx, int32_t *tokens, uint8_t *mask)
 {
     assert(text_ctx > 0);
-    Sink sink = {.ids = tokens, .capacity = (size_t)text_ctx};
+    BpeSink sink = {.ids = tokens, .capacity = (size_t)text_ctx};
     TRY(encode(bpe, text, size, true, &sink));
     for (size_t i = 0; i < sink.capacity; i++) {
         mask[i] = i < sink.count;

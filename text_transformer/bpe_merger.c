@@ -41,6 +41,20 @@ Status bpe_rules_sort(BpeRules *rules)
 
 /* --- merging --- */
 
+void bpe_sink_put(BpeSink *sink, int32_t id)
+{
+    if (sink->count < sink->capacity) sink->ids[sink->count] = id;
+    sink->count++;
+}
+
+bool bpe_merger_emit(BpeMerger *merger, const BpeRules *rules, size_t size, BpeSink *sink)
+{
+    size_t count;
+    if (!bpe_merger_run(merger, rules, size, &count)) return false;
+    for (size_t i = 0; i < count; i++) bpe_sink_put(sink, merger->ids[i]);
+    return true;
+}
+
 void bpe_merger_release(BpeMerger *m)
 {
     free(m->ids);

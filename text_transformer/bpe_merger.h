@@ -41,6 +41,16 @@ typedef struct BpeMerger {
 bool bpe_merger_start(BpeMerger *merger, size_t size);
 /* Merge them; afterwards merger->ids[0..*count) are the tokens. False when out of memory. */
 bool bpe_merger_run(BpeMerger *merger, const BpeRules *rules, size_t size, size_t *count);
+
+/* Tokens for an encoder's caller: the first `capacity` are kept, all are counted. */
+typedef struct BpeSink {
+    int32_t *ids;
+    size_t capacity, count;
+} BpeSink;
+
+void bpe_sink_put(BpeSink *sink, int32_t id);
+/* bpe_merger_run() on a piece that is filled in, and its tokens into the sink. False when out of memory. */
+bool bpe_merger_emit(BpeMerger *merger, const BpeRules *rules, size_t size, BpeSink *sink);
 void bpe_merger_release(BpeMerger *merger);
 
 #endif

@@ -257,38 +257,23 @@ static size_t piece_end(const char *text, size_t size, size_t start)
 
 /* --- encoding --- */
 
-/* Tokens for the caller: the first `capacity` are kept, all are counted. */
-typedef struct Sink {
-    int32_t *ids;
-    size_t capacity, count;
-} Sink;
-
-static void sink_put(Sink *sink, int32_t id)
-{
-    if (sink->count < sink->capacity) sink->ids[sink->count] = id;
-    sink->count++;
-}
-
 static bool piece_is(const char *piece, size_t size, const char *text)
 {
     return size == strlen(text) && !memcmp(piece, text, size);
 }
 
-static bool encode_piece(const ClipBpe *bpe, BpeMerger *m, const char *piece, size_t size, Sink *sink)
+static bool encode_piece(const ClipBpe *bpe, BpeMerger *m, const char *piece, size_t size, BpeSink *sink)
 {
-    size_t count;
     if (piece_is(piece, size, start_text) || piece_is(piece, size, end_text)) {
-        sink_put(sink, piece[2] == 's' ? clip_bpe_start_token(bpe) : clip_bpe_end_token(bpe));
+        bpe_sink_put(sink, piece[2] == 's' ? clip_bpe_start_token(bpe) : clip_bpe_end_token(bpe));
         return true;
     }
     if (!bpe_merger_start(m, size)) return false;
     for (size_t i = 0; i < size; i++) m->ids[i] = bpe_byte_id((uint8_t)piece[i]) + (i + 1 == size ? BYTES : 0);
-    if (!bpe_merger_run(m, &bpe->rules, size, &count)) return false;
-    for (size_t i = 0; i < count; i++) sink_put(sink, m->ids[i]);
-    return true;
+    return bpe_merger_emit(m, &bpe->rules, size, sink);
 }
 
-static Status encode(const ClipBpe *bpe, const char *text, size_t size, bool stop_when_full, Sink *sink)
+static Status encode(const ClipBpe *bpe, const char *text, size_t size, bool stop_when_full, BpeSink *sink)
 {
     char *clean;
     size_t clean_size;
@@ -309,7 +294,7 @@ static Status encode(const ClipBpe *bpe, const char *text, size_t size, bool sto
 
 Status clip_bpe_encode(const ClipBpe *bpe, const char *text, size_t size, int32_t *ids, size_t capacity, size_t *count)
 {
-    Sink sink = {.ids = ids, .capacity = capacity};
+    BpeSink sink = {.ids = ids, .capacity = capacity};
     Status s = encode(bpe, text, size, false, &sink);
     *count = s == STATUS_OK ? sink.count : 0;
     return s;
@@ -319,7 +304,7 @@ Status clip_bpe_encode_padded(const ClipBpe *bpe, const char *text, size_t size,
                               int32_t *length)
 {
     assert(text_ctx >= 2);
-    Sink sink = {.ids = tokens + 1, .capacity = (size_t)text_ctx - 2};
+    BpeSink sink = {.ids = tokens + 1, .capacity = (size_t)text_ctx - 2};
     TRY(encode(bpe, text, size, true, &sink));
     size_t count = sink.count < sink.capacity ? sink.count : sink.capacity;
     tokens[0] = clip_bpe_start_token(bpe);
