@@ -20,7 +20,7 @@ static void param_free(Param *param)
     for (int i = 0; i < PARAM_MAX_PACKED; i++)
         if (param->packed[i].key && param->packed[i].destroy) param->packed[i].destroy(param->packed[i].data);
     free(param->name);
-    free(param->value);
+    if (!param->shared) free(param->value);
     free(param->grad);
     free(param);
 }
@@ -138,6 +138,17 @@ Status params_alloc(ParamSet *set)
     }
     set->shapes_only = false;
     return STATUS_OK;
+}
+
+void params_share(ParamSet *set, const ParamSet *owner)
+{
+    assert(set->shapes_only && set->count == owner->count);
+    for (int i = 0; i < set->count; i++) {
+        assert(!strcmp(set->items[i]->name, owner->items[i]->name) && set->items[i]->size == owner->items[i]->size);
+        set->items[i]->value = owner->items[i]->value;
+        set->items[i]->shared = true;
+    }
+    set->shapes_only = false;
 }
 
 Status params_alloc_grads(ParamSet *set)

@@ -21,6 +21,7 @@ typedef struct Param {
     int64_t dims[4];
     size_t size;      /* elements */
     float *value;     /* f32 master copy */
+    bool shared;      /* value is another set's, see params_share() */
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
     float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
     bool trainable;   /* ops skip the gradient when false or grad == NULL */
@@ -57,6 +58,10 @@ void param_randomize(Param *param, uint64_t seed, int index);
 
 /* Memory for the values of a set with shapes_only, zero-filled; the set is then as any other. */
 Status params_alloc(ParamSet *set);
+
+/* The values of `owner`, a set of the same parameters that must live longer, serve `set` as well, which has none (shapes_only).
+ * When they change, both sets have to be touched. */
+void params_share(ParamSet *set, const ParamSet *owner);
 
 Status params_alloc_grads(ParamSet *set); /* zero-filled */
 void params_zero_grads(ParamSet *set);

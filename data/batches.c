@@ -12,7 +12,6 @@ struct Batches {
     const Bpe *bpe;
     BatchOptions options;
     ConceptIndex *index;
-    uint8_t *picture; /* one 256 px picture */
 };
 
 BatchOptions batch_options_defaults(void)
@@ -24,11 +23,7 @@ BatchOptions batch_options_defaults(void)
 Status batches_new(Dataset *d, const Bpe *bpe, const BatchOptions *options, Batches **out)
 {
     Batches *b = calloc(1, sizeof *b);
-    if (b) b->picture = malloc(DATASET_BYTES);
-    if (!b || !b->picture) {
-        batches_free(b);
-        return status_fail(STATUS_NO_MEMORY, "out of memory for batches");
-    }
+    if (!b) return status_fail(STATUS_NO_MEMORY, "out of memory for batches");
     b->dataset = d;
     b->bpe = bpe;
     b->options = *options;
@@ -46,7 +41,6 @@ void batches_free(Batches *b)
 {
     if (!b) return;
     concept_index_free(b->index);
-    free(b->picture);
     free(b);
 }
 
@@ -112,17 +106,31 @@ static bool has_content(const uint8_t *rows, int side)
     return false;
 }
 
-static const uint8_t *draw_crop(const Batches *b, const RngKey *key, int side)
+static const uint8_t *draw_crop(const uint8_t *picture, const RngKey *key, int side)
 {
-    const uint8_t *corner = b->picture;
+    const uint8_t *corner = picture;
     uint32_t places = (uint32_t)(DATASET_SIDE - side) / 4 + 1;
     for (uint32_t i = 0; i < CROP_TRIES; i++) {
         uint32_t top = 4 * rng_below(key, 4 * BLOCKS_BATCH + 2 + 2 * i, places);
         uint32_t left = 4 * rng_below(key, 4 * BLOCKS_BATCH + 3 + 2 * i, places);
-        corner = b->picture + (top * DATASET_SIDE + left) * 3;
+        corner = picture + (top * DATASET_SIDE + left) * 3;
         if (has_content(corner, side)) break;
     }
     return corner;
+}
+
+/* One row; `rgb` is a block for its whole picture. */
+static Status upsampler_row(Batches *b, const RngKey *key, int side, uint8_t *rgb, float *x, float *low, int32_t *tokens,
+                            uint8_t *mask)
+{
+    int picture = concept_index_draw(b->index, key);
+    TRY(draw_caption(b, key, picture, tokens, mask));
+    TRY(dataset_read(b->dataset, picture, rgb));
+    const uint8_t *corner = draw_crop(rgb, key, side);
+    bool flip = draw_flip(b, key);
+    block_mean(corner, DATASET_SIDE, 1, side, flip, x);
+    block_mean(corner, DATASET_SIDE, 4, side / 4, flip, low);
+    return STATUS_OK;
 }
 
 Status batches_upsampler(Batches *b, uint32_t step, uint32_t first_row, int64_t N, int side, float *x, float *low,
@@ -131,17 +139,15 @@ Status batches_upsampler(Batches *b, uint32_t step, uint32_t first_row, int64_t 
     if (side < 4 || side > DATASET_SIDE || side % 4)
         return status_fail(STATUS_BAD_INPUT, "crop side: expected a multiple of 4 up to 256, found %d", side);
     int ctx = b->options.text_ctx, small = side / 4;
-    for (int64_t n = 0; n < N; n++) {
+    uint8_t *rgb = malloc(DATASET_BYTES);
+    if (!rgb) return status_fail(STATUS_NO_MEMORY, "out of memory for a picture");
+    Status s = STATUS_OK;
+    for (int64_t n = 0; n < N && s == STATUS_OK; n++) {
         RngKey key = row_key(b, step, first_row + (uint32_t)n);
-        int picture = concept_index_draw(b->index, &key);
-        TRY(draw_caption(b, &key, picture, tokens + n * ctx, mask + n * ctx));
-        TRY(dataset_read(b->dataset, picture, b->picture));
-        const uint8_t *corner = draw_crop(b, &key, side);
-        bool flip = draw_flip(b, &key);
-        block_mean(corner, DATASET_SIDE, 1, side, flip, x + n * side * side * 3);
-        block_mean(corner, DATASET_SIDE, 4, small, flip, low + n * small * small * 3);
+        s = upsampler_row(b, &key, side, rgb, x + n * side * side * 3, low + n * small * small * 3, tokens + n * ctx, mask + n * ctx);
     }
-    return STATUS_OK;
+    free(rgb);
+    return s;
 }
 
 Status batches_train_bpe(const Dataset *d, int n_vocab, Bpe **out)

@@ -20,7 +20,7 @@ BatchOptions batch_options_defaults(void);
 
 typedef struct Batches Batches;
 
-/* `d` and `bpe` are borrowed. */
+/* `d` and `bpe` are borrowed. Several threads may draw rows at the same time. */
 Status batches_new(Dataset *d, const Bpe *bpe, const BatchOptions *options, Batches **out);
 void batches_free(Batches *b); /* NULL is fine */
 

@@ -9,7 +9,7 @@
 typedef struct TrainCommand {
     const char *data, *config, *out, *init;
     bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
-    int64_t side, batch, micro_batch, steps, warmup, seed, vocab, threads;
+    int64_t side, batch, micro_batch, workers, steps, warmup, seed, vocab, threads;
     double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps;
     double vb_weight, korean, toned;
     int precision;
@@ -29,8 +29,10 @@ static const CliOption options[] = {
     CLI_INT(TrainCommand, steps, 0, "steps", "N", 1, 100000000, "20000", "optimiser steps to reach"),
     CLI_DOUBLE(TrainCommand, minutes, 0, "minutes", "M", 0, 1e6, "0", "stop after this time (0: when the steps are done)"),
     CLI_INT(TrainCommand, batch, 'b', "batch", "N", 1, 65536, "32", "pictures per step"),
-    CLI_INT(TrainCommand, micro_batch, 0, "micro-batch", "N", 0, 65536, "0", "pictures at once, gradients adding up (0: all)"),
-    CLI_INT(TrainCommand, side, 0, "side", "PX", 8, 256, "64", "base: 64, or 32 to begin with; upsampler: size of the crops"),
+    CLI_INT(TrainCommand, micro_batch, 0, "micro-batch", "N", 0, 65536, "0", "a worker's pictures at once, gradients adding up (0: all)"),
+    CLI_INT(TrainCommand, workers, 0, "workers", "N", 0, 1024, "0", "parts of a step at the same time, each with a copy of the "
+            "gradients (0: as many as pay off)"),
+    CLI_INT(TrainCommand, side, 0, "side", "PX", 8, 256, "64", "base: 64, or 16 and 32 to begin with; upsampler: size of the crops"),
     CLI_DOUBLE(TrainCommand, lr, 0, "lr", "X", 0, 1, "0.0005", "learning rate"),
     CLI_DOUBLE(TrainCommand, text_lr, 0, "text-lr", "X", 0, 1000, "0.3", "learning rate of the text transformer's blocks, as a "
                "multiple of --lr"),
@@ -69,6 +71,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->side = (int)c->side;
     o->batch = (int)c->batch;
     o->micro_batch = (int)c->micro_batch;
+    o->workers = (int)c->workers;
     o->n_vocab = (int)c->vocab;
     o->checkpoint_minutes = c->checkpoint_minutes;
     o->minutes = c->minutes;

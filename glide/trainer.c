@@ -1,8 +1,7 @@
 #include "glide/trainer.h"
 
 #include "glide/train_report.h"
-#include "glide/trainer_state.h"
-#include "text_transformer/text_unet_train.h"
+#include "glide/train_team.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -18,28 +17,6 @@ void trainer_options_defaults(TrainerOptions *o, bool upsampler)
     o->loss.vb_weight = 0.1;
     o->batches = batch_options_defaults();
     if (upsampler) o->batches.caption_drop = 0.5f;
-}
-
-/* One optimiser step over the whole batch, in micro batches. */
-static Status train_step(Trainer *tr, TrainRows *rows, TrainLoss *mean, double *norm)
-{
-    const TrainerOptions *o = tr->options;
-    int micro = o->micro_batch > 0 && o->micro_batch < o->batch ? o->micro_batch : o->batch;
-    uint32_t step = (uint32_t)tr->optimizer.step;
-    *mean = (TrainLoss){0};
-    for (int first = 0; first < o->batch; first += micro) {
-        int n = o->batch - first < micro ? o->batch - first : micro;
-        TrainBatch b;
-        TrainLoss part = {0};
-        TRY(train_rows_load(tr, tr->batches, rows, step, (uint32_t)first, n, o->batch, &b));
-        b.noisy_steps = o->noisy_steps;
-        tape_set_dropout(tr->tape, (RngKey){.seed = o->seed, .step = step * 256 + (uint32_t)(first / micro)});
-        TRY(text_unet_train_step(tr->tape, tr->model, &tr->diffusion, &o->loss, &b, tr->workspace, &part));
-        mean->mean_mse += part.mean_mse * n / o->batch;
-        mean->mean_vb += part.mean_vb * n / o->batch;
-    }
-    tape_reset(tr->tape);
-    return optimizer_step(&tr->optimizer, tr->kernels, norm);
 }
 
 static double now(void)
@@ -73,19 +50,20 @@ static void show(Trainer *tr, Progress *bar, double seconds, double flops)
     progress_update(bar, tr->optimizer.step, note);
 }
 
-static Status train_loop(Trainer *tr, TrainRows *rows, Progress *bar)
+static Status train_loop(Trainer *tr, TrainTeam *team, Progress *bar)
 {
     const TrainerOptions *o = tr->options;
     double begin = now(), saved = begin, step_begin = begin, pace = 0, flops = 0;
     bool stop = false;
     while (tr->optimizer.step < o->optimizer.total_steps && !stop) {
         TrainLoss mean;
-        double norm, flops_before = tape_flops(tr->tape);
-        TRY(train_step(tr, rows, &mean, &norm));
+        double norm, flops_before = train_team_flops(team);
+        TRY(train_team_step(team, (uint32_t)tr->optimizer.step, &mean));
+        TRY(optimizer_step(&tr->optimizer, tr->kernels, &norm));
         double t = now(), seconds = t - step_begin;
         step_begin = t;
         pace = pace > 0 ? 0.9 * pace + 0.1 * seconds : seconds;
-        flops = tape_flops(tr->tape) - flops_before;
+        flops = train_team_flops(team) - flops_before;
         tr->seconds += seconds;
         TRY(train_record(tr, &mean, norm));
         show(tr, bar, pace, flops);
@@ -104,10 +82,9 @@ static Status train_loop(Trainer *tr, TrainRows *rows, Progress *bar)
 Status trainer_run(const TrainerOptions *o)
 {
     Trainer tr = {0};
-    TrainRows rows = {0};
+    TrainTeam *team = NULL;
     Status s = trainer_open(&tr, o);
-    int micro = o->micro_batch > 0 && o->micro_batch < o->batch ? o->micro_batch : o->batch;
-    if (s == STATUS_OK) s = train_rows_init(&rows, micro, o->side, tr.model->config.text.ctx);
+    if (s == STATUS_OK) s = train_team_new(&tr, &team);
     if (s == STATUS_OK) {
         ProgressOptions p = progress_defaults(stderr);
         p.style = o->progress;
@@ -117,11 +94,11 @@ Status trainer_run(const TrainerOptions *o)
         p.line_seconds = 30;
         Progress bar;
         progress_start(&bar, &p);
-        s = train_loop(&tr, &rows, &bar);
+        s = train_loop(&tr, team, &bar);
         if (s == STATUS_OK) progress_finish(&bar);
         else progress_abort(&bar);
     }
-    train_rows_release(&rows);
+    train_team_free(team);
     trainer_close(&tr);
     return s;
 }

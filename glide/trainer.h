@@ -5,7 +5,7 @@
  *   OUT.loss.csv     step, mse, vb, learning rate, gradient norm, seconds; OUT.loss.svg, the curve
  *   OUT.samples.png  a grid of samples on fixed prompts and seeds
  *
- * Everything random is drawn by (seed, step, row), so a resumed run continues bit for bit (with the same number of threads). */
+ * Everything random is drawn by (seed, step, row), so a resumed run continues bit for bit (with the same number of threads and workers). */
 #ifndef GLIDE_TRAINER_H
 #define GLIDE_TRAINER_H
 
@@ -24,7 +24,8 @@ typedef struct TrainerOptions {
     bool resume;        /* go on from OUT.resume.h5, which must be there */
     int side;           /* pixels: 64 or 32 for the base model, crops for the upsampler */
     int batch;          /* rows of a step */
-    int micro_batch;    /* rows at once; 0: all. Gradients are accumulated over the parts of a step */
+    int workers;        /* parts of a step at the same time, each on its share of the threads; 0: as many as pay off */
+    int micro_batch;    /* rows of a worker at once; 0: all. Gradients are accumulated over the parts of a step */
     int n_vocab;        /* of a new tokenizer */
     double text_lr;     /* learning rate of the text transformer's blocks, times that of the rest */
     double noisy_steps; /* more of the steps with much noise, where the caption decides: their density grows as t to this power */

@@ -4,6 +4,7 @@
 #include "tests/support_dataset.h"
 #include "text_transformer/text_unet_file.h"
 
+#include <math.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -81,19 +82,28 @@ static void assert_same_checkpoint(const char *a, const char *b)
     h5file_close(fb);
 }
 
-static double loss_at(const char *csv, int step)
+enum { MSE = 1, GRAD_NORM = 4 }; /* columns of the history */
+
+static double history_at(const char *csv, int step, int column)
 {
     char line[256];
     FILE *f = fopen(csv, "r");
     double found = -1;
     assert_non_null(f);
     while (fgets(line, sizeof line, f)) {
-        double s, mse;
-        if (sscanf(line, "%lf,%lf", &s, &mse) == 2 && s == step) found = mse;
+        char *field = line;
+        if (atoi(line) != step) continue;
+        for (int i = 0; i < column; i++) field = strchr(field, ',') + 1;
+        found = atof(field);
     }
     fclose(f);
     assert_true(found >= 0);
     return found;
+}
+
+static double loss_at(const char *csv, int step)
+{
+    return history_at(csv, step, MSE);
 }
 
 static void test_both_stages_learn(void **state)
@@ -141,7 +151,29 @@ static void test_inpainting(void **state)
     assert_non_null(strstr(status_message(), "no inpainting model"));
 }
 
-/* Stopping in the middle, and micro batches, change nothing but the time it takes. */
+/* However the rows of a step are divided, its loss and gradient are the same but for the order of sums. */
+static void test_workers_and_micro_batches(void **state)
+{
+    (void)state;
+    static const struct { int workers, micro_batch; } division[] = {{1, 0}, {2, 0}, {3, 1}, {9, 3}};
+    for (int upsampler = 0; upsampler < 2; upsampler++) {
+        double mse = 0, norm = 0;
+        for (size_t i = 0; i < (upsampler ? 2 : sizeof division / sizeof *division); i++) {
+            TrainerOptions o = tiny_options(upsampler, in_folder("data.h5"), in_folder("divided.h5"));
+            o.optimizer.total_steps = 1;
+            o.workers = division[i].workers;
+            o.micro_batch = division[i].micro_batch;
+            must(trainer_run(&o));
+            double m = history_at(in_folder("divided.loss.csv"), 1, MSE), n = history_at(in_folder("divided.loss.csv"), 1, GRAD_NORM);
+            if (i == 0) mse = m, norm = n;
+            if (fabs(m - mse) > 1e-4 * mse || fabs(n - norm) > 1e-3 * norm)
+                fail_msg("%d workers, micro batches of %d: loss %g, gradient %g; undivided: %g, %g", o.workers, o.micro_batch, m, n,
+                         mse, norm);
+        }
+    }
+}
+
+/* Stopping in the middle changes nothing but the time it takes. */
 static int steps_left;
 
 static bool stop_soon(void)
@@ -149,10 +181,10 @@ static bool stop_soon(void)
     return --steps_left <= 0;
 }
 
-static void test_resume_continues_bit_for_bit(void **state)
+static void resume_continues(int workers)
 {
-    (void)state;
     TrainerOptions o = tiny_options(false, in_folder("data.h5"), in_folder("whole.h5"));
+    o.workers = workers;
     must(trainer_run(&o));
     o.out = in_folder("parts.h5");
     o.stop = stop_soon;
@@ -163,6 +195,13 @@ static void test_resume_continues_bit_for_bit(void **state)
     must(trainer_run(&o));
     assert_same_checkpoint(in_folder("whole.resume.h5"), in_folder("parts.resume.h5"));
     assert_true(loss_at(in_folder("whole.loss.csv"), STEPS) == loss_at(in_folder("parts.loss.csv"), STEPS));
+}
+
+static void test_resume_continues_bit_for_bit(void **state)
+{
+    (void)state;
+    resume_continues(1);
+    resume_continues(2);
 }
 
 /* The child of test_sigkill: trains with a checkpoint after every step, slowly enough to be killed in the middle. */
@@ -267,6 +306,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_stages_learn),
         cmocka_unit_test(test_inpainting),
+        cmocka_unit_test(test_workers_and_micro_batches),
         cmocka_unit_test(test_resume_continues_bit_for_bit),
         cmocka_unit_test(test_sigkill_loses_no_more_than_a_checkpoint),
         cmocka_unit_test(test_wrong_input),
