@@ -71,9 +71,9 @@ Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, con
     s->prediction = malloc(bytes / IMAGE_CHANNELS * MODEL_CHANNELS);
     s->x_0 = malloc(bytes);
     if (o->kind->noisy) s->noise = malloc(bytes);
-    if (denoiser->gradient) s->grad = malloc(bytes);
+    if (denoiser->gradient) s->grad_memory = malloc(bytes);
     s->rows = malloc((size_t)n * sizeof *s->rows);
-    if (!s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad) || !s->rows) {
+    if (!s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) || !s->rows) {
         sampler_release(s);
         return status_fail(STATUS_NO_MEMORY, "out of memory for sampling %lld pictures of %lld x %lld pixels",
                            (long long)n, (long long)height, (long long)width);
@@ -87,7 +87,7 @@ void sampler_release(Sampler *s)
     free(s->prediction);
     free(s->x_0);
     free(s->noise);
-    free(s->grad);
+    free(s->grad_memory);
     free(s->rows);
     memset(s, 0, sizeof *s);
 }
@@ -157,7 +157,16 @@ static void clamp_x_0(Sampler *s)
     }
 }
 
-Status sampler_predict(Sampler *s, const float *x)
+/* The hook's gradient, or none at this level. */
+static Status predict_gradient(Sampler *s, const float *x)
+{
+    const Denoiser *model = &s->denoiser;
+    bool some = model->gradient && (!model->has_gradient || model->has_gradient(model->gradient_ctx, &s->level));
+    s->grad = some ? s->grad_memory : NULL;
+    return some ? model->gradient(model->gradient_ctx, x, &s->level, s->grad) : STATUS_OK;
+}
+
+Status sampler_predict(Sampler *s, float *x)
 {
     const Denoiser *model = &s->denoiser;
     TRY(model->predict(model->predict_ctx, x, &s->level, s->prediction));
@@ -165,8 +174,8 @@ Status sampler_predict(Sampler *s, const float *x)
     if (model->denoised) TRY(model->denoised(model->denoised_ctx, &s->level, s->x_0));
     if (s->options.clip_denoised) clamp_x_0(s);
     draw_step_noise(s);
-    if (model->gradient) TRY(model->gradient(model->gradient_ctx, x, &s->level, s->grad));
-    return STATUS_OK;
+    TRY(predict_gradient(s, x));
+    return model->renoise ? model->renoise(model->renoise_ctx, &s->level, x) : STATUS_OK;
 }
 
 Status sampler_step(Sampler *s, float *x, int step)

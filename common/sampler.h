@@ -36,10 +36,15 @@ typedef struct Denoiser {
     /* grad (N,H,W,3): gradient of a log probability with respect to x_t, scale included (cond_fn); NULL: no such
      * guidance */
     Status (*gradient)(void *ctx, const float *x_t, const NoiseLevel *level, float *grad);
+    /* whether there is a gradient at this level: where not, a step is the unguided one to the bit; NULL: everywhere */
+    bool (*has_gradient)(void *ctx, const NoiseLevel *level);
     /* changes the predicted x_0 (N,H,W,3) before it is clamped (denoised_fn: inpainting puts known pixels back); or
      * NULL */
     Status (*denoised)(void *ctx, const NoiseLevel *level, float *x_0);
-    void *predict_ctx, *gradient_ctx, *denoised_ctx;
+    /* changes x (N,H,W,3) once x_0 and the gradient are known: to alpha x_0 + sigma eps of another eps than the predicted
+     * one, with which every step function then goes on (CFG++, arXiv 2406.08070); or NULL */
+    Status (*renoise)(void *ctx, const NoiseLevel *level, float *x);
+    void *predict_ctx, *gradient_ctx, *denoised_ctx, *renoise_ctx; /* has_gradient() gets gradient_ctx */
 } Denoiser;
 
 /* Noise of one step, (N,H,W,3). Samplers that can use noise draw it in every step, even where they add none. */
@@ -108,7 +113,8 @@ struct Sampler {
     float *prediction; /* (N,H,W,6) */
     float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
     float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
-    float *grad;       /* (N,H,W,3); NULL without gradient() */
+    float *grad;       /* (N,H,W,3) of this prediction; NULL where there is none */
+    float *grad_memory;
     SamplerRow *rows;  /* (N) */
 };
 
@@ -146,8 +152,9 @@ Status sampler_run_known(Sampler *s, const SamplerKnown *known, float *x);
 /* --- for step functions --- */
 enum { SAMPLER_PARALLEL_FROM = 1 << 14 }; /* elements; for fewer a team of threads costs more than it saves */
 int64_t sampler_size(const Sampler *s);   /* elements of x */
-/* Fills prediction, x_0 (through denoised() and the clamp), noise and grad for x at s->level. */
-Status sampler_predict(Sampler *s, const float *x);
+/* Fills prediction, x_0 (through denoised() and the clamp), noise and grad for x at s->level; renoise() may change x, from
+ * which the step goes on. */
+Status sampler_predict(Sampler *s, float *x);
 
 /* Standard normal noise (N,H,W,3), keyed by row, stage, `timestep` and s->visit. */
 void sampler_draw(const Sampler *s, RngStream stream, uint32_t timestep, float *out);
