@@ -1,30 +1,12 @@
 #include "common/params_match.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTED = 3, NAME_MAX_COMPARED = 96, NAMES_MAX_COMPARED = 2000 };
-
-/* A text that grows up to a limit and then ends in "...". Names come from files: control characters become '?'. */
-typedef struct Line {
-    char text[1500];
-    size_t used;
-} Line;
-
-static void line_add(Line *line, const char *text)
-{
-    size_t room = sizeof line->text - line->used, length = strlen(text);
-    if (length < room) {
-        for (size_t i = 0; i <= length; i++)
-            line->text[line->used + i] = (char)(text[i] && ((unsigned char)text[i] < 32 || text[i] == 127) ? '?' : text[i]);
-        line->used += length;
-    } else if (line->used + 4 <= sizeof line->text) {
-        memcpy(line->text + line->used, "...", 4);
-        line->used = sizeof line->text;
-    }
-}
+enum { NAME_MAX_COMPARED = 96, NAMES_MAX_COMPARED = 2000, NAME_SHOWN = 60 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -57,8 +39,9 @@ static int edit_distance(const char *a, const char *b)
 const char *name_nearest(const char *name, const char *const *names, int count)
 {
     const char *best = NULL;
-    int best_distance = (int)strlen(name) / 4 + 1;
+    int length = (int)strnlen(name, NAME_MAX_COMPARED), best_distance = length / 4 + 1;
     for (int i = 0; i < count && i < NAMES_MAX_COMPARED; i++) {
+        if (abs((int)strnlen(names[i], NAME_MAX_COMPARED) - length) >= best_distance) continue;
         int distance = edit_distance(name, names[i]);
         if (distance >= best_distance) continue;
         best_distance = distance;
@@ -74,59 +57,18 @@ static bool same_shape(const Param *param, const NamedShape *found)
     return same;
 }
 
-static void shape_text(int ndim, const int64_t *dims, char text[80])
-{
-    size_t used = (size_t)snprintf(text, 80, "(");
-    for (int i = 0; i < ndim && used < 60; i++)
-        used += (size_t)snprintf(text + used, 80 - used, "%s%lld", i ? "," : "", (long long)dims[i]);
-    snprintf(text + (used < 78 ? used : 78), 2, ")");
-}
+/* --- the comparison --- */
 
-/* Names that one side has alone, each with the nearest of those that the other side has alone. */
 typedef struct Names {
     const char **items;
     int count;
 } Names;
 
-static void list_names(Line *line, const char *what, const Names *names, const Names *others, const char *before,
-                       const char *after)
-{
-    char text[220];
-    if (!names->count) return;
-    snprintf(text, sizeof text, "%s%d %s (", line->used ? ", " : "", names->count, what);
-    line_add(line, text);
-    for (int i = 0; i < names->count && i < LISTED; i++) {
-        const char *near = name_nearest(names->items[i], others->items, others->count);
-        snprintf(text, sizeof text, "%s%.80s%s%.80s%s", i ? "; " : "", names->items[i], near ? before : "", near ? near : "",
-                 near ? after : "");
-        line_add(line, text);
-    }
-    line_add(line, names->count > LISTED ? "; ...)" : ")");
-}
-
-static void list_misshapen(const ParamSet *params, const NamedShape *found, const int *index, Line *line, int total)
-{
-    char text[320], is[80], expected[80];
-    int listed = 0;
-    snprintf(text, sizeof text, "%s%d of another shape (", line->used ? ", " : "", total);
-    line_add(line, text);
-    for (int i = 0; i < params->count && listed < LISTED; i++) {
-        const Param *param = params->items[i];
-        if (index[i] < 0 || same_shape(param, &found[index[i]])) continue;
-        shape_text(found[index[i]].ndim, found[index[i]].dims, is);
-        shape_text(param->ndim, param->dims, expected);
-        snprintf(text, sizeof text, "%s%.80s is %s, expected %s", listed ? "; " : "", param->name, is, expected);
-        line_add(line, text);
-        listed++;
-    }
-    line_add(line, total > listed ? "; ...)" : ")");
-}
-
-/* What the comparison needs: three arrays of names that live as long as it does. */
 typedef struct Match {
     const NamedShape **sorted; /* what was found, by name */
     bool *used;                /* (count) */
-    Names missing, spare;
+    Names missing, spare;      /* what one side has alone */
+    int misshapen;             /* found with another shape */
 } Match;
 
 static void match_release(Match *m)
@@ -150,37 +92,142 @@ static Status match_init(Match *m, const ParamSet *params, const char *path, con
     return STATUS_OK;
 }
 
-/* Returns how many parameters were found with another shape. */
-static int match_names(Match *m, const ParamSet *params, const NamedShape *found, int count, int *index)
+static void match_names(Match *m, const ParamSet *params, const NamedShape *found, int count, int *index)
 {
-    int misshapen = 0;
     for (int i = 0; i < params->count; i++) {
         const NamedShape **hit = bsearch(params->items[i]->name, m->sorted, (size_t)count, sizeof *m->sorted, name_against);
         index[i] = hit ? (int)(*hit - found) : -1;
         if (hit) m->used[index[i]] = true;
         else m->missing.items[m->missing.count++] = params->items[i]->name;
-        misshapen += hit && !same_shape(params->items[i], *hit);
+        m->misshapen += hit && !same_shape(params->items[i], *hit);
     }
     for (int i = 0; i < count; i++)
         if (!m->used[i]) m->spare.items[m->spare.count++] = found[i].name;
-    return misshapen;
+}
+
+/* --- the report --- */
+
+typedef struct Report {
+    char text[STATUS_DETAILS_ROOM];
+    size_t used;
+} Report;
+
+/* A line, whole or not at all. Names come from files: control characters become '?'. */
+static void report_line(Report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void report_line(Report *r, const char *format, ...)
+{
+    char line[320];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    size_t length = strlen(line);
+    if (length + 2 > sizeof r->text - r->used) return;
+    for (size_t i = 0; i < length; i++) r->text[r->used++] = (char)((unsigned char)line[i] < 32 || line[i] == 127 ? '?' : line[i]);
+    memcpy(r->text + r->used, "\n", 2);
+    r->used++;
+}
+
+static bool inside_character(char c) /* a byte of UTF-8 that is not the first of its character */
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* A long name keeps its two ends. */
+static const char *shown_name(const char *name, char out[NAME_SHOWN + 1])
+{
+    size_t length = strlen(name), head = NAME_SHOWN / 2 - 2, tail = NAME_SHOWN / 2 - 1;
+    if (length <= NAME_SHOWN) return name;
+    while (head > 0 && inside_character(name[head])) head--;
+    while (tail > 0 && inside_character(name[length - tail])) tail--;
+    snprintf(out, NAME_SHOWN + 1, "%.*s...%s", (int)head, name, name + length - tail);
+    return out;
+}
+
+static void shape_text(int ndim, const int64_t *dims, char text[80])
+{
+    size_t used = (size_t)snprintf(text, 80, "(");
+    for (int i = 0; i < ndim && used < 60; i++)
+        used += (size_t)snprintf(text + used, 80 - used, "%s%lld", i ? "," : "", (long long)dims[i]);
+    snprintf(text + (used < 78 ? used : 78), 2, ")");
+}
+
+static void list_names(Report *r, const char *what, const Names *names, const Names *others, int shown)
+{
+    char own[NAME_SHOWN + 1], other[NAME_SHOWN + 1];
+    if (names->count) report_line(r, "  %s:", what);
+    for (int i = 0; i < shown; i++) {
+        const char *near = name_nearest(names->items[i], others->items, others->count);
+        report_line(r, "    %s%s%s%s", shown_name(names->items[i], own), near ? " (near " : "",
+                    near ? shown_name(near, other) : "", near ? ")" : "");
+    }
+    if (names->count > shown) report_line(r, "    and %d more", names->count - shown);
+}
+
+static void list_misshapen(Report *r, const ParamSet *params, const NamedShape *found, const int *index, int count, int shown)
+{
+    char name[NAME_SHOWN + 1], is[80], expected[80];
+    if (count) report_line(r, "  of another shape:");
+    for (int i = 0, listed = 0; listed < shown; i++) {
+        const Param *param = params->items[i];
+        if (index[i] < 0 || same_shape(param, &found[index[i]])) continue;
+        shape_text(found[index[i]].ndim, found[index[i]].dims, is);
+        shape_text(param->ndim, param->dims, expected);
+        report_line(r, "    %s: found %s, expected %s", shown_name(param->name, name), is, expected);
+        listed++;
+    }
+    if (count > shown) report_line(r, "    and %d more", count - shown);
+}
+
+/* How many of each list fit on the screen, in turns: the message is a line, and so are each list's title and its "and N more". */
+static void share_lines(const int counts[3], int shown[3])
+{
+    int room = MATCH_LINES - 1;
+    for (int k = 0; k < 3; k++) room -= counts[k] > 0 ? 2 : 0;
+    for (bool any = true; any && room > 0;) {
+        any = false;
+        for (int k = 0; k < 3 && room > 0; k++) {
+            if (shown[k] >= counts[k]) continue;
+            shown[k]++;
+            room--;
+            any = true;
+        }
+    }
+    for (int k = 0; k < 3; k++) shown[k] += counts[k] - shown[k] == 1; /* rather than "and 1 more" */
+}
+
+static Status report_mismatch(const Match *m, const ParamSet *params, const char *path, const NamedShape *found, const int *index)
+{
+    static const char *const words[3] = {"missing", "unexpected", "of another shape"};
+    const int counts[3] = {m->missing.count, m->spare.count, m->misshapen};
+    int shown[3] = {0};
+    char summary[120] = "";
+    Report r = {.used = 0};
+    for (int k = 0; k < 3; k++) {
+        size_t used = strlen(summary);
+        if (counts[k]) snprintf(summary + used, sizeof summary - used, "%s%d %s", used ? ", " : "", counts[k], words[k]);
+    }
+    share_lines(counts, shown);
+    list_names(&r, words[0], &m->missing, &m->spare, shown[0]);
+    list_names(&r, words[1], &m->spare, &m->missing, shown[1]);
+    list_misshapen(&r, params, found, index, counts[2], shown[2]);
+    status_fail(STATUS_BAD_INPUT, "%s: the weights do not fit the model: %s", path, summary);
+    return status_add_details(STATUS_BAD_INPUT, r.text);
 }
 
 Status params_match(const ParamSet *params, const char *path, const NamedShape *found, int count, int *index)
 {
     Match m;
-    Line line = {.used = 0};
     Status s = match_init(&m, params, path, found, count);
     if (s == STATUS_OK) {
-        int misshapen = match_names(&m, params, found, count, index);
-        list_names(&line, "missing", &m.missing, &m.spare, ", did you mean ", "?");
-        list_names(&line, "unexpected", &m.spare, &m.missing, ", near ", "");
-        if (misshapen) list_misshapen(params, found, index, &line, misshapen);
+        match_names(&m, params, found, count, index);
+        if (m.missing.count || m.spare.count || m.misshapen) s = report_mismatch(&m, params, path, found, index);
     }
     match_release(&m);
-    if (s != STATUS_OK || !line.used) return s;
-    return status_fail(STATUS_BAD_INPUT, "%s: the weights do not fit the model: %s", path, line.text);
+    return s;
 }
+
+/* --- values --- */
 
 Status params_check_finite(const char *path, const char *name, const float *values, size_t count)
 {

@@ -1,4 +1,5 @@
-/* Do the arrays that a file holds fit a model's parameters? By name and shape, with one error that lists what does not. */
+/* Do the arrays that a file holds fit a model's parameters? By name and shape, with one error that lists what does
+ * not. */
 #ifndef GLIDE_COMMON_PARAMS_MATCH_H
 #define GLIDE_COMMON_PARAMS_MATCH_H
 
@@ -11,8 +12,17 @@ typedef struct NamedShape {
 } NamedShape;
 
 /* found[0..count): what the file `path` has. index[i] (params->count of them, the caller's): which of them is parameter i.
- * STATUS_BAD_INPUT: "PATH: the weights do not fit the model: 2 missing (a, did you mean b?; c), 1 unexpected (d, near e), 1 of
- * another shape (f is (3,4), expected (4,4))", each list with its first few: all of it is a screenful at most. */
+ * STATUS_BAD_INPUT: "PATH: the weights do not fit the model: 2 missing, 1 unexpected, 1 of another shape", and as details
+ * (status.h) which ones, with the nearest name that the other side has to spare: up to MATCH_LINES lines in all.
+ *
+ *     missing:
+ *       out.2.weightx (near out.2.weight)
+ *       out.2.bias
+ *     unexpected:
+ *       out.2.weight (near out.2.weightx)
+ *     of another shape:
+ *       input_blocks.0.0.weight: found (8,3,3), expected (9,3,3) */
+enum { MATCH_LINES = 20 };
 Status params_match(const ParamSet *params, const char *path, const NamedShape *found, int count, int *index);
 
 /* The name that is most like this one, if any is near enough to be a misspelling; else NULL. */

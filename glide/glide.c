@@ -22,6 +22,11 @@ const char *glide_message(void)
     return status_message();
 }
 
+const char *glide_details(void)
+{
+    return status_details();
+}
+
 const char *glide_version(void)
 {
     return GLIDE_VERSION;

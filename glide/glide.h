@@ -54,6 +54,10 @@ typedef enum GlideStatus {
  * was none. Valid until the next call that fails. */
 GLIDE_API const char *glide_message(void);
 
+/* More about it where one line is too few (parameters that do not fit a model): lines that each end in '\n', up to 4095 bytes;
+ * mostly "". Valid as long as glide_message(). */
+GLIDE_API const char *glide_details(void);
+
 GLIDE_API const char *glide_version(void); /* "0.1.0" */
 
 /* --- contexts --- */

@@ -91,7 +91,7 @@ static int run_command(const CliCommand *command, int argc, char **argv)
     else if (status == STATUS_OK) status = command->run(&args);
     if (status != STATUS_OK) {
         fflush(stdout);
-        fprintf(stderr, "glide %s: %s\n", command->name, status_message());
+        fprintf(stderr, "glide %s: %s\n%s", command->name, status_message(), status_details());
     }
     int exit_status = exit_status_of(status, &args);
     cli_args_release(&args);

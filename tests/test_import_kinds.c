@@ -281,13 +281,19 @@ static void test_mismatch(void **state)
     shape_called(&r, "transformer.resblocks.0.attn.c_proj.weight")->ndim = 1;
     shape_called(&r, "transformer.resblocks.0.attn.c_proj.weight")->dims = flat;
     OK(pt_write(in_folder("renamed.pt"), r.shapes, m->params.count, &o));
-    import("$D/renamed.pt -o $D/x.h5 --num-head-channels 32 --xf-heads 2", 2,
-           "renamed.pt: the weights do not fit the model: "
-           "2 missing (output_blocks.1.0.skip_connection.weight, did you mean output_blocks.1.0.skip_conection.weight?; "
-           "transformer.resblocks.0.mlp.c_fc.bias), "
-           "2 unexpected (output_blocks.1.0.skip_conection.weight, near output_blocks.1.0.skip_connection.weight; "
-           "transformer.resblocks.0.mlp.c_fc.offset_of_another_kind), "
-           "1 of another shape (transformer.resblocks.0.attn.c_proj.weight is (1024), expected (32,32))");
+    CliOutcome outcome;
+    cli_run(&outcome, "$G import renamed.pt -o x.h5 --num-head-channels 32 --xf-heads 2");
+    assert_int_equal(outcome.exit_status, 2);
+    assert_string_equal(outcome.err,
+                        "glide import: renamed.pt: the weights do not fit the model: 2 missing, 2 unexpected, 1 of another shape\n"
+                        "  missing:\n"
+                        "    output_blocks.1.0.skip_connection.weight (near output_blocks.1.0.skip_conection.weight)\n"
+                        "    transformer.resblocks.0.mlp.c_fc.bias\n"
+                        "  unexpected:\n"
+                        "    output_blocks.1.0.skip_conection.weight (near output_blocks.1.0.skip_connection.weight)\n"
+                        "    transformer.resblocks.0.mlp.c_fc.offset_of_another_kind\n"
+                        "  of another shape:\n"
+                        "    transformer.resblocks.0.attn.c_proj.weight: found (1024), expected (32,32)\n");
     free(r.shapes);
     r = renamed_shapes(&m->params);
     shape_called(&r, "time_embed.0.weight")->name = "time_embed.0.weights";

@@ -230,7 +230,8 @@ static void test_bind(void **state)
     assert_memory_equal(values, params_find(&params, dict->items[3].name)->value, 4 * (size_t)dict->items[3].size);
     free(values);
     params_add(&params, INIT_ZERO, 0, 1, (int64_t[]){1}, "time_embed.0.weigth");
-    FAILS(state_dict_bind(dict, &params), STATUS_BAD_INPUT, "1 missing (time_embed.0.weigth)");
+    FAILS(state_dict_bind(dict, &params), STATUS_BAD_INPUT, "the weights do not fit the model: 1 missing");
+    assert_string_equal(status_details(), "  missing:\n    time_embed.0.weigth\n");
     params_release(&params);
     state_dict_close(dict);
 }
