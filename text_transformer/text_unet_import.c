@@ -1,6 +1,7 @@
 #include "text_transformer/text_unet_import.h"
 
 #include "common/unet_infer.h"
+#include "text_transformer/guided_diffusion.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -62,41 +63,6 @@ static Status infer_unet(const StateNames *n, UNetConfig *u)
     return STATUS_OK;
 }
 
-/* Guided-diffusion's released models by what shapes tell, and what only its README's flags tell. head_channels -1: `heads`. */
-static const struct Published {
-    int channels, levels, res_blocks, attention_count;
-    bool low_res;
-    int head_channels, heads;
-    bool split_first;
-    int image_size;
-    const char *noise_schedule;
-} published[] = {
-    {192, 4, 3, 3, false, 64, 1, true, 64, "squaredcos_cap_v2"},  /* 64x64_diffusion */
-    {256, 5, 2, 3, false, -1, 4, false, 128, "linear"},           /* 128x128_diffusion */
-    {256, 6, 2, 3, false, 64, 1, false, 256, "linear"},           /* 256x256_diffusion, _uncond, lsun_... */
-    {256, 7, 2, 3, false, 64, 1, false, 512, "linear"},           /* 512x512_diffusion */
-    {192, 6, 2, 3, true, -1, 4, false, 256, "linear"},            /* 64_256_upsampler */
-    {192, 6, 2, 2, true, 64, 1, false, 512, "linear"},            /* 128_512_upsampler */
-};
-
-/* A model without text: nothing is known of heads and pictures unless it is one of those. */
-static void apply_published(TextUNetConfig *c)
-{
-    UNetConfig *u = &c->unet;
-    u->head_channels = 0;
-    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        const struct Published *p = &published[i];
-        if (u->channels != p->channels || u->levels != p->levels || u->res_blocks != p->res_blocks ||
-            u->attention_count != p->attention_count || c->low_res != p->low_res)
-            continue;
-        u->head_channels = p->head_channels;
-        u->heads = p->heads;
-        u->split_first = p->split_first;
-        u->image_size = p->image_size;
-        strcpy(c->noise_schedule, p->noise_schedule);
-    }
-}
-
 Status text_unet_infer(const StateDict *dict, const char *path, TextUNetConfig *c)
 {
     StateNames n = {dict, path, "a text-conditional or guided-diffusion U-Net"};
@@ -111,7 +77,7 @@ Status text_unet_infer(const StateDict *dict, const char *path, TextUNetConfig *
                            "picture), 7 (inpainting) or 10 (both)", path, in);
     c->unet.image_size = c->low_res ? 256 : 64;
     strcpy(c->noise_schedule, c->low_res ? "linear" : "squaredcos_cap_v2");
-    if (c->text.width == 0) apply_published(c);
+    if (c->text.width == 0) guided_complete(c);
     text_unet_config_complete(c);
     return STATUS_OK;
 }
