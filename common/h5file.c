@@ -90,6 +90,20 @@ Status h5file_open(const char *path, H5File **out)
     return STATUS_OK;
 }
 
+Status h5file_map(const H5File *file, void **data, size_t *size)
+{
+    H5_QUIET;
+    int *fd = NULL; /* HDF5's own, so that it is the same file whatever happened to its name since */
+    struct stat st;
+    if (H5Fget_vfd_handle(file->id, H5P_DEFAULT, (void **)&fd) < 0 || !fd || fstat(*fd, &st) != 0)
+        return h5_fail(file, "cannot be mapped");
+    *size = (size_t)st.st_size;
+    *data = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, *fd, 0);
+    if (*data != MAP_FAILED) return STATUS_OK;
+    *data = NULL;
+    return status_fail(STATUS_NO_MEMORY, "%s: cannot be mapped: %s", file->path, strerror(errno));
+}
+
 /* The temporary's own lock (of the kind that belongs to the open file, which HDF5 does not use) keeps a second writer from
  * truncating it; the inode is compared because the first writer may have renamed it between our open and our lock. */
 static Status lock_part(H5File *file)
@@ -113,13 +127,18 @@ static Status lock_part(H5File *file)
     return STATUS_OK;
 }
 
+/* Large datasets start where a map of the file can use them as they are. */
+enum { ALIGNED_FROM = 4096, ALIGNMENT = 64 }; /* bytes */
+
 static Status create_part(H5File *file)
 {
     H5Id properties = H5Pcreate(H5P_FILE_CREATE);
     H5Pset_link_creation_order(properties, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_attr_creation_order(properties, H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED);
     H5Pset_obj_track_times(properties, false); /* same contents, same bytes */
-    file->id = H5Fcreate(file->part_path, H5F_ACC_TRUNC, properties, H5P_DEFAULT);
+    H5Id access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_alignment(access, ALIGNED_FROM, ALIGNMENT);
+    file->id = H5Fcreate(file->part_path, H5F_ACC_TRUNC, properties, access);
     return file->id < 0 ? h5_fail(file, "cannot write") : STATUS_OK;
 }
 

@@ -66,6 +66,9 @@ enum { H5LIST_DATASETS = 1, H5LIST_GROUPS = 2, H5LIST_RECURSE = 4 };
  * else by name. One free(*names) releases all. */
 Status h5file_list(const H5File *file, const char *group, unsigned what, char ***names, int *count);
 
+/* The whole file as it lies on the disk, read-only; munmap() it. Values are at H5Info.offset. */
+Status h5file_map(const H5File *file, void **data, size_t *size);
+
 /* --- read datasets --- */
 /* Read into the caller's memory; the stored shape must be exactly dims[0..ndim-1]. `kind` is the type in memory: F32 and F64
  * take any stored float (F16 too), I32 and I64 any stored integer that cannot overflow them, U8 stored u8 only. */
@@ -94,6 +97,8 @@ Status h5file_write_texts(H5File *file, const char *name, const char *const *tex
 Status h5file_create_rows(H5File *file, const char *name, H5Kind kind, int ndim, const int64_t *dims, int64_t chunk_rows,
                           int level);
 Status h5file_write_rows(H5File *file, const char *name, int64_t first, int64_t count, int64_t row, const void *data);
+/* A box of values, `count` of them along each axis from `start` on; ndim is the dataset's. */
+Status h5file_write_part(H5File *file, const char *name, int ndim, const int64_t *start, const int64_t *count, const void *data);
 
 /* --- attributes of `object` (a group or dataset; "/" is the file itself) --- */
 bool h5file_has_attr(const H5File *file, const char *object, const char *name);

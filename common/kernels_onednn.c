@@ -86,9 +86,12 @@ static Status packed_weights(Onednn *o, const Prim *prim, Param *w, dnnl_memory_
     }
     if (!ours || slot->version != w->version) {
         dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, l->plain}, {DNNL_ARG_TO, p->memory}};
-        dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, w->value);
+        float *values = param_fetch(w);
+        if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
+        dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, values);
         if (st == dnnl_success) st = dnnl_primitive_execute(l->reorder, o->stream, 2, args);
         if (st == dnnl_success) st = dnnl_stream_wait(o->stream);
+        param_leave(w);
         if (st != dnnl_success) {
             slot->version = w->version - 1;
             return onednn_fail(st, "packing of weights", &prim->key);

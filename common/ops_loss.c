@@ -45,9 +45,15 @@ static Tensor *embed(Tape *t, Tensor *ids, int64_t N, int64_t T, int ndim, const
     Tensor *y = tape_tensor(t, tape_dtype(t), ndim, dims);
     if (!y) return NULL;
     const int32_t *id = ids->data;
+    const float *rows = param_fetch(table), *positions = position ? param_fetch(position) : NULL;
+    const float *paddings = padding ? param_fetch(padding) : NULL;
+    if (!rows || (position && !positions) || (padding && !paddings)) {
+        tape_fail(t, STATUS_NO_MEMORY, "out of memory for %s", table->name);
+        return NULL;
+    }
     for (int64_t i = 0; i < N * T; i++) {
-        const float *row = id[i] < 0 ? padding->value + i % T * C : table->value + id[i] * C;
-        const float *add = id[i] >= 0 && position ? position->value + i % T * C : NULL;
+        const float *row = id[i] < 0 ? paddings + i % T * C : rows + id[i] * C;
+        const float *add = id[i] >= 0 && position ? positions + i % T * C : NULL;
         for (int64_t c = 0; c < C; c++) {
             float value = row[c] + (add ? add[c] : 0.0f);
             tensor_store(y, i * C + c, value);

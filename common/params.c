@@ -1,5 +1,6 @@
 #include "common/params.h"
 
+#include "common/float16.h"
 #include "common/rng.h"
 
 #include <assert.h>
@@ -8,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 void params_init(ParamSet *set)
 {
@@ -29,6 +32,7 @@ void params_release(ParamSet *set)
 {
     for (int i = 0; i < set->count; i++) param_free(set->items[i]);
     free(set->items);
+    if (set->map) munmap(set->map, set->map_size);
     params_init(set);
 }
 
@@ -91,6 +95,41 @@ Param *params_find(const ParamSet *set, const char *name)
     return NULL;
 }
 
+/* --- values in a file ------------------------------------------------------------------------------ */
+
+float *param_fetch(Param *param)
+{
+    if (param->value || !param->mapped) return param->value;
+    float *values = new_values(param->size);
+    if (!values) return NULL;
+    const uint16_t *half = param->mapped;
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < param->size; i++) values[i] = f16_to_f32(half[i]);
+    return param->value = values;
+}
+
+/* Pages that lie wholly within the values are the file's again; the ones at the ends hold neighbours' values, too. */
+static void forget_pages(const Param *param)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)param->mapped;
+    uintptr_t end = begin + param->size * (param->mapped_half ? sizeof(uint16_t) : sizeof(float));
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+void param_leave(Param *param)
+{
+    if (!param->mapped) return;
+    if (param->mapped_half) {
+        free(param->value);
+        param->value = NULL;
+    }
+    forget_pages(param);
+}
+
+/* --- initial values -------------------------------------------------------------------------------- */
+
 /* What feeds one output: all dimensions but the first; of a vector, its length. */
 static double fan_in(const Param *param)
 {
@@ -129,13 +168,16 @@ void params_randomize(ParamSet *set, uint64_t seed)
     params_touch(set);
 }
 
+Status param_alloc(Param *param)
+{
+    if (!param->value) param->value = new_values(param->size);
+    if (param->value) return STATUS_OK;
+    return status_fail(STATUS_NO_MEMORY, "out of memory for %s (%zu values)", param->name, param->size);
+}
+
 Status params_alloc(ParamSet *set)
 {
-    for (int i = 0; i < set->count; i++) {
-        Param *param = set->items[i];
-        if (!param->value) param->value = new_values(param->size);
-        if (!param->value) return status_fail(STATUS_NO_MEMORY, "out of memory for %s (%zu values)", param->name, param->size);
-    }
+    for (int i = 0; i < set->count; i++) TRY(param_alloc(set->items[i]));
     set->shapes_only = false;
     return STATUS_OK;
 }

@@ -20,8 +20,10 @@ typedef struct Param {
     int ndim;
     int64_t dims[4];
     size_t size;      /* elements */
-    float *value;     /* f32 master copy */
-    bool shared;      /* value is another set's, see params_share() */
+    float *value;     /* f32 master copy; NULL while it is in a file in half precision only: see param_fetch() */
+    bool shared;      /* value is another set's or a file's, not to be freed */
+    const void *mapped; /* the values in a file that is mapped, read-only: f32, or halves; NULL: there is none */
+    bool mapped_half;
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
     float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
     bool trainable;   /* ops skip the gradient when false or grad == NULL */
@@ -40,6 +42,8 @@ typedef struct ParamSet {
     Param **items; /* in registration order; each has a stable address */
     int count, capacity;
     size_t total;  /* elements of all */
+    void *map;     /* of a file, see weights_map(); NULL: none */
+    size_t map_size;
     bool shapes_only; /* set before the first is added: names and shapes alone, every value NULL until params_alloc() */
 } ParamSet;
 
@@ -58,10 +62,17 @@ void param_randomize(Param *param, uint64_t seed, int index);
 
 /* Memory for the values of a set with shapes_only, zero-filled; the set is then as any other. */
 Status params_alloc(ParamSet *set);
+Status param_alloc(Param *param); /* of one */
 
 /* The values of `owner`, a set of the same parameters that must live longer, serve `set` as well, which has none (shapes_only).
  * When they change, both sets have to be touched. */
 void params_share(ParamSet *set, const ParamSet *owner);
+
+/* Large parameters of a set that weights_map() filled stay in the file. Kernels and ops that read a weight (norms and biases are
+ * always in memory) fetch its values, and leave it once they have a copy in a layout of their own: the memory of the values is
+ * free again until the next fetch. Parameters in memory just stay there. NULL: out of memory. */
+float *param_fetch(Param *param);
+void param_leave(Param *param);
 
 Status params_alloc_grads(ParamSet *set); /* zero-filled */
 void params_zero_grads(ParamSet *set);

@@ -12,14 +12,18 @@ static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weigh
                    .residual = residual,
                    .y = y,
                    .bias = bias ? bias->value : NULL};
-    return convolve(k, &job, &(ConvWeights){weight->value, s->Cin * taps, taps, false});
+    const float *values = param_fetch(weight);
+    if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", weight->size, weight->name);
+    return convolve(k, &job, &(ConvWeights){values, s->Cin * taps, taps, false});
 }
 
 static Status conv2d_backward_data(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x)
 {
     int64_t taps = (int64_t)s->kernel * s->kernel;
     ConvJob job = {.g = geometry_backward(s), .type = s->out_dtype, .out_type = s->dtype, .x = d_y, .y = d_x};
-    return convolve(k, &job, &(ConvWeights){weight->value, taps, s->Cin * taps, true});
+    const float *values = param_fetch(weight);
+    if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", weight->size, weight->name);
+    return convolve(k, &job, &(ConvWeights){values, taps, s->Cin * taps, true});
 }
 
 static Status conv2d_backward_weights(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,

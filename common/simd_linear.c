@@ -11,14 +11,18 @@ static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *wei
                    .residual = residual,
                    .y = y,
                    .bias = bias ? bias->value : NULL};
-    return convolve(k, &job, &(ConvWeights){weight->value, s->in, 1, false});
+    const float *values = param_fetch(weight);
+    if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", weight->size, weight->name);
+    return convolve(k, &job, &(ConvWeights){values, s->in, 1, false});
 }
 
 static Status linear_backward_data(Kernels *k, const LinearShape *s, const void *d_y, Param *weight, void *d_x)
 {
     ConvJob job = {
         .g = geometry_flat(s->rows, s->out, s->in), .type = s->out_dtype, .out_type = s->dtype, .x = d_y, .y = d_x};
-    return convolve(k, &job, &(ConvWeights){weight->value, 1, s->in, false});
+    const float *values = param_fetch(weight);
+    if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", weight->size, weight->name);
+    return convolve(k, &job, &(ConvWeights){values, 1, s->in, false});
 }
 
 static Status linear_backward_weights(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,

@@ -230,19 +230,82 @@ static uint64_t hash_values(const float *values, size_t count)
     return hash;
 }
 
+/* A parameter's share in the hash of its set: the sum, so that their order does not matter. */
+static uint64_t hash_param(const Param *param, const float *values)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const char *c = param->name; *c; c++) hash = (hash ^ (uint8_t)*c) * 0x100000001b3u;
+    hash = mix(hash ^ (uint64_t)param->ndim);
+    for (int j = 0; j < param->ndim; j++) hash = mix(hash ^ (uint64_t)param->dims[j]);
+    return mix(hash ^ hash_values(values, param->size));
+}
+
 uint64_t weights_hash(const ParamSet *params)
 {
     uint64_t total = 0;
 #pragma omp parallel for schedule(dynamic) reduction(+ : total)
-    for (int i = 0; i < params->count; i++) {
-        const Param *param = params->items[i];
-        uint64_t hash = 0xcbf29ce484222325u;
-        for (const char *c = param->name; *c; c++) hash = (hash ^ (uint8_t)*c) * 0x100000001b3u;
-        hash = mix(hash ^ (uint64_t)param->ndim);
-        for (int j = 0; j < param->ndim; j++) hash = mix(hash ^ (uint64_t)param->dims[j]);
-        total += mix(hash ^ hash_values(param->value, param->size));
-    }
+    for (int i = 0; i < params->count; i++) total += hash_param(params->items[i], params->items[i]->value);
     return mix(total);
+}
+
+/* --- mapping --- */
+
+enum { MAPPED_FROM = 1 << 14 }; /* values; smaller parameters are in memory, where reading them costs nothing */
+
+static Status place_param(const H5File *file, const ParamSet *params, Param *param)
+{
+    char name[512];
+    H5Info info;
+    TRY(dataset_name(file, "params", param->name, name));
+    TRY(h5file_stat(file, name, &info));
+    size_t each = info.kind == H5KIND_F16 ? sizeof(uint16_t) : sizeof(float), offset = (size_t)info.offset;
+    bool plain = (info.kind == H5KIND_F16 || info.kind == H5KIND_F32) && info.offset >= 0 && offset % each == 0 &&
+                 offset <= params->map_size && param->size <= (params->map_size - offset) / each;
+    if (plain && param->ndim > 1 && param->size >= MAPPED_FROM) {
+        param->mapped = (const char *)params->map + offset;
+        param->mapped_half = info.kind == H5KIND_F16;
+        param->shared = !param->mapped_half;
+        if (param->shared) param->value = (float *)param->mapped;
+        return STATUS_OK;
+    }
+    TRY(param_alloc(param));
+    return h5file_read(file, name, H5KIND_F32, param->ndim, param->dims, param->value);
+}
+
+/* Looks at all values once. The name of the first parameter that is not finite decides what the error says. */
+static Status check_and_hash(const H5File *file, const ParamSet *params, uint64_t *hash)
+{
+    uint64_t total = 0;
+    int bad = params->count;
+    bool memory = true;
+#pragma omp parallel for schedule(dynamic) reduction(+ : total) reduction(min : bad) reduction(&& : memory)
+    for (int i = 0; i < params->count; i++) {
+        Param *param = params->items[i];
+        const float *values = param_fetch(param);
+        if (!values) memory = false;
+        else if (params_check_finite("", "", values, param->size) != STATUS_OK) bad = i < bad ? i : bad;
+        else if (hash) total += hash_param(param, values);
+        param_leave(param);
+    }
+    if (!memory) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", h5file_path(file));
+    if (hash) *hash = mix(total);
+    if (bad == params->count) return STATUS_OK;
+    char name[512];
+    Param *param = params->items[bad];
+    const float *values = param_fetch(param);
+    TRY(dataset_name(file, "params", param->name, name));
+    return values ? params_check_finite(h5file_path(file), name, values, param->size) : STATUS_NO_MEMORY;
+}
+
+Status weights_map(const H5File *file, ParamSet *params, uint64_t *hash)
+{
+    assert(params->shapes_only);
+    TRY(weights_match(file, params));
+    TRY(h5file_map(file, &params->map, &params->map_size));
+    for (int i = 0; i < params->count; i++) TRY(place_param(file, params, params->items[i]));
+    params->shapes_only = false;
+    params_touch(params);
+    return check_and_hash(file, params, hash);
 }
 
 /* --- summary --- */

@@ -50,6 +50,11 @@ Status weights_match(const H5File *file, const ParamSet *params);
  * lists them (params_match.h), NaN and infinity another. On failure some values may have been overwritten. */
 Status weights_bind(const H5File *file, ParamSet *params);
 
+/* The same for a model that will only be read: `params`, a set of shapes alone (ParamSet.shapes_only), takes the values from the
+ * mapped file when a kernel wants them (param_fetch()). All are read once, to find NaN and infinity and for *hash (weights_hash();
+ * may be NULL). The file may be replaced afterwards, but not written over. On failure the set is to be released. */
+Status weights_map(const H5File *file, ParamSet *params, uint64_t *hash);
+
 /* Any other f32 array per parameter (moments, averages): `values` has params->total elements, parameters one after the
  * other in their order; the group holds one dataset per parameter under its name. */
 Status weights_write_array(H5File *file, const char *group, const ParamSet *params, const float *values, H5Kind kind);

@@ -80,9 +80,9 @@ static Status open_model(const char *path, bool upsampler, TextUNet **m, bool *r
     TextUNetConfig config;
     const char *kind = upsampler ? "upsampler" : "base";
     *random = false;
-    if (path) return text_unet_load(path, kind, m, NULL);
+    if (path) return text_unet_map(path, kind, m, NULL);
     if (weights_path_default(upsampler ? "upsampler.h5" : "base.h5", found, sizeof found) == STATUS_OK)
-        return text_unet_load(found, kind, m, NULL);
+        return text_unet_map(found, kind, m, NULL);
     *random = true;
     TRY(upsampler ? upsampler_config("small", &config) : base_model_config("small", &config));
     return bench_random_model(&config, m);

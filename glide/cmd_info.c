@@ -95,7 +95,7 @@ static Status print_text_unet(const char *path, const char *kind)
 {
     TextUNet *m;
     uint64_t hash;
-    TRY(text_unet_load(path, kind, &m, &hash));
+    TRY(text_unet_map(path, kind, &m, &hash));
     if (m->bpe) line("tokenizer", "%d tokens", bpe_vocab_size(m->bpe));
     line("hash", "%016llx", (unsigned long long)hash);
     print_config(text_unet_fields, &m->config);

@@ -88,7 +88,7 @@ Status context_load(Glide *g, bool upsampler)
     if (m->net) return STATUS_OK;
     if (!m->path) TRY(weights_path_default(upsampler ? "upsampler.h5" : "base.h5", path, sizeof path));
     const char *name = m->path ? m->path : path;
-    TRY(text_unet_load(name, upsampler ? "upsampler" : "base", &net, &m->hash));
+    TRY(text_unet_map(name, upsampler ? "upsampler" : "base", &net, &m->hash));
     Status s = cascade_check_model(net, name);
     if (s == STATUS_OK) m->net = net;
     else text_unet_free(net);

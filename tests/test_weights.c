@@ -7,7 +7,9 @@
 
 #include "tests/support_status.h"
 #include "common/float16.h"
+#include "common/kernels.h"
 #include "common/params_match.h"
+#include "common/rng.h"
 #include "common/weights.h"
 
 #include <math.h>
@@ -154,6 +156,97 @@ static void test_round_trip(void **state)
     }
     params_release(&set);
     params_release(&back);
+}
+
+/* Large parameters stay in the file, singles and halves; what kernels make of them is the same as from memory. */
+static void add_large(ParamSet *set)
+{
+    params_add(set, INIT_FAN_IN, 1, 4, (int64_t[]){32, 64, 3, 3}, "conv.weight");
+    params_add(set, INIT_FAN_IN, 1, 1, (int64_t[]){32}, "conv.bias");
+    params_add(set, INIT_FAN_IN, 1, 2, (int64_t[]){700, 64}, "table.weight");
+}
+
+static void fill_large(ParamSet *set, bool shapes_only)
+{
+    params_init(set);
+    set->shapes_only = shapes_only;
+    add_large(set);
+    if (!shapes_only) params_randomize(set, 2);
+}
+
+static void assert_same_convolution(Param *a, Param *b)
+{
+    enum { SIDE = 8, IN = 64, OUT = 32 };
+    static float x[SIDE * SIDE * IN], y[2][SIDE * SIDE * OUT];
+    ConvShape shape = {.N = 1, .H = SIDE, .W = SIDE, .Cin = IN, .Cout = OUT, .kernel = 3, .stride = 1};
+    for (KernelsChoice choice = KERNELS_BEST; choice <= KERNELS_NO_ONEDNN; choice++) {
+        Kernels *k;
+        rng_normal(&(RngKey){.seed = 1, .stream = RNG_TEST}, x, SIDE * SIDE * IN);
+        OK(kernels_new(choice, &k));
+        for (int round = 0; round < 2; round++) { /* once to pack, once packed */
+            OK(k->conv2d(k, &shape, x, a, NULL, NULL, y[0]));
+            OK(k->conv2d(k, &shape, x, b, NULL, NULL, y[1]));
+            assert_memory_equal(y[0], y[1], sizeof y[0]);
+        }
+        kernels_free(k);
+    }
+}
+
+static void test_map(void **state)
+{
+    (void)state;
+    for (int half = 0; half < 2; half++) {
+        ParamSet set, loaded, mapped;
+        H5File *file;
+        uint64_t hash;
+        fill_large(&set, false);
+        fill_large(&loaded, false);
+        fill_large(&mapped, true);
+        write_weights(&set, half ? H5KIND_F16 : H5KIND_F32);
+        OK(weights_open(path, "base", &file));
+        OK(weights_bind(file, &loaded));
+        OK(weights_map(file, &mapped, &hash));
+        h5file_close(file);
+        assert_int_equal(unlink(path), 0); /* the map holds on to it */
+        assert_true(hash == weights_hash(&loaded));
+        for (int i = 0; i < 3; i++) {
+            bool in_file = i != 1;
+            assert_int_equal(mapped.items[i]->mapped != NULL, in_file);
+            assert_int_equal(mapped.items[i]->value == NULL, in_file && half);
+            for (int round = 0; round < 2; round++) {
+                assert_memory_equal(param_fetch(mapped.items[i]), loaded.items[i]->value, 4 * loaded.items[i]->size);
+                param_leave(mapped.items[i]);
+            }
+        }
+        assert_same_convolution(mapped.items[0], loaded.items[0]);
+        params_release(&mapped);
+        params_release(&loaded);
+        params_release(&set);
+    }
+}
+
+static void test_map_not_finite(void **state)
+{
+    (void)state;
+    ParamSet set, mapped;
+    H5File *file;
+    uint64_t hash;
+    fill_large(&set, false);
+    set.items[2]->value[4000] = NAN;
+    OK(weights_create(path, "base", &file));
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "params/%s", set.items[i]->name);
+        OK(h5file_write(file, name, H5KIND_F32, set.items[i]->ndim, set.items[i]->dims, set.items[i]->value));
+    }
+    OK(h5file_commit(file));
+    OK(weights_open(path, "base", &file));
+    fill_large(&mapped, true);
+    FAILS(weights_map(file, &mapped, &hash), STATUS_BAD_INPUT,
+          "params/table.weight holds 1 value(s) that are not finite (the first, number 4001 of 44800, is nan)");
+    params_release(&mapped);
+    h5file_close(file);
+    params_release(&set);
 }
 
 /* Hundreds of names of every kind: what the file has is `found`, what the model has is `set`. */
@@ -350,6 +443,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_config),     cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_mismatch),
+        cmocka_unit_test(test_map),        cmocka_unit_test(test_map_not_finite),
         cmocka_unit_test(test_screen),     cmocka_unit_test(test_other_formats), cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_checkpoint),

@@ -68,7 +68,8 @@ static Status check_derived(const H5File *file, const TextUNetConfig *found)
                        h5file_path(file), found->unet.in_channels, c.unet.in_channels, c.low_res, c.inpaint);
 }
 
-Status text_unet_read_header(const H5File *file, TextUNet **out)
+/* Names and shapes alone; a damaged field must not ask for memory that the file does not fill. */
+static Status read_shapes(const H5File *file, TextUNet **out)
 {
     TextUNetConfig c = {0};
     TRY(config_read(file, "/", text_unet_fields, &c));
@@ -76,8 +77,7 @@ Status text_unet_read_header(const H5File *file, TextUNet **out)
     TextUNet *m;
     Status s = text_unet_new_shapes(&c, &m);
     if (s != STATUS_OK) return status_prefix(s, "%s", h5file_path(file));
-    s = weights_match(file, &m->params); /* a damaged field must not ask for memory that the file does not fill */
-    if (s == STATUS_OK) s = params_alloc(&m->params);
+    s = weights_match(file, &m->params);
     if (s == STATUS_OK) s = read_tokenizer(file, m);
     if (s != STATUS_OK) {
         text_unet_free(m);
@@ -87,19 +87,45 @@ Status text_unet_read_header(const H5File *file, TextUNet **out)
     return STATUS_OK;
 }
 
-Status text_unet_load(const char *path, const char *kind, TextUNet **out, uint64_t *hash)
+Status text_unet_read_header(const H5File *file, TextUNet **out)
 {
-    H5File *file;
-    TRY(weights_open(path, kind, &file));
-    TextUNet *m = NULL;
-    Status s = text_unet_read_header(file, &m);
-    if (s == STATUS_OK) s = weights_bind(file, &m->params);
-    h5file_close(file);
+    TRY(read_shapes(file, out));
+    Status s = params_alloc(&(*out)->params);
+    if (s == STATUS_OK) return s;
+    text_unet_free(*out);
+    *out = NULL;
+    return s;
+}
+
+static Status read_model(const H5File *file, bool mapped, TextUNet **out, uint64_t *hash)
+{
+    TextUNet *m;
+    TRY(mapped ? read_shapes(file, &m) : text_unet_read_header(file, &m));
+    Status s = mapped ? weights_map(file, &m->params, hash) : weights_bind(file, &m->params);
     if (s != STATUS_OK) {
         text_unet_free(m);
         return s;
     }
-    if (hash) *hash = weights_hash(&m->params);
+    if (hash && !mapped) *hash = weights_hash(&m->params);
     *out = m;
     return STATUS_OK;
+}
+
+static Status open_and_read(const char *path, const char *kind, bool mapped, TextUNet **out, uint64_t *hash)
+{
+    H5File *file;
+    TRY(weights_open(path, kind, &file));
+    Status s = read_model(file, mapped, out, hash);
+    h5file_close(file);
+    return s;
+}
+
+Status text_unet_load(const char *path, const char *kind, TextUNet **out, uint64_t *hash)
+{
+    return open_and_read(path, kind, false, out, hash);
+}
+
+Status text_unet_map(const char *path, const char *kind, TextUNet **out, uint64_t *hash)
+{
+    return open_and_read(path, kind, true, out, hash);
 }

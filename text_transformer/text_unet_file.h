@@ -11,6 +11,9 @@ extern const ConfigField text_unet_fields[];
 /* Read a whole model. kind NULL: "base" or "upsampler", whatever it is (tell by config.low_res). *hash (may be NULL) is
  * weights_hash(). Errors name the file and what in it is wrong. */
 Status text_unet_load(const char *path, const char *kind, TextUNet **out, uint64_t *hash);
+/* The same for a model that will only be read, not trained or written: its large parameters stay in the file, which costs no memory
+ * and, where the file is in the system's cache, little time (weights_map()). */
+Status text_unet_map(const char *path, const char *kind, TextUNet **out, uint64_t *hash);
 
 /* Configuration and tokenizer alone into an open weights file; parameters are the caller's to write. */
 Status text_unet_write_header(H5File *file, const TextUNet *m);
