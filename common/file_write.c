@@ -74,6 +74,17 @@ static void flush_folder(const char *target) /* so that the rename survives a po
     close(fd);
 }
 
+/* The open temporary file becomes `target`; closes it. */
+static int put_in_place(int fd, const char *name, const char *target) /* errno */
+{
+    int error = 0;
+    if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) error = errno;
+    if (close(fd) != 0 && !error) error = errno;
+    if (!error && rename(name, target) != 0) error = errno;
+    if (!error) flush_folder(target);
+    return error;
+}
+
 static Status replace_file(const char *path, const char *target, const struct stat *old, const void *bytes,
                            size_t size)
 {
@@ -82,15 +93,11 @@ static Status replace_file(const char *path, const char *target, const struct st
     if (error) return cannot_write(path, error);
     if (old) (void)fchmod(fd, old->st_mode & 07777);
     error = write_all(fd, bytes, size);
-    if (!error && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) error = errno;
-    if (close(fd) != 0 && !error) error = errno;
-    if (!error && rename(name, target) != 0) error = errno;
-    if (error) {
-        unlink(name);
-        return cannot_write(path, error);
-    }
-    flush_folder(target);
-    return STATUS_OK;
+    if (error) close(fd);
+    else error = put_in_place(fd, name, target);
+    if (!error) return STATUS_OK;
+    unlink(name);
+    return cannot_write(path, error);
 }
 
 Status file_write(const char *path, const void *bytes, size_t size)
@@ -113,6 +120,40 @@ Status file_write(const char *path, const void *bytes, size_t size)
     Status status = replace_file(path, target, &old, bytes, size);
     free(target);
     return status;
+}
+
+/* What `write_it` left under the name may be another file than the one that was made first. */
+static Status replace_with(const char *path, const char *target, const struct stat *old,
+                           Status (*write_it)(void *ctx, const char *name), void *ctx)
+{
+    char name[PATH_MAX];
+    int fd = -1, error = open_temporary(target, name, sizeof name, &fd);
+    if (error) return cannot_write(path, error);
+    close(fd);
+    Status s = write_it(ctx, name);
+    if (s == STATUS_OK) {
+        fd = open(name, O_RDWR | O_CLOEXEC);
+        if (fd >= 0 && old) (void)fchmod(fd, old->st_mode & 07777);
+        error = fd < 0 ? errno : put_in_place(fd, name, target);
+        if (!error) return STATUS_OK;
+        s = cannot_write(path, error);
+    }
+    unlink(name);
+    return s;
+}
+
+Status file_write_with(const char *path, Status (*write_it)(void *ctx, const char *name), void *ctx)
+{
+    struct stat old;
+    if (stat(path, &old) != 0)
+        return errno == ENOENT ? replace_with(path, path, NULL, write_it, ctx) : cannot_write(path, errno);
+    if (!S_ISREG(old.st_mode)) return status_fail(STATUS_BAD_INPUT, "%s: exists and is not a regular file", path);
+    if (access(path, W_OK) != 0) return cannot_write(path, errno);
+    char *target = realpath(path, NULL);
+    if (!target) return cannot_write(path, errno);
+    Status s = replace_with(path, target, &old, write_it, ctx);
+    free(target);
+    return s;
 }
 
 Status file_check_writable(const char *path)

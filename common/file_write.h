@@ -14,6 +14,11 @@
 
 Status file_write(const char *path, const void *bytes, size_t size);
 
+/* The same for a file that a library writes: `write_it` makes the file `name`, an empty one so far, in the folder of `path`, which
+ * is then flushed to the disk and renamed. `path` may be new or a regular file, nothing else (STATUS_BAD_INPUT). A failure of
+ * `write_it` is handed on, and the temporary file is gone. */
+Status file_write_with(const char *path, Status (*write_it)(void *ctx, const char *name), void *ctx);
+
 /* Whether file_write() has a chance, to be asked before long work: the folder exists and can be written, `path` is not
  * a folder. A full disk shows only later. */
 Status file_check_writable(const char *path);

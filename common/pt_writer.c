@@ -1,18 +1,16 @@
 #include "common/pt_writer.h"
 
+#include "common/file_write.h"
 #include "common/float16.h"
 #include "common/pickle_write.h"
 #include "common/pt_source.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { ALIGNMENT = 64, EXTRA_FIELD = 0x4246 /* "FB", as PyTorch calls its padding */, LOCAL_HEADER = 30, ZIP64_FIELD = 20 };
 
@@ -22,7 +20,6 @@ typedef struct PtWriter {
     int count;
     const PtWriteOptions *options;
     char name[NAME_MAX + 1]; /* of the archive's folder */
-    char target[PATH_MAX];   /* `path`, or what a link there points to */
     PickleWriter pickle;
     zip_t *zip;
     struct Entry *entries;
@@ -212,12 +209,13 @@ static Status add_entries(PtWriter *w)
     return add_entry(w, "version", zip_source_buffer(w->zip, version, 2, 0), 2);
 }
 
-/* libzip writes all of it when the archive is closed: under a temporary name beside it, which it then renames. */
-static Status write_archive(PtWriter *w)
+/* libzip writes all of it when the archive is closed: under a temporary name of its own, which it then renames. */
+static Status write_archive(void *ctx, const char *name)
 {
+    PtWriter *w = ctx;
     int code = 0;
     zip_error_t error;
-    w->zip = zip_open(w->target, ZIP_CREATE | ZIP_TRUNCATE, &code);
+    w->zip = zip_open(name, ZIP_CREATE | ZIP_TRUNCATE, &code);
     if (!w->zip) {
         zip_error_init_with_code(&error, code);
         Status s = zip_failed(w, &error);
@@ -234,15 +232,8 @@ static Status write_archive(PtWriter *w)
 /* "DIR/base.pt" -> "base", what torch.save() calls the folder inside. */
 static Status prepare(PtWriter *w)
 {
-    struct stat st;
     const char *slash = strrchr(w->path, '/'), *name = slash ? slash + 1 : w->path, *dot = strrchr(name, '.');
     size_t length = dot && dot != name ? (size_t)(dot - name) : strlen(name);
-    if (!realpath(w->path, w->target) && (size_t)snprintf(w->target, PATH_MAX, "%s", w->path) >= PATH_MAX)
-        return status_fail(STATUS_IO, "%s: %s", w->path, strerror(ENAMETOOLONG));
-    if (stat(w->target, &st) == 0) {
-        if (!S_ISREG(st.st_mode)) return status_fail(STATUS_BAD_INPUT, "%s: exists and is not a regular file", w->path);
-        if (access(w->target, W_OK) != 0) return status_fail(STATUS_IO, "%s: cannot be written: %s", w->path, strerror(errno));
-    }
     bool plain = length > 0 && length <= NAME_MAX;
     for (size_t i = 0; i < length && plain; i++) plain = name[i] > 32 && name[i] < 127;
     snprintf(w->name, sizeof w->name, "%.*s", plain ? (int)length : 7, plain ? name : "archive");
@@ -261,7 +252,7 @@ Status pt_write(const char *path, const NamedShape *tensors, int count, const Pt
     w->options = options;
     Status s = prepare(w);
     if (s == STATUS_OK) s = make_pickle(w);
-    if (s == STATUS_OK) s = write_archive(w);
+    if (s == STATUS_OK) s = file_write_with(path, write_archive, w);
     pickle_writer_release(&w->pickle);
     free(w->entries);
     free(w);

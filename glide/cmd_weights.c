@@ -57,7 +57,7 @@ Status cli_weights_write(const CliWeights *w)
     progress_start(&bar, &options);
     Status s = w->header(w->ctx, file);
     if (s == STATUS_OK) s = write_all(w, file, &bar);
-    if (s == STATUS_OK) s = h5file_commit_cached(file); /* init and import can be repeated */
+    if (s == STATUS_OK) s = h5file_commit(file);
     else h5file_close(file);
     if (s == STATUS_OK) progress_finish(&bar);
     else progress_abort(&bar);

@@ -230,6 +230,8 @@ static void test_command(void **state)
     cli_expect("$G export $D/u.pt -o $D/x.pt 2>&1", 2, "u.pt: not an HDF5 file");
     cli_expect("$G export tests/fixtures/layers.h5 -o $D/x.pt 2>&1", 2, "layers.h5: not a file of weights");
     cli_expect("(trap '' XFSZ; ulimit -f 100; exec $G export $D/u.h5 -o $D/full.pt) 2>&1", 2, "full.pt: cannot be written: ");
+    cli_expect("(trap '' XFSZ; ulimit -f 100; exec $G import $D/u.pt -o $D/full.h5 --num-head-channels 32 --xf-heads 2) 2>&1", 2,
+               "full.h5: ");
     cli_expect("ls $D | grep -c full", 1, "0\n");
 }
 
