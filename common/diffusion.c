@@ -1,5 +1,6 @@
 #include "common/diffusion.h"
 
+#include "common/noise_levels.h"
 #include "common/respace.h"
 
 #include <assert.h>
@@ -73,6 +74,7 @@ Status schedule_betas(const char *schedule, int num_timesteps, double *betas)
 static Status allocate(Diffusion *d, int n)
 {
     double **tables[] = {
+        &d->timesteps,
         &d->betas,
         &d->alphas_cumprod,
         &d->alphas_cumprod_prev,
@@ -91,20 +93,21 @@ static Status allocate(Diffusion *d, int n)
     d->num_timesteps = d->original_timesteps = n;
     d->timestep_map = malloc((size_t)n * sizeof *d->timestep_map);
     d->tables = malloc(count * (size_t)n * sizeof *d->tables);
-    if (!d->timestep_map || !d->tables) {
+    d->original_alphas_cumprod = malloc((size_t)n * sizeof *d->original_alphas_cumprod);
+    if (!d->timestep_map || !d->tables || !d->original_alphas_cumprod) {
         diffusion_release(d);
         return status_fail(STATUS_NO_MEMORY, "out of memory for the tables of a diffusion process of %d steps", n);
     }
     for (size_t i = 0; i < count; i++) *tables[i] = d->tables + i * (size_t)n;
-    for (int i = 0; i < n; i++) d->timestep_map[i] = i;
+    for (int i = 0; i < n; i++) d->timestep_map[i] = i, d->timesteps[i] = i;
     return STATUS_OK;
 }
 
-/* Everything else follows from betas. The order of operations is the reference's, so that tables agree to the last
- * bits. */
-static void derive_tables(Diffusion *d)
+/* Everything else follows from betas and the abar that the process ends with. The order of operations is the reference's, so
+ * that tables agree to the last bits. */
+static void derive_tables(Diffusion *d, double end)
 {
-    double abar = 1;
+    double abar = end;
     for (int t = 0; t < d->num_timesteps; t++) {
         double prev = abar;
         abar *= 1 - d->betas[t];
@@ -125,6 +128,12 @@ static void derive_tables(Diffusion *d)
     d->posterior_log_variance_clipped[0] = d->posterior_log_variance_clipped[1];
 }
 
+static void derive_whole(Diffusion *d)
+{
+    derive_tables(d, 1);
+    memcpy(d->original_alphas_cumprod, d->alphas_cumprod, (size_t)d->num_timesteps * sizeof *d->alphas_cumprod);
+}
+
 Status diffusion_init_betas(Diffusion *d, const double *betas, int num_timesteps)
 {
     memset(d, 0, sizeof *d);
@@ -132,7 +141,39 @@ Status diffusion_init_betas(Diffusion *d, const double *betas, int num_timesteps
     TRY(check_betas("given betas", betas, num_timesteps));
     TRY(allocate(d, num_timesteps));
     memcpy(d->betas, betas, (size_t)num_timesteps * sizeof *betas);
-    derive_tables(d);
+    derive_whole(d);
+    return STATUS_OK;
+}
+
+static Status check_levels(const double *abar, int n, double end)
+{
+    for (int i = 0; i < n; i++) {
+        double above = i ? abar[i - 1] : end;
+        if (!(abar[i] > 0 && abar[i] < above && above <= 1))
+            return status_fail(STATUS_BAD_INPUT, "noise level %d: expected 0 < abar < %g, found %g", i, above, abar[i]);
+    }
+    return STATUS_OK;
+}
+
+Status diffusion_init_levels(Diffusion *d, const Diffusion *of, const double *timesteps, const double *alphas_cumprod, int n,
+                             double end)
+{
+    memset(d, 0, sizeof *d);
+    TRY(check_steps(n, 2));
+    TRY(check_levels(alphas_cumprod, n, end));
+    TRY(allocate(d, n));
+    size_t original = (size_t)of->original_timesteps * sizeof *d->original_alphas_cumprod;
+    free(d->original_alphas_cumprod);
+    d->original_alphas_cumprod = malloc(original);
+    if (!d->original_alphas_cumprod) {
+        diffusion_release(d);
+        return status_fail(STATUS_NO_MEMORY, "out of memory for the tables of a diffusion process of %d levels", n);
+    }
+    memcpy(d->original_alphas_cumprod, of->original_alphas_cumprod, original);
+    d->original_timesteps = of->original_timesteps;
+    memcpy(d->timesteps, timesteps, (size_t)n * sizeof *timesteps);
+    for (int i = 0; i < n; i++) d->betas[i] = 1 - alphas_cumprod[i] / (i ? alphas_cumprod[i - 1] : end);
+    derive_tables(d, end);
     return STATUS_OK;
 }
 
@@ -149,11 +190,34 @@ static Status keep_steps(Diffusion *d, const char *respacing)
     for (int i = 0; i < kept; i++) {
         double abar = d->alphas_cumprod[d->timestep_map[i]]; /* map[i] >= i: overwriting betas[i] is safe */
         d->betas[i] = 1 - abar / last;
+        d->timesteps[i] = d->timestep_map[i];
         last = abar;
     }
     d->num_timesteps = kept;
-    derive_tables(d);
+    derive_tables(d, 1);
     return STATUS_OK;
+}
+
+/* "karras20", "logsnr20": levels between the timesteps of the whole process *d, which they replace. */
+static Status place_levels(Diffusion *d, RespacingKind kind, int n)
+{
+    Diffusion whole = *d;
+    double *timesteps = malloc(2 * (size_t)n * sizeof *timesteps), *abar = timesteps + n;
+    Status s = timesteps ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for %d noise levels", n);
+    if (s == STATUS_OK) s = noise_levels_place(whole.alphas_cumprod, whole.num_timesteps, kind, n, timesteps, abar);
+    if (s == STATUS_OK) s = diffusion_init_levels(d, &whole, timesteps, abar, n, 1);
+    else memset(d, 0, sizeof *d);
+    diffusion_release(&whole);
+    free(timesteps);
+    return s;
+}
+
+static Status respace(Diffusion *d, const char *respacing)
+{
+    RespacingKind kind;
+    int n;
+    TRY(respacing_count(d->num_timesteps, respacing, &kind, &n));
+    return kind == RESPACING_WHOLE ? keep_steps(d, respacing) : place_levels(d, kind, n);
 }
 
 Status diffusion_init(Diffusion *d, const char *schedule, int num_timesteps, const char *respacing)
@@ -163,8 +227,8 @@ Status diffusion_init(Diffusion *d, const char *schedule, int num_timesteps, con
     TRY(allocate(d, num_timesteps));
     Status status = schedule_betas(schedule, num_timesteps, d->betas);
     if (status == STATUS_OK) {
-        derive_tables(d);
-        status = keep_steps(d, respacing);
+        derive_whole(d);
+        status = respace(d, respacing);
     }
     if (status != STATUS_OK) diffusion_release(d);
     return status;
@@ -174,6 +238,7 @@ void diffusion_release(Diffusion *d)
 {
     free(d->timestep_map);
     free(d->tables);
+    free(d->original_alphas_cumprod);
     memset(d, 0, sizeof *d);
 }
 
@@ -182,7 +247,7 @@ NoiseLevel diffusion_level(const Diffusion *d, int step)
     assert(step >= 0 && step < d->num_timesteps);
     return (NoiseLevel){
         .step = step,
-        .timestep = d->timestep_map[step],
+        .timestep = d->timesteps[step],
         .alpha = d->sqrt_alphas_cumprod[step],
         .sigma = d->sqrt_one_minus_alphas_cumprod[step],
     };

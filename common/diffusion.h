@@ -25,9 +25,11 @@
 typedef struct Diffusion {
     int num_timesteps;      /* of this, perhaps respaced, process: every table's length */
     int original_timesteps; /* of the process the model was trained on */
-    int32_t *timestep_map;  /* this process's step -> the original timestep, which is what the model is told */
+    int32_t *timestep_map;  /* this process's step -> the original timestep; in a process of levels, which may lie between
+                               timesteps, the step itself. A number of its own for each step, which noise is keyed by */
+    double *timesteps;      /* what the model is told at each step: as timestep_map, or fractional */
     double *betas, *alphas_cumprod;
-    double *alphas_cumprod_prev; /* starts with 1 */
+    double *alphas_cumprod_prev; /* starts with 1, or where a process of levels ends */
     double *alphas_cumprod_next; /* ends with 0 */
     double *sqrt_alphas_cumprod, *sqrt_one_minus_alphas_cumprod, *log_one_minus_alphas_cumprod;
     double *sqrt_recip_alphas_cumprod, *sqrt_recipm1_alphas_cumprod; /* sqrt(1/abar), sqrt(1/abar - 1) */
@@ -36,6 +38,7 @@ typedef struct Diffusion {
     double *posterior_log_variance_clipped;              /* the first entry, log 0, is replaced by the second */
     double *posterior_mean_coef1, *posterior_mean_coef2; /* weights of x_0 and of x_t */
     double *tables;                                      /* the memory of all of the above but the map */
+    double *original_alphas_cumprod;                     /* (original_timesteps) of the process the model was trained on */
 } Diffusion;
 
 /* --- building --- */
@@ -43,9 +46,14 @@ typedef struct Diffusion {
  * "squaredcos_cap_v2". STATUS_BAD_INPUT: unknown name, or steps that give a beta outside (0,1]. */
 Status schedule_betas(const char *schedule, int num_timesteps, double *betas);
 
-/* A named schedule of `num_timesteps`, respaced as common/respace.h says ("" keeps all). A process has at least 2
- * steps. STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */
+/* A named schedule of `num_timesteps`, respaced as common/respace.h says ("" keeps all), "karras20" and "logsnr20" among
+ * it. A process has at least 2 steps. STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */
 Status diffusion_init(Diffusion *d, const char *schedule, int num_timesteps, const char *respacing);
+/* The noise levels that are to be visited, from little noise to much: what the model is told at each and its abar, which
+ * falls strictly. `end` is the abar that the last step leads to: 1, the picture, or one above alphas_cumprod[0]. The process
+ * that the model was trained on is that of `of`. STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */
+Status diffusion_init_levels(Diffusion *d, const Diffusion *of, const double *timesteps, const double *alphas_cumprod, int n,
+                             double end);
 /* From any betas, copied; the map is the identity. */
 Status diffusion_init_betas(Diffusion *d, const double *betas, int num_timesteps);
 void diffusion_release(Diffusion *d); /* a released or zeroed one is fine */

@@ -16,8 +16,8 @@ static Status parse_count(const char **text, char stop, const char *all, int *ou
     if (end == *text || *end != stop || errno || value < 0 || value > INT32_MAX)
         return status_fail(
             STATUS_BAD_INPUT,
-            "timestep respacing \"%.80s\": expected numbers of steps like \"100\" or \"10,10,3\", \"ddim50\" or "
-            "\"fast27\", found \"%.40s\"",
+            "timestep respacing \"%.80s\": expected numbers of steps like \"100\" or \"10,10,3\", \"ddim50\", "
+            "\"fast27\", \"karras20\" or \"logsnr20\", found \"%.40s\"",
             all, *text);
     *text = end;
     *out = (int)value;
@@ -86,4 +86,30 @@ Status space_timesteps(int num_timesteps, const char *section_counts, int32_t *m
     for (int i = 0; i < num_timesteps; i++)
         if (kept[i]) map[(*count)++] = i;
     return STATUS_OK;
+}
+
+static const struct {
+    const char *prefix;
+    RespacingKind kind;
+} level_kinds[] = {{"karras", RESPACING_KARRAS}, {"logsnr", RESPACING_LOGSNR}};
+
+Status respacing_count(int num_timesteps, const char *text, RespacingKind *kind, int *count)
+{
+    RespacingKind unasked;
+    if (!kind) kind = &unasked;
+    for (size_t i = 0; i < sizeof level_kinds / sizeof *level_kinds; i++) {
+        size_t prefix = strlen(level_kinds[i].prefix);
+        if (strncmp(text, level_kinds[i].prefix, prefix)) continue;
+        const char *number = text + prefix;
+        *kind = level_kinds[i].kind;
+        TRY(parse_count(&number, '\0', text, count));
+        if (*count >= 2 && *count <= num_timesteps) return STATUS_OK;
+        return status_fail(STATUS_BAD_INPUT, "timestep respacing \"%.80s\": expected 2 to %d levels", text, num_timesteps);
+    }
+    *kind = RESPACING_WHOLE;
+    int32_t *map = malloc((size_t)(num_timesteps > 0 ? num_timesteps : 1) * sizeof *map);
+    if (!map) return status_fail(STATUS_NO_MEMORY, "out of memory for %d timesteps", num_timesteps);
+    Status s = space_timesteps(num_timesteps, text, map, count);
+    free(map);
+    return s;
 }

@@ -6,12 +6,29 @@
 #include <string.h>
 
 static const SamplerKind kinds[] = {
-    {.name = "ddpm", .about = "ancestral sampling with the learned variance", .noisy = true, .step = sampler_step_ddpm},
-    {.name = "ddim", .about = "non-Markovian; eta 0 is deterministic", .noisy = true, .step = sampler_step_ddim},
-    {.name = "ddim_reverse",
-     .about = "from a picture to the noise that ddim makes it of",
-     .ascending = true,
+    {.name = "ddpm", .about = "ancestral sampling with the learned variance", .noisy = true, .evaluations = 1,
+     .step = sampler_step_ddpm},
+    {.name = "ddim", .about = "non-Markovian; eta 0 is deterministic", .noisy = true, .evaluations = 1,
+     .step = sampler_step_ddim},
+    {.name = "ddim_reverse", .about = "from a picture to the noise that ddim makes it of", .ascending = true, .evaluations = 1,
      .step = sampler_step_ddim_reverse},
+    {.name = "euler", .about = "order 1; as ddim without noise", .noisy = true, .evaluations = 1, .step = sampler_step_euler},
+    {.name = "euler_ancestral", .alias = "euler_a", .about = "a step of euler, then fresh noise", .noisy = true,
+     .evaluations = 1, .eta = 1, .step = sampler_step_euler_ancestral},
+    {.name = "heun", .about = "order 2, two evaluations a step", .noisy = true, .evaluations = 2, .extra = -1, .memory = 2,
+     .step = sampler_step_heun},
+    {.name = "dpmpp_2m", .about = "DPM-Solver++, multistep of order 2", .evaluations = 1, .memory = 2,
+     .step = sampler_step_dpmpp_2m},
+    {.name = "dpmpp_3m", .about = "DPM-Solver++, multistep from 3 levels as published", .evaluations = 1, .memory = 3,
+     .step = sampler_step_dpmpp_3m},
+    {.name = "dpmpp_3m_full", .about = "DPM-Solver++, multistep of order 3", .evaluations = 1, .memory = 3,
+     .step = sampler_step_dpmpp_3m_full},
+    {.name = "dpmpp_2s", .about = "DPM-Solver++, singlestep of order 2 over two levels", .evaluations = 1, .memory = 2,
+     .step = sampler_step_dpmpp_2s},
+    {.name = "dpmpp_3s", .about = "DPM-Solver++, singlestep of order 3 over three levels", .evaluations = 1, .memory = 2,
+     .step = sampler_step_dpmpp_3s},
+    {.name = "plms", .about = "pseudo linear multistep, order 2", .evaluations = 1, .extra = 1, .memory = 4,
+     .step = sampler_step_plms},
 };
 
 const SamplerKind *sampler_kind(int index)
@@ -22,13 +39,18 @@ const SamplerKind *sampler_kind(int index)
 const SamplerKind *sampler_find(const char *name)
 {
     for (int i = 0; sampler_kind(i); i++)
-        if (!strcmp(name, kinds[i].name)) return &kinds[i];
+        if (!strcmp(name, kinds[i].name) || (kinds[i].alias && !strcmp(name, kinds[i].alias))) return &kinds[i];
     return NULL;
+}
+
+int sampler_evaluations(const SamplerKind *kind, int steps)
+{
+    return steps < 2 ? steps : steps * kind->evaluations + kind->extra;
 }
 
 void sampler_options_defaults(SamplerOptions *o)
 {
-    *o = (SamplerOptions){.kind = &kinds[0], .clip_denoised = true};
+    *o = (SamplerOptions){.kind = &kinds[0], .eta = NAN, .clip_denoised = true, .s_tmax = INFINITY, .s_noise = 1};
 }
 
 int64_t sampler_size(const Sampler *s)
@@ -41,13 +63,16 @@ int64_t sampler_size(const Sampler *s)
 static Status check(const SamplerOptions *o, int steps)
 {
     assert(o->kind && o->stage < 4096);
-    if (!(o->eta >= 0 && o->eta <= 1))
+    if (!isnan(o->eta) && !(o->eta >= 0 && o->eta <= 1))
         return status_fail(STATUS_BAD_INPUT, "sampler %s: eta is %g, expected 0 to 1", o->kind->name, o->eta);
     if (o->skip < 0 || o->skip > steps)
         return status_fail(STATUS_BAD_INPUT, "sampler %s: %d steps to skip, expected 0 to %d", o->kind->name, o->skip, steps);
     if (o->eta > 0 && o->kind->ascending)
         return status_fail(STATUS_BAD_INPUT, "sampler %s: eta is %g, expected 0: it is deterministic", o->kind->name,
                            o->eta);
+    if (!(o->s_churn >= 0 && isfinite(o->s_churn)) || isnan(o->s_tmin) || isnan(o->s_tmax) || !isfinite(o->s_noise))
+        return status_fail(STATUS_BAD_INPUT, "sampler %s: churn %g from %g to %g times %g, expected finite numbers from 0 on",
+                           o->kind->name, o->s_churn, o->s_tmin, o->s_tmax, o->s_noise);
     return STATUS_OK;
 }
 
@@ -67,13 +92,17 @@ Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, con
                            (long long)n, (long long)height, (long long)width);
     *s = (Sampler){.options = *o, .diffusion = d, .denoiser = *denoiser, .n = n, .height = height, .width = width};
     s->options.rows = NULL; /* copied below; the caller's may go */
+    if (isnan(o->eta)) s->options.eta = o->kind->eta;
+    s->expected = -1;
     size_t bytes = (size_t)sampler_size(s) * sizeof(float);
     s->prediction = malloc(bytes / IMAGE_CHANNELS * MODEL_CHANNELS);
     s->x_0 = malloc(bytes);
     if (o->kind->noisy) s->noise = malloc(bytes);
     if (denoiser->gradient) s->grad_memory = malloc(bytes);
+    bool remembers = true;
+    for (int i = 0; i < o->kind->memory; i++) remembers = (s->memory[i] = malloc(bytes)) != NULL && remembers;
     s->rows = malloc((size_t)n * sizeof *s->rows);
-    if (!s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) || !s->rows) {
+    if (!remembers || !s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) || !s->rows) {
         sampler_release(s);
         return status_fail(STATUS_NO_MEMORY, "out of memory for sampling %lld pictures of %lld x %lld pixels",
                            (long long)n, (long long)height, (long long)width);
@@ -89,6 +118,7 @@ void sampler_release(Sampler *s)
     free(s->noise);
     free(s->grad_memory);
     free(s->rows);
+    for (int i = 0; i < SAMPLER_MEMORY; i++) free(s->memory[i]);
     memset(s, 0, sizeof *s);
 }
 
@@ -107,6 +137,11 @@ void sampler_draw(const Sampler *s, RngStream stream, uint32_t timestep, float *
     }
 }
 
+uint32_t sampler_noise_key(const Sampler *s)
+{
+    return (uint32_t)s->diffusion->timestep_map[s->level.step];
+}
+
 void sampler_initial_noise(const Sampler *s, float temperature, float *x)
 {
     sampler_draw(s, RNG_INIT_NOISE, 0, x);
@@ -123,21 +158,78 @@ void sampler_start_from(const Sampler *s, const float *x_start, float *x)
     for (int64_t i = 0; i < s->n * size; i++) x[i] = (float)(level.alpha * x_start[i % size] + level.sigma * x[i]);
 }
 
-static void draw_step_noise(Sampler *s)
+void sampler_draw_step(Sampler *s)
 {
-    if (!s->noise) return;
     if (s->options.noise.draw)
         s->options.noise.draw(s->options.noise.ctx, &s->level, s->noise);
     else
-        sampler_draw(s, RNG_STEP_NOISE, (uint32_t)s->level.timestep, s->noise);
+        sampler_draw(s, RNG_STEP_NOISE, sampler_noise_key(s), s->noise);
+}
+
+/* --- for solvers --- */
+
+NoiseLevel sampler_next(const Sampler *s)
+{
+    const Diffusion *d = s->diffusion;
+    if (s->level.step > 0) return diffusion_level(d, s->level.step - 1);
+    double abar = d->alphas_cumprod_prev[0];
+    return (NoiseLevel){.step = -1, .alpha = sqrt(abar), .sigma = sqrt(1 - abar)};
+}
+
+void sampler_move(const Sampler *s, const NoiseLevel *to, float *x)
+{
+    double of_x = to->sigma / s->level.sigma, of_x_0 = to->alpha - s->level.alpha * of_x;
+    sampler_mix(s, x, of_x, 1, (const float *const[]){s->x_0}, &of_x_0);
+}
+
+void sampler_eps(const Sampler *s, const float *x, float *eps)
+{
+    sampler_mix(s, eps, 0, 2, (const float *const[]){x, s->x_0},
+                (const double[]){1 / s->level.sigma, -s->level.alpha / s->level.sigma});
+}
+
+double sampler_lambda(const NoiseLevel *level)
+{
+    return log(level->alpha / level->sigma);
+}
+
+float *sampler_remember(Sampler *s)
+{
+    int last = s->options.kind->memory - 1;
+    float *room = s->memory[last];
+    for (int i = last; i > 0; i--) {
+        s->memory[i] = s->memory[i - 1];
+        s->remembered[i] = s->remembered[i - 1];
+    }
+    s->memory[0] = room;
+    s->remembered[0] = sampler_lambda(&s->level);
+    return room;
+}
+
+void sampler_mix(const Sampler *s, float *x, double of_x, int count, const float *const *pictures, const double *factors)
+{
+    enum { MOST = SAMPLER_MEMORY };
+    assert(count <= MOST);
+    int64_t size = sampler_size(s);
+    float by[MOST], keep = (float)of_x;
+    for (int k = 0; k < count; k++) by[k] = (float)factors[k];
+#pragma omp parallel for schedule(static) if (size >= SAMPLER_PARALLEL_FROM)
+    for (int64_t i = 0; i < size; i++) {
+        float sum = keep == 0 ? 0 : keep * x[i]; /* x may be fresh memory then */
+        for (int k = 0; k < count; k++) sum += by[k] * pictures[k][i];
+        x[i] = sum;
+    }
 }
 
 /* --- steps --- */
 
 static void predict_x_0(Sampler *s, const float *x)
 {
-    float from_x = (float)s->diffusion->sqrt_recip_alphas_cumprod[s->level.step];
-    float from_eps = (float)s->diffusion->sqrt_recipm1_alphas_cumprod[s->level.step];
+    const Diffusion *d = s->diffusion;
+    int step = s->level.step;
+    bool between = s->level.alpha != d->sqrt_alphas_cumprod[step]; /* churned */
+    float from_x = (float)(between ? 1 / s->level.alpha : d->sqrt_recip_alphas_cumprod[step]);
+    float from_eps = (float)(between ? s->level.sigma / s->level.alpha : d->sqrt_recipm1_alphas_cumprod[step]);
     int64_t pixels = s->n * s->height * s->width;
 #pragma omp parallel for schedule(static) if (pixels >= SAMPLER_PARALLEL_FROM)
     for (int64_t p = 0; p < pixels; p++)
@@ -166,22 +258,42 @@ static Status predict_gradient(Sampler *s, const float *x)
     return some ? model->gradient(model->gradient_ctx, x, &s->level, s->grad) : STATUS_OK;
 }
 
-Status sampler_predict(Sampler *s, float *x)
+/* Noise is drawn before the gradient is asked for. */
+static Status predict(Sampler *s, float *x, bool noise)
 {
     const Denoiser *model = &s->denoiser;
     TRY(model->predict(model->predict_ctx, x, &s->level, s->prediction));
     predict_x_0(s, x);
     if (model->denoised) TRY(model->denoised(model->denoised_ctx, &s->level, s->x_0));
     if (s->options.clip_denoised) clamp_x_0(s);
-    draw_step_noise(s);
+    if (noise) sampler_draw_step(s);
     TRY(predict_gradient(s, x));
     return model->renoise ? model->renoise(model->renoise_ctx, &s->level, x) : STATUS_OK;
+}
+
+Status sampler_predict(Sampler *s, float *x)
+{
+    return predict(s, x, s->options.kind->noisy);
+}
+
+Status sampler_denoise(Sampler *s, float *x)
+{
+    TRY(predict(s, x, false));
+    if (!s->grad) return STATUS_OK;
+    double to_grad = s->level.sigma * s->level.sigma / s->level.alpha; /* x_0 = (x - sigma (eps - sigma grad)) / alpha */
+    sampler_mix(s, s->x_0, 1, 1, (const float *const[]){s->grad}, &to_grad);
+    return STATUS_OK;
 }
 
 Status sampler_step(Sampler *s, float *x, int step)
 {
     s->level = diffusion_level(s->diffusion, step);
-    return s->options.kind->step(s, x);
+    if (step != s->expected) s->taken = 0;
+    Status status = s->options.kind->step(s, x);
+    s->level = diffusion_level(s->diffusion, step); /* some look at two levels */
+    s->taken = status == STATUS_OK ? s->taken + 1 : 0;
+    s->expected = s->options.kind->ascending ? step + 1 : step - 1;
+    return status;
 }
 
 Status sampler_report(const Sampler *s, int done, int total, const float *x)

@@ -14,8 +14,25 @@
  * never mix and noise is keyed by row, so a row comes out with the same bits alone, in any batch, on any number of
  * threads (as far as the model's prediction does).
  *
+ * A step is one level of the process further; what it costs and how the error falls with the number of steps n:
+ *
+ *     ddpm            noise          n evaluations
+ *     ddim            order 1        n
+ *     euler           order 1        n       the same as ddim without noise, unless it churns
+ *     euler_ancestral noise          n       another (eta 1) than ddpm's: no learned variance
+ *     heun            order 2        2n - 1  the last step is one of euler's
+ *     dpmpp_2m        order 2        n
+ *     dpmpp_3m        order 2        n       as published: half of the second difference that order 3 takes
+ *     dpmpp_3m_full   order 3        n       with all of it; for many or evenly spaced steps, else it overshoots
+ *     dpmpp_2s, _3s   order 2, 3     n       groups of 2 or 3 levels; x is one of order 1 or 2 in between
+ *     plms            order 2        n + 1   the first step takes two; expects evenly spaced timesteps
+ *
+ * The multistep ones (plms, dpmpp) remember the steps before; when a step does not follow the last one (RePaint's jumps),
+ * they forget and begin with order 1 again. All of them end in the picture with a step of order 1.
+ *
  * Sources: DDPM arXiv 2006.11239; learned variance 2102.09672; DDIM 2010.02502; guidance by gradients 2105.05233; starting
- * from a picture (SDEdit) 2108.01073; painting on one (RePaint) 2201.09865. */
+ * from a picture (SDEdit) 2108.01073; painting on one (RePaint) 2201.09865; euler, heun and churn 2206.00364, with ancestral
+ * steps as in k-diffusion; DPM-Solver++ 2211.01095; PLMS 2202.09778. */
 #ifndef GLIDE_COMMON_SAMPLER_H
 #define GLIDE_COMMON_SAMPLER_H
 
@@ -76,21 +93,33 @@ typedef struct Sampler Sampler;
 /* A new sampler is one step function and one entry of the table in sampler.c. */
 typedef struct SamplerKind {
     const char *name;  /* for --sampler */
+    const char *alias; /* another name; NULL: none */
     const char *about; /* one line for help */
     bool ascending;    /* runs from the picture towards noise */
     bool noisy;        /* draws noise */
+    int evaluations;   /* of the model in a step */
+    int extra;         /* more of them (or fewer) in a run */
+    int memory;        /* pictures that it remembers, up to SAMPLER_MEMORY */
+    double eta;        /* when none is asked for */
     /* x at s->level becomes x one step on; asks sampler_predict() as often as it needs */
     Status (*step)(Sampler *s, float *x);
 } SamplerKind;
 
 const SamplerKind *sampler_find(const char *name); /* NULL: no such sampler */
 const SamplerKind *sampler_kind(int index);        /* to list them; NULL behind the last */
+/* How often a run of `steps` steps asks the model. */
+int sampler_evaluations(const SamplerKind *kind, int steps);
 
 /* --- running --- */
 
 typedef struct SamplerOptions {
     const SamplerKind *kind; /* default: ddpm */
-    double eta;              /* ddim: 0 deterministic, 1 as noisy as ddpm. Default 0 */
+    double eta;              /* ddim, euler_ancestral: 0 deterministic, 1 as noisy as the process. Default NAN: the kind's, ddim 0,
+                                euler_ancestral 1 */
+    double s_churn;          /* euler, heun: noise added before the steps at s_tmin <= sigma/alpha <= s_tmax (arXiv 2206.00364,
+                                algorithm 2). Default 0: none */
+    double s_tmin, s_tmax;   /* defaults 0, infinity */
+    double s_noise;          /* euler, heun, euler_ancestral: added noise times this. Default 1 */
     bool clip_denoised;      /* clamp the predicted x_0 to [-1,1]. Default true */
     const SamplerRow *rows;  /* (N), copied; NULL: images 0..N-1 of seed 0 */
     uint32_t stage;          /* 0 base, 1 upsampler, ...: noise of stages is independent; below 4096 */
@@ -102,24 +131,30 @@ typedef struct SamplerOptions {
 
 void sampler_options_defaults(SamplerOptions *o);
 
+enum { SAMPLER_MEMORY = 4 };
+
 /* Fields are for step functions and tests; callers use the functions below. */
 struct Sampler {
     SamplerOptions options;
     const Diffusion *diffusion; /* borrowed */
     Denoiser denoiser;
     int64_t n, height, width;
-    NoiseLevel level;  /* of the step being taken */
+    NoiseLevel level;  /* of the step being taken: where x is, between the process's levels perhaps */
     int visit;         /* how often that step was taken before */
     float *prediction; /* (N,H,W,6) */
     float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
     float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
+    float *memory[SAMPLER_MEMORY];       /* (N,H,W,3) each, newest first; NULL beyond kind->memory */
+    double remembered[SAMPLER_MEMORY];   /* half the log SNR of each */
+    int taken;         /* steps since the memory was dropped */
+    int expected;      /* the step that follows the last one */
     float *grad;       /* (N,H,W,3) of this prediction; NULL where there is none */
     float *grad_memory;
     SamplerRow *rows;  /* (N) */
 };
 
 /* Allocates all memory of the run. `d` and what the denoiser points to must outlive the sampler.
- * STATUS_BAD_INPUT: eta outside [0,1], or eta with ddim_reverse; STATUS_NO_MEMORY. *s is then released already. */
+ * STATUS_BAD_INPUT: eta outside [0,1], or eta with ddim_reverse, or churn that is not finite; STATUS_NO_MEMORY. *s is then released already. */
 Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, const Denoiser *denoiser, int64_t n,
                     int64_t height, int64_t width);
 void sampler_release(Sampler *s);
@@ -155,7 +190,26 @@ int64_t sampler_size(const Sampler *s);   /* elements of x */
 /* Fills prediction, x_0 (through denoised() and the clamp), noise and grad for x at s->level; renoise() may change x, from
  * which the step goes on. */
 Status sampler_predict(Sampler *s, float *x);
+/* The same without noise, and where there is a gradient it has moved x_0 already, eps -= sigma grad (arXiv 2105.05233,
+ * algorithm 2): all that a solver of the probability flow needs. */
+Status sampler_denoise(Sampler *s, float *x);
+/* s->noise for the step. */
+void sampler_draw_step(Sampler *s);
+/* Where the step leads: the process's next level, or its end with step -1. */
+NoiseLevel sampler_next(const Sampler *s);
+/* x goes to another level while x_0 (or, what is the same, eps) stays: order 1. */
+void sampler_move(const Sampler *s, const NoiseLevel *to, float *x);
+/* eps (N,H,W,3) of x and x_0; may be x. */
+void sampler_eps(const Sampler *s, const float *x, float *eps);
+/* Half the log SNR, lambda of DPM-Solver; infinite at the picture. */
+double sampler_lambda(const NoiseLevel *level);
+/* Makes room for a picture at the front of s->memory and notes the current level with it; the oldest is given up. */
+float *sampler_remember(Sampler *s);
+/* x = of_x * x + sum of factors[i] * pictures[i] */
+void sampler_mix(const Sampler *s, float *x, double of_x, int count, const float *const *pictures, const double *factors);
 
+/* What noise of the step is keyed by: its timestep, or the step in a process of levels between timesteps. */
+uint32_t sampler_noise_key(const Sampler *s);
 /* Standard normal noise (N,H,W,3), keyed by row, stage, `timestep` and s->visit. */
 void sampler_draw(const Sampler *s, RngStream stream, uint32_t timestep, float *out);
 /* Tells options.progress that `done` of `total` steps are taken. */
@@ -165,5 +219,14 @@ Status sampler_report(const Sampler *s, int done, int total, const float *x);
 Status sampler_step_ddpm(Sampler *s, float *x);         /* sampler_ddpm.c */
 Status sampler_step_ddim(Sampler *s, float *x);         /* sampler_ddim.c */
 Status sampler_step_ddim_reverse(Sampler *s, float *x); /* sampler_ddim.c */
+Status sampler_step_euler(Sampler *s, float *x);           /* sampler_k.c */
+Status sampler_step_euler_ancestral(Sampler *s, float *x); /* sampler_k.c */
+Status sampler_step_heun(Sampler *s, float *x);            /* sampler_k.c */
+Status sampler_step_dpmpp_2m(Sampler *s, float *x);        /* sampler_dpmpp.c */
+Status sampler_step_dpmpp_3m(Sampler *s, float *x);        /* sampler_dpmpp.c */
+Status sampler_step_dpmpp_3m_full(Sampler *s, float *x);   /* sampler_dpmpp.c */
+Status sampler_step_dpmpp_2s(Sampler *s, float *x);        /* sampler_dpmpp.c */
+Status sampler_step_dpmpp_3s(Sampler *s, float *x);        /* sampler_dpmpp.c */
+Status sampler_step_plms(Sampler *s, float *x);            /* sampler_plms.c */
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 
 enum { MOST_REPEATS = 16 }; /* as many visits of a step as noise is keyed for */
 
@@ -12,7 +13,7 @@ static void put_known(Sampler *s, const SamplerKnown *k, int step, float *x)
     double abar = s->diffusion->alphas_cumprod_prev[step];
     float alpha = (float)sqrt(abar), sigma = (float)sqrt(1 - abar);
     int64_t pixels = s->height * s->width;
-    sampler_draw(s, RNG_KNOWN_NOISE, (uint32_t)s->level.timestep, s->noise);
+    sampler_draw(s, RNG_KNOWN_NOISE, sampler_noise_key(s), s->noise);
     for (int64_t p = 0; p < s->n * pixels; p++) {
         float known = k->mask[p % pixels];
         for (int c = 0; known > 0 && c < IMAGE_CHANNELS; c++) {
@@ -25,16 +26,14 @@ static void put_known(Sampler *s, const SamplerKnown *k, int step, float *x)
 /* From where `from` steps are left to where `to` are, which is noisier: the process itself, several steps at once. */
 static void go_back(Sampler *s, int from, int to, float *x)
 {
-    const double *abar = s->diffusion->alphas_cumprod;
-    double ratio = abar[to - 1] / (from > 0 ? abar[from - 1] : 1);
+    double ratio = s->diffusion->alphas_cumprod[to - 1] / s->diffusion->alphas_cumprod_prev[from];
     float keep = (float)sqrt(ratio), add = (float)sqrt(1 - ratio);
-    sampler_draw(s, RNG_JUMP_NOISE, (uint32_t)s->level.timestep, s->noise);
+    sampler_draw(s, RNG_JUMP_NOISE, sampler_noise_key(s), s->noise);
     for (int64_t i = 0; i < sampler_size(s); i++) x[i] = keep * x[i] + add * s->noise[i];
 }
 
-static Status check(const Sampler *s, const SamplerKnown *k)
+static Status check(const SamplerKnown *k)
 {
-    assert(s->options.kind->noisy && !s->options.kind->ascending);
     if (k->jump < 1) return status_fail(STATUS_BAD_INPUT, "jump: expected 1 or more steps, found %d", k->jump);
     if (k->repeats >= 1 && k->repeats <= MOST_REPEATS) return STATUS_OK;
     return status_fail(STATUS_BAD_INPUT, "repeats: expected 1 to %d, found %d", MOST_REPEATS, k->repeats);
@@ -42,7 +41,10 @@ static Status check(const Sampler *s, const SamplerKnown *k)
 
 Status sampler_run_known(Sampler *s, const SamplerKnown *k, float *x)
 {
-    TRY(check(s, k));
+    assert(!s->options.kind->ascending);
+    TRY(check(k));
+    if (!s->noise) s->noise = malloc((size_t)sampler_size(s) * sizeof *s->noise); /* of kinds that draw none themselves */
+    if (!s->noise) return status_fail(STATUS_NO_MEMORY, "out of memory for noise of %lld pictures", (long long)s->n);
     int left = s->diffusion->num_timesteps - s->options.skip, total = left * k->repeats, done = 0;
     while (left > 0) {
         int stretch = left < k->jump ? left : k->jump, end = left - stretch;

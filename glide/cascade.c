@@ -73,10 +73,7 @@ static Status alloc_pictures(int64_t n, int64_t side, float **out)
 /* How many steps the stage takes, which also tells whether it can. */
 static Status count_steps(const TextUNet *m, const StageOptions *o, const char *stage, int *steps)
 {
-    int32_t *map = malloc((size_t)m->config.diffusion_steps * sizeof *map);
-    if (!map) return status_fail(STATUS_NO_MEMORY, "out of memory for %d steps", m->config.diffusion_steps);
-    Status s = space_timesteps(m->config.diffusion_steps, o->steps, map, steps);
-    free(map);
+    Status s = respacing_count(m->config.diffusion_steps, o->steps, NULL, steps);
     if (s == STATUS_OK && *steps < 2)
         s = status_fail(STATUS_BAD_INPUT, "\"%s\" gives %d steps, expected at least 2", o->steps, *steps);
     if (s == STATUS_OK && !sampler_find(o->sampler)) s = status_fail(STATUS_BAD_INPUT, "no sampler is called %s", o->sampler);
@@ -97,7 +94,7 @@ static double step_cost(const TextUNet *m, const StageOptions *o)
     const UNetConfig *c = &m->config.unet;
     double cost = 0, side = c->image_size;
     for (int level = 0; level < c->levels; level++, side /= 2) cost += side * side * pow(c->channels * c->mult[level], 2);
-    return cost * c->res_blocks * (o->guidance.scale == 0 || o->guidance.scale == 1 ? 1 : 2);
+    return cost * c->res_blocks * sampler_find(o->sampler)->evaluations * (o->guidance.scale == 0 || o->guidance.scale == 1 ? 1 : 2);
 }
 
 static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, const CascadeInput *in)

@@ -14,8 +14,6 @@ typedef struct InpaintCommand {
     bool inverted, no_upsample, quiet;
 } InpaintCommand;
 
-static const char *const samplers[] = {"ddpm", "ddim", NULL};
-
 static const CliOption options[] = {
     CLI_FILE(InpaintCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); several get numbers before "
              "the ending; a folder is fine, and - is standard output"),
@@ -29,7 +27,7 @@ static const CliOption options[] = {
     CLI_INT(InpaintCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture of this seed"),
     CLI_DOUBLE(InpaintCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
                "how closely to follow the prompt; 1 is without guidance"),
-    CLI_CHOICE(InpaintCommand, sampler, 0, "sampler", samplers, CASCADE_SAMPLER, "of the base model"),
+    CLI_CHOICE(InpaintCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model"),
     CLI_TEXT(InpaintCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27"),
     CLI_INT(InpaintCommand, repeats, 0, "repeats", "R", 1, 16, CASCADE_TEXT(CASCADE_REPEATS), "models not trained for masks take "
             "each stretch of steps R times, so that what is painted comes to fit"),
@@ -69,7 +67,7 @@ static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t see
     o.sample.seed = seed;
     o.sample.image = (uint32_t)c->image;
     o.sample.guidance_scale = c->guidance_scale;
-    o.sample.sampler = samplers[c->sampler];
+    o.sample.sampler = cli_samplers[c->sampler];
     o.sample.steps = c->steps;
     o.sample.upsample = !c->no_upsample;
     o.sample.upsampler_steps = c->upsampler_steps;

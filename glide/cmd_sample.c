@@ -15,8 +15,6 @@ typedef struct SampleCommand {
     bool no_upsample, quiet;
 } SampleCommand;
 
-static const char *const samplers[] = {"ddpm", "ddim", NULL};
-
 static const CliOption options[] = {
     CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
              "ending (FILE-1.png); a folder is fine, and - is standard output"),
@@ -29,10 +27,10 @@ static const CliOption options[] = {
             "(guided-diffusion's) instead of a prompt"),
     CLI_DOUBLE(SampleCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
                "how closely to follow the prompt; 1 is without guidance and twice as fast"),
-    CLI_CHOICE(SampleCommand, sampler, 0, "sampler", samplers, CASCADE_SAMPLER, "of the base model; ddpm wants 100 steps or "
+    CLI_CHOICE(SampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model; ddpm wants 100 steps or "
                "more"),
     CLI_TEXT(SampleCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27, "
-             "ddim50 or 10,10,3"),
+             "ddim50, karras20 or 10,10,3"),
     CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
@@ -89,7 +87,7 @@ static GlideSampleOptions sample_options(const SampleCommand *c, uint64_t seed, 
     o.image = (uint32_t)c->image;
     if (labelled) o.label = (int)c->label;
     o.guidance_scale = c->guidance_scale;
-    o.sampler = samplers[c->sampler];
+    o.sampler = cli_samplers[c->sampler];
     o.steps = c->steps;
     o.upsample = !c->no_upsample;
     o.upsampler_steps = c->upsampler_steps;

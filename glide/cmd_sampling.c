@@ -16,6 +16,9 @@ enum { PROCESS_STEPS = 1000, BAR_TOTAL = 1000000 };
 
 const char *const cli_precisions[] = {"f32", "bf16", NULL};
 
+const char *const cli_samplers[] = {"ddpm",     "ddim",     "euler",         "euler_ancestral", "euler_a",  "heun",
+                                    "dpmpp_2m", "dpmpp_3m", "dpmpp_3m_full", "dpmpp_2s",        "dpmpp_3s", "plms", NULL};
+
 GlidePrecision cli_precision(const CliArgs *args, int choice)
 {
     if (!cli_given(args, "precision")) return GLIDE_PRECISION_AUTO;
@@ -24,12 +27,11 @@ GlidePrecision cli_precision(const CliArgs *args, int choice)
 
 Status cli_check_steps(CliArgs *args, const char *option, const char *steps)
 {
-    int32_t map[PROCESS_STEPS];
     int count = 0;
     char quoted[80];
-    if (*steps && space_timesteps(PROCESS_STEPS, steps, map, &count) == STATUS_OK && count >= 2) return STATUS_OK;
-    return cli_usage_fail(args, "--%s: expected a whole number from 2 to %d, or a respacing such as fast27, ddim50 or 10,10,3, "
-                          "found %s", option, PROCESS_STEPS, cli_quote(steps, quoted, sizeof quoted));
+    if (*steps && respacing_count(PROCESS_STEPS, steps, NULL, &count) == STATUS_OK && count >= 2) return STATUS_OK;
+    return cli_usage_fail(args, "--%s: expected a whole number from 2 to %d, or a respacing such as fast27, ddim50, karras20 "
+                          "or 10,10,3, found %s", option, PROCESS_STEPS, cli_quote(steps, quoted, sizeof quoted));
 }
 
 const char *cli_picture_name(const char *in, const char *what, char *name, size_t size)

@@ -10,6 +10,9 @@
 extern const char *const cli_precisions[]; /* "f32", "bf16" */
 GlidePrecision cli_precision(const CliArgs *args, int choice);
 
+/* Choices of --sampler: all that run towards the picture, by the names of common/sampler.c. */
+extern const char *const cli_samplers[];
+
 /* --steps and --upsampler-steps: a number or a respacing, checked against a process of 1000 steps. */
 Status cli_check_steps(CliArgs *args, const char *option, const char *steps);
 

@@ -8,7 +8,7 @@
 
 void stage_options_defaults(StageOptions *o)
 {
-    *o = (StageOptions){.sampler = "ddim", .steps = "50", .temperature = 1, .strength = 1, .jump = 10, .repeats = 1,
+    *o = (StageOptions){.sampler = "ddim", .steps = "50", .eta = NAN, .temperature = 1, .strength = 1, .jump = 10, .repeats = 1,
                         .precision = DTYPE_F32};
     guidance_defaults(&o->guidance);
 }

@@ -14,7 +14,7 @@ typedef struct StageStats {
 typedef struct StageOptions {
     const char *sampler;     /* "ddpm", "ddim", ... */
     const char *steps;       /* respacing of the model's process: "50", "fast27", ... */
-    double eta;              /* ddim */
+    double eta;              /* ddim, euler_ancestral; NAN: 0 and 1 */
     float temperature;       /* x_T is this times standard normal noise */
     Guidance guidance;
     DType precision;         /* of activations */

@@ -1,5 +1,6 @@
 /* The list of files and which check goes with each. */
 #include "tests/support_parity.h"
+#include "tests/support_parity_solvers.h"
 
 #include <fnmatch.h>
 #include <dirent.h>
@@ -38,12 +39,6 @@ static Status check_clip(Parity *p, const char *name)
     return parity_clip(p, name);
 }
 
-static Status check_later(Parity *p, const char *name)
-{
-    parity_skip(p, name, "not built yet");
-    return STATUS_OK;
-}
-
 static const struct ParityFile {
     const char *pattern;
     bool required;
@@ -67,7 +62,7 @@ static const struct ParityFile {
     {"classifier_*.h5", false, check_classifier},
     {"clip.h5", false, check_clip},
     {"clip_tokenizer.json", false, parity_clip_tokenizer},
-    {"solvers.h5", false, check_later},
+    {"solvers.h5", false, parity_solvers},
 };
 
 enum { FILES = sizeof files / sizeof *files };

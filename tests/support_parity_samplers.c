@@ -2,6 +2,7 @@
 #include "common/sampler.h"
 #include "guidance/guidance.h"
 #include "tests/support_parity.h"
+#include "tests/support_parity_solvers.h"
 #include "upsampler/upsampler.h"
 
 #include <stdlib.h>
@@ -123,6 +124,7 @@ typedef struct Run {
     const char *name;         /* of its group */
     int64_t first, n;         /* rows of the inputs that it uses */
     const SamplerKind *kind;
+    bool dpm;                 /* DPM-Solver++, with levels of its own and x_T stored before the steps */
     char *guidance, *schedule;
     double scale, eta;
     int64_t clip;
@@ -252,13 +254,31 @@ static Status take_steps(Run *r, const float *stored, bool alone, float *found, 
     return status;
 }
 
-/* As the fixtures' README suggests: whole guided runs move further, unclamped ones and DDIM with a classifier furthest. NULL: a
- * single step. */
+/* As the fixtures' README suggests: whole guided runs move further, unclamped ones, DPM-Solver's and DDIM with a classifier
+ * furthest. NULL: a single step. */
 static Tolerance run_tolerance(const Run *r)
 {
-    bool far = r && (!r->clip || (!strcmp(r->guidance, "classifier") && !strcmp(r->kind->name, "ddim")));
+    bool far = r && (!r->clip || r->dpm || (!strcmp(r->guidance, "classifier") && !strcmp(r->kind->name, "ddim")));
     double of_both = !r || !strcmp(r->guidance, "none") ? 1e-3 : far ? 1e-2 : 5e-3;
     return (Tolerance){.absolute = of_both, .relative = of_both};
+}
+
+/* What the model is told at each step, and x_T before them. */
+static Status check_dpm(const Run *r, float **x, int64_t *steps)
+{
+    const Inputs *in = r->in;
+    Parity *p = in->p;
+    int64_t n = r->d.num_timesteps, size = in->N * in->H * in->W * IMAGE_CHANNELS;
+    float *t_input, *found = parity_alloc(p, n, sizeof *found);
+    const char *name = parity_text(p, "%s/t_input", r->name);
+    TRY(parity_f32(p, in->file, name, 1, &n, &t_input));
+    for (int64_t i = 0; i < n; i++) found[i] = (float)r->d.timesteps[n - 1 - i];
+    parity_compare(p, parity_text(p, "%s %s", in->file_name, name), found, t_input, n, (Tolerance){.absolute = 0.1});
+    if (*steps != n + 1) return parity_wrong(in->file, "steps are not one fewer than what is stored", r->name);
+    parity_compare(p, parity_text(p, "%s %s/x_T", in->file_name, r->name), in->x_T, *x, size, (Tolerance){.absolute = 1e-6});
+    *x += size;
+    *steps = n;
+    return STATUS_OK;
 }
 
 static Status check_run(Run *r)
@@ -269,8 +289,9 @@ static Status check_run(Run *r)
     int64_t steps, steps_0;
     const char *x_name = parity_text(p, "%s/x", r->name), *x_0_name = parity_text(p, "%s/pred_xstart", r->name);
     TRY(load_steps(in, x_name, &x, &steps));
+    if (r->dpm) TRY(check_dpm(r, &x, &steps));
     if (steps != r->d.num_timesteps) return parity_wrong(in->file, "steps are not as many as the process has", x_name);
-    if (in->noise && in->noise_steps != steps) return parity_wrong(in->file, "noise of another number of steps", x_name);
+    if (in->noise && r->kind->noisy && in->noise_steps != steps) return parity_wrong(in->file, "noise of another number of steps", x_name);
     if (!in->noise && (r->eta > 0 || !strcmp(r->kind->name, "ddpm"))) return parity_wrong(in->file, "no noise stored", x_name);
     if (h5file_has_dataset(in->file, x_0_name)) TRY(load_steps(in, x_0_name, &x_0, &steps_0));
     if (x_0 && steps_0 != steps) return parity_wrong(in->file, "not as many steps as x", x_0_name);
@@ -344,6 +365,7 @@ static Status describe_run(Run *r, char **sampler)
     TRY(h5file_attr_f64_or(in->file, r->name, "eta", 0, &r->eta));
     TRY(h5file_attr_i64_or(in->file, r->name, "clip_denoised", 1, &r->clip));
     TRY(h5file_attr_f64_or(in->file, r->name, "guidance_scale", 1, &r->scale));
+    r->dpm = !strcmp(*sampler, "dpmsolver++");
     r->kind = sampler_find(*sampler);
     return STATUS_OK;
 }
@@ -353,9 +375,28 @@ static bool by_gradient(const Run *r)
     return !strcmp(r->guidance, "classifier") || !strcmp(r->guidance, "clip");
 }
 
+static Status run_dpm(Run *r, const char *item)
+{
+    const Inputs *in = r->in;
+    Diffusion whole;
+    ParityDpm dpm;
+    bool known;
+    TRY(diffusion_init(&whole, r->schedule, in->m->config.diffusion_steps, ""));
+    Status s = parity_dpm_load(in->p, in->file, r->name, &whole, &dpm, &known);
+    diffusion_release(&whole);
+    TRY(s);
+    r->kind = dpm.kind;
+    r->d = dpm.d;
+    if (known && dpm.ends_count == dpm.steps) s = check_run(r);
+    else parity_skip(in->p, item, "another method of DPM-Solver");
+    diffusion_release(&r->d);
+    return s;
+}
+
 static Status run_described(Run *r, const char *item, const char *respacing)
 {
     const Inputs *in = r->in;
+    if (r->dpm) return run_dpm(r, item);
     if (diffusion_init(&r->d, r->schedule, in->m->config.diffusion_steps, respacing) != STATUS_OK) {
         parity_broken(in->p, item);
         return STATUS_OK;
@@ -371,9 +412,10 @@ static Status run_one(const Inputs *in, const char *name, const char *respacing)
     char *sampler;
     const char *item = parity_text(in->p, "%s %s", in->file_name, name);
     TRY(describe_run(&r, &sampler));
-    if (!r.kind || (strcmp(r.guidance, "none") && strcmp(r.guidance, "cfg") && !by_gradient(&r))) {
-        const char *what = r.kind ? r.guidance : sampler;
-        parity_skip(in->p, item, parity_text(in->p, "%s %s is not built yet", r.kind ? "guidance" : "sampler", what));
+    bool built = r.kind || r.dpm;
+    if (!built || (strcmp(r.guidance, "none") && strcmp(r.guidance, "cfg") && !by_gradient(&r))) {
+        const char *what = built ? r.guidance : sampler;
+        parity_skip(in->p, item, parity_text(in->p, "%s %s is not built yet", built ? "guidance" : "sampler", what));
         return STATUS_OK;
     }
     if (!strcmp(r.guidance, "cfg") && in->m->text && !in->has_empty)
