@@ -474,3 +474,39 @@ Status h5file_write_rows(H5File *file, const char *name, int64_t first, int64_t 
     return close_written(file, name, &dataset.id,
                          write_values(file, name, dataset.id, dataset.info.kind, memory, selection, count * row, data));
 }
+
+/* Selections of the box in the file and of as many values in memory. */
+static Status select_part(const H5File *file, const char *name, const OpenDataset *dataset, int ndim, const int64_t *start,
+                          const int64_t *count, hid_t *memory, hid_t *selection)
+{
+    const H5Info *info = &dataset->info;
+    hsize_t from[H5FILE_MAX_DIMS], sizes[H5FILE_MAX_DIMS];
+    bool inside = ndim == info->ndim && ndim > 0;
+    for (int i = 0; i < ndim && inside; i++) {
+        from[i] = (hsize_t)start[i];
+        sizes[i] = (hsize_t)count[i];
+        inside = start[i] >= 0 && count[i] >= 1 && count[i] <= info->dims[i] && start[i] <= info->dims[i] - count[i];
+    }
+    if (!inside) return status_fail(STATUS_BAD_INPUT, "%s: the part to write lies outside of dataset %s", file->path, name);
+    *memory = H5Screate_simple(ndim, sizes, NULL);
+    *selection = H5Dget_space(dataset->id);
+    if (*memory < 0 || H5Sselect_hyperslab(*selection, H5S_SELECT_SET, from, NULL, sizes, NULL) < 0)
+        return h5_fail(file, "cannot select a part of dataset %s", name);
+    return STATUS_OK;
+}
+
+Status h5file_write_part(H5File *file, const char *name, int ndim, const int64_t *start, const int64_t *count, const void *data)
+{
+    H5_QUIET;
+    assert(file->writing);
+    OPEN_DATASET dataset = {-1, -1, {0}};
+    H5Id memory = -1, selection = -1;
+    int64_t n = 1;
+    TRY(h5_open_dataset(file, name, &dataset.id));
+    dataset.type = H5Dget_type(dataset.id);
+    TRY(stat_dataset(file, name, dataset.id, dataset.type, &dataset.info));
+    TRY(select_part(file, name, &dataset, ndim, start, count, &memory, &selection));
+    for (int i = 0; i < ndim; i++) n *= count[i];
+    return close_written(file, name, &dataset.id,
+                         write_values(file, name, dataset.id, dataset.info.kind, memory, selection, n, data));
+}

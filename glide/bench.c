@@ -264,7 +264,7 @@ Status bench_sample(Kernels *k, const TextUNet *m, DType type, double guidance_s
     stage_options_defaults(&o);
     snprintf(steps, sizeof steps, "%d", SAMPLE_STEPS);
     o.steps = steps;
-    o.guidance.scale = guidance_scale;
+    o.guidance.terms[GUIDANCE_CFG].scale = guidance_scale;
     o.precision = type;
     TRY(random_floats((size_t)pixels, 7, &x));
     Status s = m->config.low_res ? random_floats((size_t)pixels, 8, &low) : STATUS_OK;

@@ -16,7 +16,7 @@ static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
     if (c->base) {
         recipe_add_text(r, "sampler", c->options->base.sampler);
         recipe_add_text(r, "steps", c->options->base.steps);
-        recipe_add_number(r, "guidance_scale", c->options->base.guidance.scale);
+        recipe_add_number(r, "guidance_scale", c->options->base.guidance.terms[GUIDANCE_CFG].scale);
     }
     if (c->label >= 0) recipe_add(r, "class", "%d", c->label);
     if (c->upsampler) {
@@ -112,7 +112,7 @@ Status call_fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOp
     if (in->sampler) o->base.sampler = in->sampler;
     if (in->steps) o->base.steps = in->steps;
     if (in->upsampler_steps) o->upsampler.steps = in->upsampler_steps;
-    o->base.guidance.scale = in->guidance_scale;
+    o->base.guidance.terms[GUIDANCE_CFG].scale = in->guidance_scale;
     o->upsampler.temperature = (float)in->upsample_temp;
     o->upsampler.colour_cells = in->colour_cells;
     o->base.precision = o->upsampler.precision = g->precision;
@@ -175,7 +175,7 @@ Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given
     CascadeOptions o = *c->options;
     TRY(call_check_label(g, true, c->upsampler, in->label));
     TRY(rows_init(&r, c, in));
-    if (!g->base.net->text) o.base.guidance.scale = 1; /* nothing to leave out */
+    if (!g->base.net->text) o.base.guidance.terms[GUIDANCE_CFG].scale = 1; /* nothing to leave out */
     c->options = &o;
     c->callbacks = &in->callbacks;
     c->rows = r.rows;

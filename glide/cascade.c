@@ -12,11 +12,10 @@ void cascade_options_defaults(CascadeOptions *o)
     stage_options_defaults(&o->upsampler);
     o->base.sampler = CASCADE_SAMPLER;
     o->base.steps = CASCADE_STEPS;
-    o->base.guidance.scale = CASCADE_GUIDANCE;
+    o->base.guidance.terms[GUIDANCE_CFG].scale = CASCADE_GUIDANCE;
     o->upsampler.sampler = "ddim";
     o->upsampler.steps = CASCADE_UPSAMPLER_STEPS;
     o->upsampler.temperature = (float)CASCADE_UPSAMPLE_TEMP;
-    o->upsampler.guidance.scale = 1;
     o->upsampler.colour_cells = CASCADE_COLOUR_CELLS;
 }
 
@@ -44,6 +43,7 @@ typedef struct Run {
     const CascadeHooks *hooks;
     const CascadeGiven *given;
     const int32_t *labels;
+    int64_t n;
     CascadeProgress progress;
     double base_cost, upsampler_cost; /* of a step of one picture, in units of no meaning */
     double done, total;               /* in those units; done: up to the stage in work */
@@ -94,7 +94,7 @@ static double step_cost(const TextUNet *m, const StageOptions *o)
     const UNetConfig *c = &m->config.unet;
     double cost = 0, side = c->image_size;
     for (int level = 0; level < c->levels; level++, side /= 2) cost += side * side * pow(c->channels * c->mult[level], 2);
-    return cost * c->res_blocks * sampler_find(o->sampler)->evaluations * (o->guidance.scale == 0 || o->guidance.scale == 1 ? 1 : 2);
+    return cost * c->res_blocks * sampler_find(o->sampler)->evaluations * guidance_mean_answers(&o->guidance);
 }
 
 static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const CascadeHooks *hooks, const CascadeInput *in)
@@ -102,7 +102,7 @@ static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const 
     int base_steps = 0, upsampler_steps = 0;
     int64_t n = in->n;
     const CascadeGiven *given = in->given;
-    *r = (Run){.cascade = c, .options = o, .hooks = hooks, .given = given, .labels = in->labels};
+    *r = (Run){.cascade = c, .options = o, .hooks = hooks, .given = given, .labels = in->labels, .n = n};
     if (c->base) {
         TRY(count_steps(c->base, &o->base, "base model", &base_steps));
         base_steps = steps_taken(c->base, &o->base, given, base_steps);
@@ -149,6 +149,7 @@ static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, 
     o.max_rows = 0;
     o.progress = r->hooks->progress ? show_progress : NULL;
     o.progress_ctx = r;
+    o.trace_rows = (TraceRows){upsampling ? "upsampler" : "base", r->n, r->progress.first};
     in->side = m->config.unet.image_size;
     give(r->given, upsampling, in);
     r->progress.upsampling = upsampling;

@@ -40,7 +40,7 @@ typedef struct Cascade {
 } Cascade;
 
 typedef struct CascadeOptions {
-    StageOptions base, upsampler; /* sampler, steps, eta, temperature, guidance, precision; the rest is filled in */
+    StageOptions base, upsampler; /* sampler, steps, eta, temperature, guidance, precision, trace; the rest is filled in */
 } CascadeOptions;
 
 void cascade_options_defaults(CascadeOptions *o);
@@ -55,7 +55,7 @@ typedef struct CascadeGiven {
 typedef struct CascadeInput {
     int64_t n;
     const char *const *prompts; /* (n) UTF-8; "" or NULL: no caption */
-    const int32_t *labels;      /* (n) for class-conditional models, else NULL */
+    const int32_t *labels;      /* (n) for class-conditional models and for classifiers that guide, else NULL */
     const SamplerRow *rows;     /* (n) */
     const CascadeGiven *given;  /* NULL: nothing */
 } CascadeInput;
@@ -79,7 +79,7 @@ typedef struct CascadeHooks {
 Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeInput *in, const CascadeHooks *hooks);
 
 /* `small` is any picture; resized to the base model's side (64, or a quarter of the upsampler's). finished() gets index 0.
- * `label` is for class-conditional upsamplers, else NULL. */
+ * `label` is for class-conditional upsamplers and a classifier that guides, else NULL. */
 Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *small, const char *prompt,
                         const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks);
 

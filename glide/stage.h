@@ -3,20 +3,34 @@
 #define GLIDE_STAGE_H
 
 #include "common/sampler.h"
+#include "glide/trace.h"
+#include "guidance/classifier.h"
+#include "guidance/clip.h"
 #include "guidance/guidance.h"
+#include "text_transformer/clip_bpe.h"
 #include "text_transformer/text_unet.h"
 
 typedef struct StageStats {
-    double flops;      /* of the model, tape_flops() */
+    double flops;      /* of the models, tape_flops() */
     size_t peak_bytes; /* of activations, the most so far */
 } StageStats;
+
+/* Models that guide. Borrowed; NULL where the mode does not act. */
+typedef struct StageGuides {
+    const TextUNet *weaker; /* autoguidance: of the same kind, side and process as the model */
+    const Classifier *classifier;
+    const Clip *clip;
+    const ClipBpe *clip_bpe; /* its tokenizer */
+} StageGuides;
 
 typedef struct StageOptions {
     const char *sampler;     /* "ddpm", "ddim", ... */
     const char *steps;       /* respacing of the model's process: "50", "fast27", ... */
     double eta;              /* ddim, euler_ancestral; NAN: 0 and 1 */
     float temperature;       /* x_T is this times standard normal noise */
-    Guidance guidance;
+    Guidance guidance;       /* its last_timestep is filled in */
+    StageGuides guides;
+    const char *negative_prompt; /* takes the empty caption's place in classifier-free guidance; NULL: none */
     DType precision;         /* of activations */
     uint32_t stage;          /* 0 base, 1 upsampler: keeps their noise apart */
     double strength;         /* with a picture to start from: share of the steps that are taken, 0 to 1 */
@@ -25,6 +39,8 @@ typedef struct StageOptions {
     int max_rows;            /* pictures per batch; 0: all at once */
     SamplerProgressFn progress; /* may be NULL; done counts steps of the current batch */
     void *progress_ctx;
+    Trace *trace;               /* receives what guidance did and x_t and x_0 at every step; may be NULL */
+    TraceRows trace_rows;       /* where in it the call's first picture goes */
     StageStats *stats;          /* of a call are added to it; may be NULL */
 } StageOptions;
 
@@ -33,7 +49,7 @@ void stage_options_defaults(StageOptions *o);
 typedef struct StageInput {
     int64_t n, side;             /* pictures, and their size */
     const char *const *prompts;  /* (n) UTF-8; NULL or "": no text */
-    const int32_t *labels;       /* (n) below num_classes, for class-conditional models; else NULL */
+    const int32_t *labels;       /* (n) for class-conditional models, and for the classifier that guides; else NULL */
     const SamplerRow *rows;      /* (n) seed and number of each */
     const float *low_res;        /* (n,low_side,low_side,3), upsamplers only */
     int64_t low_side;

@@ -81,7 +81,7 @@ static void put_known(const StageInput *in, float *x_0)
 static Status denoised(void *ctx, const NoiseLevel *level, float *x_0)
 {
     const StageHooks *h = ctx;
-    (void)level;
+    if (h->before) TRY(h->before(h->before_ctx, level, x_0));
     if (h->cells > 0) match_colours(h, x_0);
     if (h->in->known) put_known(h->in, x_0);
     return STATUS_OK;
@@ -114,6 +114,8 @@ void stage_hooks_release(StageHooks *h)
 void stage_hooks_install(StageHooks *h, Denoiser *denoiser)
 {
     if (h->cells == 0 && !h->in->known) return;
+    h->before = denoiser->denoised;
+    h->before_ctx = denoiser->denoised_ctx;
     denoiser->denoised = denoised;
     denoiser->denoised_ctx = h;
 }

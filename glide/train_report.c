@@ -171,7 +171,7 @@ static Status sample_grid(Trainer *tr, float *x, float *low, char captions[][CAP
         so.max_rows = 1;
         so.stage = 1;
     } else {
-        so.guidance.scale = 3;
+        so.guidance.terms[GUIDANCE_CFG].scale = 3;
     }
     TRY(stage_sample(tr->kernels, tr->model, &so, &in, x));
     return write_grid(tr, x, (int)in.side, (int)in.n);

@@ -1,114 +1,150 @@
 #include "guidance/guidance.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* --- the table --- */
+
+const GuidanceMode *guidance_mode(GuidanceModeId id)
+{
+#define MODE_CASE(id_, name) case GUIDANCE_##id_: return guidance_mode_##name();
+    switch (id) {
+        GUIDANCE_MODE_LIST(MODE_CASE)
+    default: return NULL;
+    }
+}
+
+void guidance_difference(const GuidanceStep *s, const float *a, const float *b, float *out)
+{
+    int64_t pixels = s->n * s->height * s->width;
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < pixels; p++)
+        for (int c = 0; c < IMAGE_CHANNELS; c++)
+            out[p * IMAGE_CHANNELS + c] = a[p * MODEL_CHANNELS + c] - b[p * MODEL_CHANNELS + c];
+}
+
+/* --- settings --- */
+
 void guidance_defaults(Guidance *g)
 {
-    *g = (Guidance){.scale = 1};
+    *g = (Guidance){.last_timestep = 999, .percentile = 0.995};
+    for (int i = 0; i < GUIDANCE_MODES; i++) g->terms[i] = guidance_term(guidance_mode((GuidanceModeId)i)->neutral);
+}
+
+/* lambda is a mean's weight. */
+static Status check_cfgpp(const GuidanceTerm *t)
+{
+    double found = t->scale;
+    for (int i = 0; t->shape == GUIDANCE_POINTS && i < t->count; i++)
+        if (i == 0 || t->points[i].scale < 0 || t->points[i].scale > 1) found = t->points[i].scale;
+    if (found >= 0 && found <= 1) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "cfgpp: expected a guidance scale from 0 to 1, found %g", found);
 }
 
 Status guidance_check(const Guidance *g)
 {
-    if (isfinite(g->scale)) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "guidance scale: expected a finite number, found %g", g->scale);
+    for (int i = 0; i < GUIDANCE_MODES; i++)
+        TRY(guidance_term_check(&g->terms[i], i == GUIDANCE_CFG ? "guidance" : guidance_mode((GuidanceModeId)i)->name));
+    if (!(g->rescale >= 0 && g->rescale <= 1))
+        return status_fail(STATUS_BAD_INPUT, "guidance rescale: expected 0 to 1, found %g", g->rescale);
+    if (g->threshold == GUIDANCE_THRESHOLD_DYNAMIC && !(g->percentile > 0 && g->percentile <= 1))
+        return status_fail(STATUS_BAD_INPUT, "threshold: expected a percentile above 0, at most 1, found %g", g->percentile);
+    if (!isfinite(g->apg.eta) || !(g->apg.norm >= 0) || !(fabs(g->apg.momentum) < 1))
+        return status_fail(STATUS_BAD_INPUT, "apg: expected a norm of 0 or more and a momentum between -1 and 1, found %g and %g",
+                           g->apg.norm, g->apg.momentum);
+    return g->cfgpp ? check_cfgpp(&g->terms[GUIDANCE_CFG]) : STATUS_OK;
 }
 
-double guidance_scale_at(const Guidance *g, const NoiseLevel *level)
+Status guidance_parse_threshold(const char *text, Guidance *g)
 {
-    (void)level;
-    return g->scale;
+    char *end;
+    if (!text || !*text || !strcmp(text, "static")) g->threshold = GUIDANCE_THRESHOLD_STATIC;
+    else if (!strcmp(text, "none")) g->threshold = GUIDANCE_THRESHOLD_NONE;
+    else if (!strcmp(text, "dynamic")) g->threshold = GUIDANCE_THRESHOLD_DYNAMIC;
+    else {
+        double share = strncmp(text, "dynamic:", 8) ? -1 : strtod(text + 8, &end);
+        if (!(share > 0 && share <= 1) || end == text + 8 || *end)
+            return status_fail(STATUS_BAD_INPUT, "expected none, static, dynamic, or dynamic:P with P above 0, at most 1, found "
+                               "\"%.40s\"", text);
+        g->threshold = GUIDANCE_THRESHOLD_DYNAMIC;
+        g->percentile = share;
+    }
+    return STATUS_OK;
+}
+
+const char *guidance_show_threshold(const Guidance *g, char *text, size_t size)
+{
+    *text = 0;
+    if (g->threshold == GUIDANCE_THRESHOLD_NONE) snprintf(text, size, "none");
+    if (g->threshold == GUIDANCE_THRESHOLD_DYNAMIC) snprintf(text, size, "dynamic:%g", g->percentile);
+    return text;
+}
+
+bool guidance_acts(const Guidance *g, GuidanceModeId id)
+{
+    return guidance_term_acts(&g->terms[id], guidance_mode(id)->neutral, g->last_timestep);
+}
+
+/* --- at a level --- */
+
+double guidance_scale_at(const Guidance *g, GuidanceModeId id, const NoiseLevel *level)
+{
+    return guidance_term_scale(&g->terms[id], guidance_mode(id)->neutral, level->timestep, g->last_timestep);
+}
+
+double guidance_strength_at(const Guidance *g, GuidanceModeId id, const NoiseLevel *level)
+{
+    return guidance_scale_at(g, id, level) - guidance_mode(id)->neutral;
+}
+
+bool guidance_cfgpp_at(const Guidance *g, const NoiseLevel *level)
+{
+    const GuidanceTerm *t = &g->terms[GUIDANCE_CFG];
+    return g->cfgpp && level->timestep >= t->low && level->timestep <= t->high && guidance_scale_at(g, GUIDANCE_CFG, level) != 0;
 }
 
 GuidanceAsks guidance_asks(const Guidance *g, const NoiseLevel *level)
 {
-    double scale = guidance_scale_at(g, level);
-    return scale == 1 ? GUIDANCE_CONDITIONAL : scale == 0 ? GUIDANCE_UNCONDITIONAL : GUIDANCE_BOTH;
+    bool unconditional = guidance_scale_at(g, GUIDANCE_CFG, level) == 0;
+    unsigned asks = unconditional ? GUIDANCE_UNCONDITIONAL : GUIDANCE_CONDITIONAL;
+    for (int i = 0; i < GUIDANCE_MODES; i++) {
+        bool is_start = i == GUIDANCE_CFG && unconditional;
+        if (!is_start && guidance_strength_at(g, (GuidanceModeId)i, level) != 0) asks |= guidance_mode((GuidanceModeId)i)->needs;
+    }
+    if (guidance_cfgpp_at(g, level)) asks |= GUIDANCE_UNCONDITIONAL;
+    return (GuidanceAsks)asks;
+}
+
+int guidance_answers(GuidanceAsks asks)
+{
+    return __builtin_popcount((unsigned)asks);
 }
 
 int64_t guidance_rows(GuidanceAsks asks, int64_t n)
 {
-    return asks == GUIDANCE_BOTH ? 2 * n : n;
+    return guidance_answers(asks) * n;
 }
 
-static GuidanceTelemetry measure(const float *cond, const float *uncond, int64_t pixels, double scale)
+bool guidance_pulls(const Guidance *g, const NoiseLevel *level)
 {
-    double cond2 = 0, uncond2 = 0, guided2 = 0, difference2 = 0, dot = 0;
-    for (int64_t p = 0; p < pixels; p++) {
-        for (int c = 0; c < IMAGE_CHANNELS; c++) {
-            double a = cond[p * MODEL_CHANNELS + c], b = uncond[p * MODEL_CHANNELS + c], guided = b + scale * (a - b);
-            cond2 += a * a;
-            uncond2 += b * b;
-            guided2 += guided * guided;
-            difference2 += (a - b) * (a - b);
-            dot += a * b;
-        }
-    }
-    double size = (double)(pixels * IMAGE_CHANNELS), product = sqrt(cond2) * sqrt(uncond2);
-    return (GuidanceTelemetry){
-        .cond_norm = sqrt(cond2 / size),
-        .uncond_norm = sqrt(uncond2 / size),
-        .guided_norm = sqrt(guided2 / size),
-        .difference_norm = sqrt(difference2 / size),
-        .cosine = product > 0 ? dot / product : 0,
-    };
+    for (int i = 0; i < GUIDANCE_MODES; i++)
+        if (guidance_mode((GuidanceModeId)i)->gradient && guidance_strength_at(g, (GuidanceModeId)i, level) != 0) return true;
+    return false;
 }
 
-void guidance_combine(const Guidance *g, const NoiseLevel *level, const float *out, int64_t n, int64_t pixels,
-                      float *guided, GuidanceTelemetry *telemetry)
+int guidance_most_answers(const Guidance *g)
 {
-    double scale = guidance_scale_at(g, level);
-    int64_t row_size = pixels * MODEL_CHANNELS;
-#pragma omp parallel for schedule(static) if (telemetry)
-    for (int64_t row = 0; row < (telemetry ? n : 0); row++) /* first: `guided` may be `out` */
-        telemetry[row] = measure(out + row * row_size, out + (n + row) * row_size, pixels, scale);
-    float s = (float)scale;
-#pragma omp parallel for schedule(static)
-    for (int64_t p = 0; p < n * pixels; p++) {
-        const float *cond = out + p * MODEL_CHANNELS, *uncond = out + n * row_size + p * MODEL_CHANNELS;
-        float *to = guided + p * MODEL_CHANNELS;
-        for (int c = 0; c < MODEL_CHANNELS; c++)
-            to[c] = c < IMAGE_CHANNELS ? uncond[c] + s * (cond[c] - uncond[c]) : cond[c];
-    }
+    unsigned asks = GUIDANCE_CONDITIONAL;
+    for (int i = 0; i < GUIDANCE_MODES; i++)
+        if (guidance_acts(g, (GuidanceModeId)i)) asks |= guidance_mode((GuidanceModeId)i)->needs;
+    return guidance_answers((GuidanceAsks)(g->cfgpp ? asks | GUIDANCE_BOTH : asks));
 }
 
-/* --- a model with guidance inside --- */
-
-Status guided_denoiser_init(GuidedDenoiser *d, const Guidance *g, GuidedModelFn model, void *ctx, int64_t n,
-                            int64_t height, int64_t width)
+double guidance_mean_answers(const Guidance *g)
 {
-    *d = (GuidedDenoiser){.guidance = *g, .model = model, .ctx = ctx, .n = n};
-    TRY(guidance_check(g));
-    const int64_t most = INT64_MAX / (2 * MODEL_CHANNELS * (int64_t)sizeof *d->out);
-    if (n < 1 || height < 1 || width < 1 || height > most / width || n > most / (height * width))
-        return status_fail(STATUS_BAD_INPUT, "guidance: no %lld pictures of %lld x %lld pixels", (long long)n,
-                           (long long)height, (long long)width);
-    d->pixels = height * width;
-    if (g->scale == 0 || g->scale == 1) return STATUS_OK;
-    d->out = malloc((size_t)(2 * n * d->pixels) * MODEL_CHANNELS * sizeof *d->out);
-    if (d->out) return STATUS_OK;
-    return status_fail(STATUS_NO_MEMORY, "out of memory for guiding %lld pictures of %lld x %lld pixels", (long long)n,
-                       (long long)height, (long long)width);
-}
-
-void guided_denoiser_release(GuidedDenoiser *d)
-{
-    free(d->out);
-    memset(d, 0, sizeof *d);
-}
-
-static Status predict(void *ctx, const float *x_t, const NoiseLevel *level, float *out)
-{
-    GuidedDenoiser *d = ctx;
-    GuidanceAsks asks = guidance_asks(&d->guidance, level);
-    if (asks != GUIDANCE_BOTH) return d->model(d->ctx, x_t, level, asks, out);
-    TRY(d->model(d->ctx, x_t, level, asks, d->out));
-    guidance_combine(&d->guidance, level, d->out, d->n, d->pixels, out, d->telemetry);
-    return STATUS_OK;
-}
-
-Denoiser guided_denoiser(GuidedDenoiser *d)
-{
-    return (Denoiser){.predict = predict, .predict_ctx = d};
+    double sum = 0;
+    for (int t = 0; t <= g->last_timestep; t++) sum += guidance_answers(guidance_asks(g, &(NoiseLevel){.timestep = t}));
+    return sum / (g->last_timestep + 1);
 }

@@ -1,72 +1,62 @@
-/* Guidance: what a model is asked at a step, and how its raw answers become the one prediction that a sampler sees.
+/* Guidance: which modes act (guidance_mode.h), how strongly and where (guidance_term.h), and what is done to them
+ * (modifiers.h). guided_denoiser.h carries it out.
  *
  *     Guidance g;
  *     guidance_defaults(&g);
- *     g.scale = 3;
- *     GuidedDenoiser guided;
- *     TRY(guided_denoiser_init(&guided, &g, run_model, model, N, H, W));
- *     Denoiser denoiser = guided_denoiser(&guided);    for sampler_init()
- *     guided_denoiser_release(&guided);
+ *     g.terms[GUIDANCE_CFG].scale = 3;
+ *     g.rescale = 0.7;
+ *     TRY(guidance_check(&g));
  *
- * Classifier-free guidance (arXiv 2207.12598, as GLIDE, arXiv 2112.10741, equation 2): only eps is guided, the variance
- * value is the conditional half's. Modes to come (gradients of a classifier or of CLIP, schedules over steps,
- * intervals) are fields of Guidance; guidance_scale_at() and guidance_asks() are where they take part. */
+ * Modes act together: eps = start + sum over modes by difference of (scale - neutral) * direction, then rescaled; gradients are
+ * summed, each times its scale. Directions are all taken from the models' own answers, so their order does not matter. The
+ * variance value is that of the answer that guidance starts from: the conditional one, as GLIDE has it. */
 #ifndef GLIDE_GUIDANCE_GUIDANCE_H
 #define GLIDE_GUIDANCE_GUIDANCE_H
 
-#include "common/diffusion.h"
-#include "common/sampler.h"
-#include "common/status.h"
+#include "guidance/guidance_mode.h"
+#include "guidance/guidance_term.h"
+#include "guidance/modifiers.h"
 
-#include <stdint.h>
+typedef enum {
+    GUIDANCE_THRESHOLD_STATIC,  /* x_0 is clamped to [-1,1] */
+    GUIDANCE_THRESHOLD_DYNAMIC, /* guidance_threshold(), then the same */
+    GUIDANCE_THRESHOLD_NONE     /* x_0 is left alone */
+} GuidanceThreshold;
 
 typedef struct Guidance {
-    double scale; /* 0: unconditional, 1: conditional, above: classifier-free guidance. Default 1 */
+    GuidanceTerm terms[GUIDANCE_MODES]; /* by GuidanceModeId */
+    int last_timestep;                  /* of the model's process, where schedules begin. Default 999 */
+    double rescale;                     /* phi, 0 to 1. Default 0: off */
+    GuidanceThreshold threshold;
+    double percentile;                  /* of dynamic thresholding. Default 0.995 */
+    GuidanceApg apg;
+    bool cfgpp; /* where classifier-free guidance acts, in its interval; its scale is lambda, 0 to 1 */
 } Guidance;
 
-void guidance_defaults(Guidance *g);
-Status guidance_check(const Guidance *g); /* STATUS_BAD_INPUT: the scale is not a finite number */
+void guidance_defaults(Guidance *g); /* every mode neutral: the conditional answer alone */
+Status guidance_check(const Guidance *g); /* STATUS_BAD_INPUT names what cannot be */
 
-/* --- one step --- */
-/* Which conditions the model is to be evaluated under. */
-typedef enum { GUIDANCE_CONDITIONAL, GUIDANCE_UNCONDITIONAL, GUIDANCE_BOTH } GuidanceAsks;
+/* "static", "dynamic", "dynamic:P", "none"; NULL or "": static. STATUS_BAD_INPUT. And back ("" for the default), in `text`. */
+Status guidance_parse_threshold(const char *text, Guidance *g);
+const char *guidance_show_threshold(const Guidance *g, char *text, size_t size);
 
-double guidance_scale_at(const Guidance *g, const NoiseLevel *level);
-GuidanceAsks guidance_asks(const Guidance *g, const NoiseLevel *level); /* scale 1 and 0 need one evaluation, not two */
-/* 2N rows for GUIDANCE_BOTH, else N. */
-int64_t guidance_rows(GuidanceAsks asks, int64_t n);
+/* Whether a mode ever does anything. */
+bool guidance_acts(const Guidance *g, GuidanceModeId id);
 
-/* What guidance did to one row's eps; norms are root mean squares. */
-typedef struct GuidanceTelemetry {
-    double cond_norm, uncond_norm, guided_norm;
-    double difference_norm; /* of cond - uncond */
-    double cosine;          /* between cond and uncond; 0 where one of them is 0 */
-} GuidanceTelemetry;
+/* --- at a level --- */
+double guidance_scale_at(const Guidance *g, GuidanceModeId id, const NoiseLevel *level);
+double guidance_strength_at(const Guidance *g, GuidanceModeId id, const NoiseLevel *level); /* scale - neutral: 0 is off */
+bool guidance_cfgpp_at(const Guidance *g, const NoiseLevel *level);
 
-/* out (2N,H,W,6): conditional rows, then unconditional rows, both of the same x_t. guided (N,H,W,6) may be `out`
- * itself. eps = uncond + scale * (cond - uncond), v = cond's. telemetry (N), or NULL: not computed. */
-void guidance_combine(const Guidance *g, const NoiseLevel *level, const float *out, int64_t n, int64_t pixels,
-                      float *guided, GuidanceTelemetry *telemetry);
-
-/* --- a model with guidance inside, as samplers want it --- */
-/* Runs the model on x_t (N,H,W,3). GUIDANCE_BOTH: 2N rows, the N pictures under their conditions, then the same N
- * pictures without; out (rows,H,W,6). */
-typedef Status (*GuidedModelFn)(void *ctx, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *out);
-
-typedef struct GuidedDenoiser {
-    Guidance guidance;
-    GuidedModelFn model;
-    void *ctx;
-    int64_t n, pixels;
-    float *out;                   /* (2N,H,W,6); NULL when no step asks for both */
-    GuidanceTelemetry *telemetry; /* (N) of the last step that asked for both; set it to an array to have it computed */
-} GuidedDenoiser;
-
-/* Allocates `out`. STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */
-Status guided_denoiser_init(GuidedDenoiser *d, const Guidance *g, GuidedModelFn model, void *ctx, int64_t n,
-                            int64_t height, int64_t width);
-void guided_denoiser_release(GuidedDenoiser *d);
-/* Its face towards samplers, with the other hooks unset; d must outlive it. */
-Denoiser guided_denoiser(GuidedDenoiser *d);
+/* Which answers are needed, and no others: with classifier-free guidance alone, scale 1 and whatever lies outside of its interval
+ * need the conditional one, scale 0 the unconditional one. */
+GuidanceAsks guidance_asks(const Guidance *g, const NoiseLevel *level);
+int guidance_answers(GuidanceAsks asks);              /* how many they are */
+int64_t guidance_rows(GuidanceAsks asks, int64_t n);  /* n for each */
+/* Whether a mode by gradient acts. */
+bool guidance_pulls(const Guidance *g, const NoiseLevel *level);
+int guidance_most_answers(const Guidance *g); /* no level asks for more */
+/* Answers a level needs, the mean over the process: what guidance costs, gradients not counted. */
+double guidance_mean_answers(const Guidance *g);
 
 #endif

@@ -1,111 +1,31 @@
 #include "guidance/guide.h"
 
-#include "common/diffusion.h"
-
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static Status guide_init(Guide *g, Kernels *kernels, DType dtype, int64_t n)
+Status guide_init(Guide *g, Kernels *kernels, DType dtype, int64_t n, const char *schedule, int steps)
 {
     *g = (Guide){.n = n, .batch = GUIDE_BATCH};
     if (n < 1) return status_fail(STATUS_BAD_INPUT, "guidance: no pictures");
+    TRY(diffusion_init(&g->process, schedule, steps, ""));
     TRY(tape_new(kernels, &g->tape));
     tape_set_dtype(g->tape, dtype);
-    return STATUS_OK;
+    g->timesteps = calloc((size_t)n, sizeof *g->timesteps);
+    return g->timesteps ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for %lld timesteps", (long long)n);
 }
 
 void guide_release(Guide *g)
 {
     tape_free(g->tape);
+    diffusion_release(&g->process);
+    free(g->timesteps);
     free(g->labels);
     free(g->text);
     memset(g, 0, sizeof *g);
 }
 
-static Status copy_labels(Guide *g, const int32_t *labels)
-{
-    g->labels = malloc((size_t)g->n * sizeof *labels);
-    if (!g->labels) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld labels", (long long)g->n);
-    for (int64_t i = 0; i < g->n; i++) {
-        if (labels[i] < 0 || labels[i] >= g->classifier->config.unet.out_channels)
-            return status_fail(STATUS_BAD_INPUT, "class %d: this classifier knows the classes 0 to %d", labels[i],
-                               g->classifier->config.unet.out_channels - 1);
-        g->labels[i] = labels[i];
-    }
-    return STATUS_OK;
-}
-
-Status guide_classifier(Guide *g, Kernels *kernels, DType dtype, const Classifier *m, const int32_t *labels, int64_t n)
-{
-    Status s = guide_init(g, kernels, dtype, n);
-    g->classifier = m;
-    if (s == STATUS_OK) s = copy_labels(g, labels);
-    if (s != STATUS_OK) guide_release(g);
-    return s;
-}
-
-/* One text at a time: they are short, and there is one for each picture at most. */
-static Status encode_texts(Guide *g, const int32_t *tokens, const int32_t *lengths)
-{
-    const ClipConfig *c = &g->clip->config;
-    g->text = calloc((size_t)g->n * (size_t)c->n_embd, sizeof *g->text);
-    if (!g->text) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld texts", (long long)g->n);
-    for (int64_t i = 0; i < g->n; i++) {
-        Tensor *z = clip_text_encode(g->tape, g->clip, tokens + i * c->max_text_len, lengths + i, 1, NULL);
-        z = op_unit_length(g->tape, z);
-        TRY(tape_status(g->tape));
-        memcpy(g->text + i * c->n_embd, z->data, tensor_bytes(z));
-        tape_reset(g->tape);
-    }
-    return STATUS_OK;
-}
-
-Status guide_clip(Guide *g, Kernels *kernels, DType dtype, const Clip *m, const int32_t *tokens, const int32_t *lengths,
-                  int64_t n)
-{
-    Status s = guide_init(g, kernels, dtype, n);
-    g->clip = m;
-    if (s == STATUS_OK) s = encode_texts(g, tokens, lengths);
-    if (s != STATUS_OK) guide_release(g);
-    return s;
-}
-
 /* --- gradients --- */
-
-/* Rows first...: log-probabilities into score (may be NULL), gradients onto the tape. */
-static Status pull_classifier(Guide *g, Tensor *x, int64_t first, const float *timesteps, float *score)
-{
-    Tape *t = g->tape;
-    const int64_t rows = x->dims[0];
-    float minus_one[GUIDE_BATCH_MAX];
-    Tensor *loss = op_cross_entropy(t, classifier_forward(t, g->classifier, x, timesteps + first, NULL), g->labels + first);
-    TRY(tape_status(t));
-    for (int64_t i = 0; i < rows; i++) {
-        minus_one[i] = -1; /* the loss is -log p */
-        if (score) score[first + i] = -((const float *)loss->data)[i];
-    }
-    return tape_backward(t, loss, minus_one);
-}
-
-/* The similarity's gradient with respect to the image embedding is the text embedding times logit_scale. */
-static Status pull_clip(Guide *g, Tensor *x, int64_t first, const float *timesteps, float *score)
-{
-    Tape *t = g->tape;
-    const int64_t rows = x->dims[0], width = g->clip->config.n_embd;
-    const float scale = (float)g->clip->config.logit_scale, *text = g->text + first * width;
-    Tensor *z = op_unit_length(t, clip_image_encode(t, g->clip, x, timesteps + first, NULL));
-    Tensor *pull = tape_tensor(t, DTYPE_F32, 2, (int64_t[]){rows, width});
-    TRY(tape_status(t));
-    for (int64_t i = 0; i < rows; i++) {
-        double sum = 0;
-        for (int64_t j = 0; j < width; j++) {
-            sum += (double)text[i * width + j] * ((const float *)z->data)[i * width + j];
-            ((float *)pull->data)[i * width + j] = scale * text[i * width + j];
-        }
-        if (score) score[first + i] = (float)(scale * sum);
-    }
-    return tape_backward(t, z, pull->data);
-}
 
 static Status pull_rows(Guide *g, const float *x_t, const int64_t dims[4], int64_t first, const float *timesteps,
                         float *gradient, float *score)
@@ -115,8 +35,7 @@ static Status pull_rows(Guide *g, const float *x_t, const int64_t dims[4], int64
     Tensor *x = tape_input(g->tape, DTYPE_F32, 4, dims, x_t + first * row);
     TRY(tape_status(g->tape));
     x->needs_grad = true;
-    if (g->classifier) TRY(pull_classifier(g, x, first, timesteps, score));
-    else TRY(pull_clip(g, x, first, timesteps, score));
+    TRY(g->pull(g, x, first, timesteps, score));
     if (!x->grad) return status_fail(STATUS_INTERNAL, "guidance: no gradient reached the picture");
     memcpy(gradient + first * row, x->grad->data, tensor_bytes(x));
     return STATUS_OK;
@@ -133,4 +52,44 @@ Status guide_gradient(Guide *g, const float *x_t, int64_t H, int64_t W, const fl
         tape_reset(g->tape);
     }
     return s;
+}
+
+/* --- noise levels --- */
+
+static double ratio(const Diffusion *d, int t)
+{
+    return log(d->sqrt_one_minus_alphas_cumprod[t] / d->sqrt_alphas_cumprod[t]);
+}
+
+/* Whether the guide's process has that much noise at that very timestep, or on both sides of it. */
+static bool agrees(const Diffusion *d, const NoiseLevel *level)
+{
+    const double close = 1e-5;
+    int below = (int)floor(level->timestep), above = (int)ceil(level->timestep);
+    if (below < 0 || above >= d->num_timesteps) return false;
+    return level->alpha < d->sqrt_alphas_cumprod[below] + close && level->alpha > d->sqrt_alphas_cumprod[above] - close &&
+           level->sigma > d->sqrt_one_minus_alphas_cumprod[below] - close &&
+           level->sigma < d->sqrt_one_minus_alphas_cumprod[above] + close;
+}
+
+double guide_timestep(const Guide *g, const NoiseLevel *level)
+{
+    const Diffusion *d = &g->process;
+    if (agrees(d, level)) return level->timestep;
+    double wanted = log(level->sigma / level->alpha);
+    int low = 0, high = d->num_timesteps - 1;
+    if (wanted <= ratio(d, low)) return low;
+    if (wanted >= ratio(d, high)) return high;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (ratio(d, middle) <= wanted) low = middle;
+        else high = middle;
+    }
+    return low + (wanted - ratio(d, low)) / (ratio(d, high) - ratio(d, low));
+}
+
+Status guide_at(Guide *g, const GuidanceStep *s, float *gradient, float *score)
+{
+    for (int64_t i = 0; i < g->n; i++) g->timesteps[i] = (float)guide_timestep(g, &s->level);
+    return guide_gradient(g, s->x_t, s->height, s->width, g->timesteps, gradient, score);
 }

@@ -104,6 +104,7 @@ Status parity_classifier_training(Parity *p, const H5File *file, const char *fil
 /* A run of guided sampling: the gradient it adds, times `scale`. */
 typedef struct ParityGuide {
     Guide guide;
+    GuidanceModeId mode;
     Classifier *classifier;
     Clip *clip;
     double scale;

@@ -481,7 +481,7 @@ Status parity_guide_load(Parity *p, const H5File *file, const char *group, const
                          ParityGuide *out, bool *made)
 {
     bool clip = !strcmp(guidance, "clip");
-    *out = (ParityGuide){.scale = 0};
+    *out = (ParityGuide){.mode = clip ? GUIDANCE_CLIP : GUIDANCE_CLASSIFIER};
     Status s = clip ? clip_of_run(p, file, group, run, N, out) : classifier_of_run(p, file, group, run, N, out);
     *made = s == STATUS_OK && (out->clip || out->classifier);
     if (!*made) parity_guide_release(out);

@@ -1,6 +1,6 @@
 /* Parity of sampling: samplers.h5. Every run starts from stored noise and takes the stored noise of each step. */
 #include "common/sampler.h"
-#include "guidance/guidance.h"
+#include "guidance/guided_denoiser.h"
 #include "tests/support_parity.h"
 #include "tests/support_parity_solvers.h"
 #include "upsampler/upsampler.h"
@@ -186,17 +186,6 @@ static Status restore_known(void *ctx, const NoiseLevel *level, float *x_0)
     return STATUS_OK;
 }
 
-/* cond_fn of the notebooks. */
-static Status pull(void *ctx, const float *x_t, const NoiseLevel *level, float *gradient)
-{
-    const Run *r = ctx;
-    const Inputs *in = r->in;
-    for (int64_t i = 0; i < r->n; i++) in->timesteps[i] = (float)level->timestep;
-    TRY(guide_gradient(&r->guide->guide, x_t, in->H, in->W, in->timesteps, gradient, NULL));
-    for (int64_t i = 0; i < r->n * in->H * in->W * IMAGE_CHANNELS; i++) gradient[i] *= (float)r->guide->scale;
-    return STATUS_OK;
-}
-
 /* Stored from the first step taken, which has the highest timestep. */
 static void draw_stored(void *ctx, const NoiseLevel *level, float *noise)
 {
@@ -218,21 +207,20 @@ static Status run_sampler_init(Run *r, RunSampler *s)
     Guidance g;
     SamplerOptions o;
     guidance_defaults(&g);
-    g.scale = r->scale;
+    g.last_timestep = r->d.original_timesteps - 1;
+    g.terms[GUIDANCE_CFG].scale = r->scale;
+    if (r->guide) g.terms[r->guide->mode].scale = r->guide->scale;
     sampler_options_defaults(&o);
     o.kind = r->kind;
     o.eta = r->eta;
     o.clip_denoised = r->clip != 0;
     o.noise = (SamplerNoise){draw_stored, r};
     TRY(guided_denoiser_init(&s->guided, &g, run_model, r, r->n, in->H, in->W));
+    if (r->guide) guided_denoiser_guide(&s->guided, r->guide->mode, &r->guide->guide);
     Denoiser denoiser = guided_denoiser(&s->guided);
     if (in->inpaint_mask) {
         denoiser.denoised = restore_known;
         denoiser.denoised_ctx = r;
-    }
-    if (r->guide) {
-        denoiser.gradient = pull;
-        denoiser.gradient_ctx = r;
     }
     return sampler_init(&s->sampler, &o, &r->d, &denoiser, r->n, in->H, in->W);
 }

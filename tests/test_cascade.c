@@ -184,9 +184,9 @@ static void test_what_pictures_depend_on(void **state)
     others[0] = only(f, "a cat", rows[0]);
     others[1] = only(f, "red apple", (SamplerRow){2, 0});
     others[2] = only(f, "red apple", (SamplerRow){1, 1});
-    f->options.base.guidance.scale = 1;
+    f->options.base.guidance.terms[GUIDANCE_CFG].scale = 1;
     others[3] = only(f, "red apple", rows[0]);
-    f->options.base.guidance.scale = 3;
+    f->options.base.guidance.terms[GUIDANCE_CFG].scale = 3;
     f->options.upsampler.temperature = 0.5f;
     others[4] = only(f, "red apple", rows[0]);
     f->options.upsampler.temperature = 0.997f;
