@@ -4,7 +4,6 @@
 #include "tests/support_dataset.h"
 #include "tests/support_models.h"
 
-#include <dirent.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -17,8 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-char cli_folder[64];
 
 static pid_t start(const char *command)
 {
@@ -33,7 +30,7 @@ static pid_t start(const char *command)
 static void read_all(const char *name, char *text, size_t size)
 {
     char path[256];
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     FILE *f = fopen(path, "r");
     size_t n = f ? fread(text, 1, size - 1, f) : 0;
     text[n] = 0;
@@ -54,7 +51,7 @@ void cli_finish(pid_t child, CliOutcome *r)
 pid_t cli_start(const char *words)
 {
     char command[4096];
-    snprintf(command, sizeof command, "cd %s && { %s ; } > stdout.txt 2> stderr.txt", cli_folder, words);
+    snprintf(command, sizeof command, "cd %s && { %s ; } > stdout.txt 2> stderr.txt", test_folder, words);
     return start(command);
 }
 
@@ -77,30 +74,20 @@ void cli_run_ok(CliOutcome *r, const char *words)
 bool cli_exists(const char *name)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     return access(path, F_OK) == 0;
-}
-
-int cli_count_files(void)
-{
-    int count = 0;
-    DIR *dir = opendir(cli_folder);
-    assert_non_null(dir);
-    while (readdir(dir)) count++;
-    closedir(dir);
-    return count;
 }
 
 void cli_refuse(const char *words, const char *part)
 {
     CliOutcome r;
-    int before = cli_count_files();
+    int before = test_folder_count();
     cli_run(&r, "%s", words);
     char *end = strchr(r.err, '\n');
     if (r.exit_status != 2 || !strstr(r.err, part) || !end || end[1] || *r.out)
         fail_msg("%s: exit status %d, \"%s\", stdout \"%s\"; expected 2 and one line with \"%s\"", words, r.exit_status, r.err,
                  r.out, part);
-    if (cli_count_files() != before) fail_msg("%s: left a file behind", words);
+    if (test_folder_count() != before) fail_msg("%s: left a file behind", words);
 }
 
 void cli_expect(const char *words, int exit_status, const char *part)
@@ -119,7 +106,7 @@ void cli_check_picture(const char *name, int side)
 {
     char path[512];
     Image image = {0};
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     if (image_read(path, &image) != STATUS_OK) fail_msg("%s", status_message());
     assert_int_equal(image.w, side);
     assert_int_equal(image.h, side);
@@ -130,7 +117,7 @@ void cli_read_chunk(const char *name, const char *key, char *value, size_t size)
 {
     char path[512];
     PngTexts texts;
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     if (png_read_text(path, &texts) != STATUS_OK) fail_msg("%s", status_message());
     const char *found = png_texts_find(&texts, key);
     snprintf(value, size, "%s", found ? found : "");
@@ -151,18 +138,14 @@ int cli_setup(void **state)
     const char *name = getenv("GLIDE_BUILD");
     if (!realpath(name ? name : "build", build)) return -1;
     snprintf(program, sizeof program, "%s/glide", build);
-    make_test_folder(cli_folder);
-    write_tiny_models(cli_folder);
+    tiny_weights_setup(state);
     setenv("G", program, 1);
-    setenv("GLIDE_WEIGHTS", cli_folder, 1);
-    setenv("D", cli_folder, 1);
-    snprintf(path, sizeof path, "%s/data.h5", cli_folder);
+    setenv("D", test_folder, 1);
+    snprintf(path, sizeof path, "%s/data.h5", test_folder);
     return tiny_dataset_write(path, NULL) == STATUS_OK ? 0 : -1;
 }
 
 int cli_teardown(void **state)
 {
-    (void)state;
-    remove_test_folder(cli_folder);
-    return 0;
+    return tiny_weights_teardown(state);
 }

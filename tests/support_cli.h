@@ -2,15 +2,16 @@
 #ifndef GLIDE_TESTS_SUPPORT_CLI_H
 #define GLIDE_TESTS_SUPPORT_CLI_H
 
+#include "tests/support_folder.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 #define QUICK "--steps 3 --upsampler-steps 2 "
 
-extern char cli_folder[64];
-
-/* For cmocka_run_group_tests(). $G is the program of $GLIDE_BUILD (default build), $GLIDE_WEIGHTS and $D the folder. */
+/* For cmocka_run_group_tests(). $G is the program of $GLIDE_BUILD (default build), $GLIDE_WEIGHTS and $D the folder
+ * (test_folder). */
 int cli_setup(void **state);
 int cli_teardown(void **state);
 
@@ -34,7 +35,6 @@ void cli_expect(const char *words, int exit_status, const char *part);
 
 /* --- files of the folder --- */
 bool cli_exists(const char *name);
-int cli_count_files(void);
 void cli_check_picture(const char *name, int side);
 void cli_read_chunk(const char *name, const char *key, char *value, size_t size); /* "" when there is no such chunk */
 void cli_assert_same_files(const char *a, const char *b);

@@ -1,9 +1,9 @@
+#include "tests/support_folder.h"
 #include "tests/support_models.h"
 
 #include "common/rng.h"
 #include "text_transformer/text_unet_file.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -100,21 +100,15 @@ void write_tiny_models(const char *folder)
     }
 }
 
-void make_test_folder(char folder[64])
+int tiny_weights_setup(void **state)
 {
-    strcpy(folder, "/tmp/glide-test-XXXXXX");
-    if (!mkdtemp(folder)) fail_msg("no folder below /tmp");
+    test_folder_setup(state);
+    write_tiny_models(test_folder);
+    return setenv("GLIDE_WEIGHTS", test_folder, 1);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+int tiny_weights_teardown(void **state)
 {
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-void remove_test_folder(const char *folder)
-{
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    unsetenv("GLIDE_WEIGHTS");
+    return test_folder_teardown(state);
 }

@@ -21,8 +21,8 @@ void write_model(const TextUNet *m, const char *path);
 /* base.h5 and upsampler.h5 in a folder. */
 void write_tiny_models(const char *folder);
 
-/* A new folder below /tmp, and its removal with everything in it. */
-void make_test_folder(char folder[64]);
-void remove_test_folder(const char *folder);
+/* For cmocka_run_group_tests(): test_folder (support_folder.h) with these two, which $GLIDE_WEIGHTS names, and its removal. */
+int tiny_weights_setup(void **state);
+int tiny_weights_teardown(void **state);
 
 #endif

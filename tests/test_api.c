@@ -1,6 +1,7 @@
 /* The public header: its example compiles, links and runs; contexts, errors, callbacks, recipes; nothing else is exported. */
 #include "common/image_read.h"
 #include "glide/glide.h"
+#include "tests/support_folder.h"
 #include "tests/support_models.h"
 
 #include <errno.h>
@@ -28,33 +29,6 @@
 #else
 #define SANITIZE ""
 #endif
-
-static char folder[64]; /* with base.h5 and upsampler.h5, which $GLIDE_WEIGHTS names */
-
-static int setup(void **state)
-{
-    (void)state;
-    make_test_folder(folder);
-    write_tiny_models(folder);
-    return setenv("GLIDE_WEIGHTS", folder, 1);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unsetenv("GLIDE_WEIGHTS");
-    remove_test_folder(folder);
-    return 0;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[2][256];
-    static int turn;
-    turn = !turn;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
-    return path[turn];
-}
 
 static void check(GlideStatus s)
 {
@@ -139,22 +113,22 @@ static void test_example(void **state)
     if (!build_folder(build) || !getcwd(root, sizeof root)) skip();
     snprintf(library, sizeof library, "%s/libglide.so", build);
     if (access(library, R_OK) != 0) skip();
-    write_example(in_folder("example.c"));
+    write_example(in_test_folder("example.c"));
     run_command("cd %s && " COMPILER " -std=c11 -Wall -Wextra -Werror" SANITIZE " -I%s example.c -o example -L%s -lglide "
-                "-Wl,-rpath,%s", folder, root, build, build);
-    run_command("cd %s && ./example > example.txt", folder);
+                "-Wl,-rpath,%s", test_folder, root, build, build);
+    run_command("cd %s && ./example > example.txt", test_folder);
     char text[128] = "";
-    FILE *f = fopen(in_folder("example.txt"), "r");
+    FILE *f = fopen(in_test_folder("example.txt"), "r");
     assert_non_null(f);
     assert_non_null(fgets(text, sizeof text, f));
     fclose(f);
     assert_string_equal(text, "apple.png: 64 x 64 pixels\n"); /* the tiny models' size */
     PngTexts texts;
-    assert_int_equal(png_read_text(in_folder("apple.png"), &texts), 0);
+    assert_int_equal(png_read_text(in_test_folder("apple.png"), &texts), 0);
     assert_string_equal(png_texts_find(&texts, "prompt"), "red apple, fluent 3d emoji");
     assert_string_equal(png_texts_find(&texts, "seed"), "7");
     png_texts_release(&texts);
-    run_command("cd %s && ! GLIDE_WEIGHTS=/nowhere ./example 2> error.txt && grep -q 'no default weights' error.txt", folder);
+    run_command("cd %s && ! GLIDE_WEIGHTS=/nowhere ./example 2> error.txt && grep -q 'no default weights' error.txt", test_folder);
 }
 
 static int count_declarations(void)
@@ -176,8 +150,8 @@ static void test_exports(void **state)
     if (!build_folder(build)) skip();
     snprintf(library, sizeof library, "%s/libglide.so", build);
     if (access(library, R_OK) != 0 || system("command -v nm > /dev/null") != 0) skip();
-    run_command("nm -D --defined-only %s > %s", library, in_folder("names.txt"));
-    FILE *f = fopen(in_folder("names.txt"), "r");
+    run_command("nm -D --defined-only %s > %s", library, in_test_folder("names.txt"));
+    FILE *f = fopen(in_test_folder("names.txt"), "r");
     char text[512], name[256], type;
     int count = 0;
     assert_non_null(f);
@@ -229,9 +203,9 @@ static void test_recipe(void **state)
     } expected[] = {{"prompt", "빨간 사과"}, {"seed", "18446744073709551615"}, {"image", "1"}, {"sampler", "ddpm"},
                     {"steps", "3"}, {"guidance_scale", "2.1"}, {"upsampler_steps", "2"}, {"upsample_temp", "0.997"},
                     {"precision", "f32"}};
-    check(glide_picture_write(&p, in_folder("recipe.png")));
+    check(glide_picture_write(&p, in_test_folder("recipe.png")));
     PngTexts texts;
-    assert_int_equal(png_read_text(in_folder("recipe.png"), &texts), 0);
+    assert_int_equal(png_read_text(in_test_folder("recipe.png"), &texts), 0);
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         assert_string_equal(glide_picture_recipe(&p, expected[i].key), expected[i].value);
         assert_string_equal(png_texts_find(&texts, expected[i].key), expected[i].value);
@@ -317,9 +291,9 @@ static void test_upsample(void **state)
     check(glide_sample(g, "red apple", &o, &small));
     assert_int_equal(small.width, TINY_BASE_SIDE);
     assert_null(glide_picture_recipe(&small, "upsampler_weights"));
-    check(glide_picture_write(&small, in_folder("small.png")));
+    check(glide_picture_write(&small, in_test_folder("small.png")));
     glide_picture_release(&small);
-    check(glide_picture_read(in_folder("small.png"), &small));
+    check(glide_picture_read(in_test_folder("small.png"), &small));
     GlideUpsampleOptions u = glide_upsample_defaults();
     u.prompt = "red apple";
     u.seed = 3;
@@ -370,8 +344,8 @@ static void test_wrong_options(void **state)
     assert_null(g);
     glide_close(NULL);
     p = (GlidePicture){0};
-    check_fails(glide_picture_write(&p, in_folder("none.png")), GLIDE_BAD_INPUT, "no picture");
-    check_fails(glide_picture_read(in_folder("base.h5"), &p), GLIDE_BAD_INPUT, "base.h5");
+    check_fails(glide_picture_write(&p, in_test_folder("none.png")), GLIDE_BAD_INPUT, "no picture");
+    check_fails(glide_picture_read(in_test_folder("base.h5"), &p), GLIDE_BAD_INPUT, "base.h5");
     glide_picture_release(&p);
 }
 
@@ -395,15 +369,15 @@ static void test_wrong_weights(void **state)
 {
     (void)state;
     char base[256];
-    snprintf(base, sizeof base, "%s/base.h5", folder);
+    snprintf(base, sizeof base, "%s/base.h5", test_folder);
     check_weights_fail("/nowhere/base.h5", NULL, "/nowhere/base.h5");
     check_weights_fail(NULL, base, "kind \"base\", expected \"upsampler\"");
     check_weights_fail("glide/glide.h", NULL, "glide/glide.h");
-    run_command("head -c 20000 %s > %s", base, in_folder("cut.h5"));
-    check_weights_fail(in_folder("cut.h5"), NULL, "cut.h5");
+    run_command("head -c 20000 %s > %s", base, in_test_folder("cut.h5"));
+    check_weights_fail(in_test_folder("cut.h5"), NULL, "cut.h5");
     setenv("GLIDE_WEIGHTS", "/nowhere", 1);
     check_weights_fail(NULL, NULL, "no default weights");
-    setenv("GLIDE_WEIGHTS", folder, 1);
+    setenv("GLIDE_WEIGHTS", test_folder, 1);
 }
 
 /* --- other things --- */
@@ -470,5 +444,5 @@ int main(void)
         cmocka_unit_test(test_wrong_options), cmocka_unit_test(test_wrong_weights), cmocka_unit_test(test_prompt_tokens),
         cmocka_unit_test(test_threads),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tiny_weights_setup, tiny_weights_teardown);
 }

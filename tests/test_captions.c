@@ -8,6 +8,7 @@
 #include "data/captions.h"
 #include "data/manifest.h"
 #include "tests/support_dataset.h"
+#include "tests/support_folder.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,15 +18,13 @@
 
 enum { APPLE = 0, HEDGEHOG_ONE_TAG = 3, HEDGEHOG_NO_TAGS = 4, FIREFIGHTER = 5, ROCKET = 11 };
 
-static char folder[] = "/tmp/test_captions.XXXXXX";
-static char path[64];
+static char path[128];
 static Dataset *tiny;
 
 static int setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/a.h5", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("a.h5"));
     return tiny_dataset_write(path, NULL) != STATUS_OK || dataset_open(path, &tiny) != STATUS_OK;
 }
 
@@ -33,8 +32,7 @@ static int teardown(void **state)
 {
     (void)state;
     dataset_free(tiny);
-    unlink(path);
-    return rmdir(folder);
+    return test_folder_remove_with(path);
 }
 
 static RngKey key_of(int k)

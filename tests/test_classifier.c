@@ -1,6 +1,7 @@
 /* Guided-diffusion's classifiers: heads, gradients, files, what is read off a state dict. Parity: test_parity.c. */
 #include "guidance/classifier_file.h"
 #include "guidance/classifier_import.h"
+#include "tests/support_folder.h"
 #include "tests/support_guides.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"

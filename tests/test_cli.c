@@ -185,7 +185,7 @@ static void test_wrong_files(void **state)
     (void)state;
     CliOutcome r;
     char path[256];
-    snprintf(path, sizeof path, "%s/foreign.h5", cli_folder);
+    snprintf(path, sizeof path, "%s/foreign.h5", test_folder);
     write_foreign(path);
     cli_run_ok(&r, "head -c 100000 base.h5 > cut.h5; head -c 3000 base.h5 > stub.h5; : > empty.h5; echo hello > text.h5;"
                "$G sample cat --no-upsample --steps 2 -q -o picture.png; head -c 200 picture.png > cut.png; ls > /dev/null");
@@ -236,7 +236,7 @@ static void test_truncation(void **state)
     CliOutcome r;
     struct stat st;
     char path[256];
-    snprintf(path, sizeof path, "%s/base.h5", cli_folder);
+    snprintf(path, sizeof path, "%s/base.h5", test_folder);
     assert_int_equal(stat(path, &st), 0);
     for (int i = 1; i <= 12; i++) {
         long size = (long)st.st_size * i / 13;
@@ -296,7 +296,7 @@ static void test_info(void **state)
     char path[256];
     Image plain = {0};
     assert_int_equal(image_init(3, 2, &plain), STATUS_OK);
-    snprintf(path, sizeof path, "%s/plain.png", cli_folder);
+    snprintf(path, sizeof path, "%s/plain.png", test_folder);
     assert_int_equal(png_write(path, &plain, NULL, 0), STATUS_OK);
     image_release(&plain);
     cli_run_ok(&r, "$G info plain.png");
@@ -360,7 +360,7 @@ static void test_memory(void **state)
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         assert_int_equal(upsampler ? upsampler_config("small", &c) : base_model_config("small", &c), STATUS_OK);
         TextUNet *m = random_model(&c, 1);
-        snprintf(path, sizeof path, "%s/real/%s", cli_folder, upsampler ? "upsampler.h5" : "base.h5");
+        snprintf(path, sizeof path, "%s/real/%s", test_folder, upsampler ? "upsampler.h5" : "base.h5");
         write_model(m, path);
         text_unet_free(m);
     }

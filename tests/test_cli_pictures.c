@@ -25,9 +25,9 @@ static void test_upsample(void **state)
     cli_check_picture("large.png", TINY_UPSAMPLER_SIDE);
     Image a = {0}, b = {0};
     char path[256];
-    snprintf(path, sizeof path, "%s/whole.png", cli_folder);
+    snprintf(path, sizeof path, "%s/whole.png", test_folder);
     assert_int_equal(image_read(path, &a), STATUS_OK);
-    snprintf(path, sizeof path, "%s/large.png", cli_folder);
+    snprintf(path, sizeof path, "%s/large.png", test_folder);
     assert_int_equal(image_read(path, &b), STATUS_OK);
     assert_memory_equal(a.pixels, b.pixels, image_bytes(&a));
     image_release(&a);
@@ -38,7 +38,7 @@ static void test_upsample(void **state)
     assert_string_equal(value, "");
 
     assert_int_equal(image_init(90, 40, &a), STATUS_OK); /* any picture */
-    snprintf(path, sizeof path, "%s/wide.png", cli_folder);
+    snprintf(path, sizeof path, "%s/wide.png", test_folder);
     assert_int_equal(png_write(path, &a, NULL, 0), STATUS_OK);
     image_release(&a);
     cli_run_ok(&r, "mkdir -p up && $G upsample wide.png -o up --seed 4 --steps 2 -q");
@@ -57,7 +57,7 @@ static void write_ramp(const char *name, int w, int h)
     char path[256];
     assert_int_equal(image_init(w, h, &a), STATUS_OK);
     for (int i = 0; i < 3 * w * h; i++) a.pixels[i] = (uint8_t)(i / 3 % w * 255 / (w > 1 ? w - 1 : 1));
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     assert_int_equal(png_write(path, &a, NULL, 0), STATUS_OK);
     image_release(&a);
 }
@@ -103,7 +103,7 @@ static void write_labelled(const char *name, bool upsampler, int classes)
     TextUNet *m = random_model(&c, 3);
     bpe_free(m->bpe);
     m->bpe = NULL;
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     write_model(m, path);
     text_unet_free(m);
     text_unet_free(like);

@@ -1,6 +1,7 @@
 /* The noise-aware CLIP: embeddings, gradients, files, what is read off state dicts. Parity: test_parity.c. */
 #include "guidance/clip_file.h"
 #include "guidance/clip_import.h"
+#include "tests/support_folder.h"
 #include "tests/support_guides.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"

@@ -6,6 +6,7 @@
 #include "guidance/classifier_import.h"
 #include "guidance/clip_file.h"
 #include "guidance/clip_import.h"
+#include "tests/support_folder.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"
 #include "text_transformer/bpe_file.h"
@@ -32,20 +33,12 @@ enum { SANITIZED = 0 };
 /* Beyond twice the file: HDF5's caches and buffers of a fixed size. */
 enum { SLACK = 8 << 20, MOST_BYTES = 4 << 20, MESSAGE_MOST = 2000 };
 
-static char folder[64], path[128];
+static char path[128];
 
 static int setup(void **state)
 {
-    (void)state;
-    make_test_folder(folder);
-    snprintf(path, sizeof path, "%s/x", folder);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_test_folder(folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("x"));
     return 0;
 }
 
@@ -68,22 +61,9 @@ typedef struct Bytes {
 
 static Bytes load(const char *name)
 {
-    FILE *file = fopen(name, "rb");
-    if (!file) fail_msg("%s cannot be read", name);
-    Bytes b = {.data = malloc(MOST_BYTES)};
-    b.size = fread(b.data, 1, MOST_BYTES, file);
-    fclose(file);
-    assert_true(b.size > 0 && b.size < MOST_BYTES);
+    Bytes b;
+    b.data = read_bytes(name, &b.size);
     return b;
-}
-
-static void save(const uint8_t *bytes, size_t size)
-{
-    unlink(path); /* rewriting a file in place would wait for the disk each time */
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    fclose(file);
 }
 
 /* Where something lies that is not a plain value: near one of HDF5's signatures, in a zip header, in the file's ends. */
@@ -265,13 +245,13 @@ static void torment(const char *name, Look look, uint32_t rounds, int *good)
     Dice dice = {.key = {.seed = 7, .stream = RNG_TEST}};
     Bytes b = load(name);
     uint8_t *copy = malloc(b.size);
-    save(b.data, b.size);
+    write_bytes(path, b.data, b.size);
     assert_int_equal(look_at(look, b.size, name, UINT32_MAX), 1); /* whole, it is good */
     for (uint32_t round = 0; round < rounds + rounds / 5; round++) {
         memcpy(copy, b.data, b.size);
         size_t size = round < rounds ? b.size : 1 + throw_below(&dice, b.size - 1);
         if (round < rounds) damage(&dice, copy, &b);
-        save(copy, size);
+        write_bytes(path, copy, size);
         *good += look_at(look, size, name, round);
     }
     free(copy);
@@ -368,7 +348,7 @@ static void test_weights(void **state)
     char name[128];
     int good = 0;
     TextUNet *m = tiny_model(false, 1);
-    snprintf(name, sizeof name, "%s/base.h5", folder);
+    snprintf(name, sizeof name, "%s/base.h5", test_folder);
     write_model(m, name);
     text_unet_free(m);
     torment(name, look_at_h5, rounds_of(60), &good);
@@ -380,7 +360,7 @@ static void test_weights(void **state)
     OK(classifier_infer(dict, "c", 0, &c));
     c.unet.head_channels = 16;
     OK(classifier_import(dict, &c, &classifier));
-    snprintf(name, sizeof name, "%s/classifier.h5", folder);
+    snprintf(name, sizeof name, "%s/classifier.h5", test_folder);
     OK(classifier_save(name, classifier, H5KIND_F32));
     classifier_free(classifier);
     state_dict_close(dict);
@@ -393,7 +373,7 @@ static void test_weights(void **state)
     OK(clip_infer(dict, "i", text, "t", &clip_config));
     clip_config.image.heads = clip_config.text.heads = 2;
     OK(clip_import(dict, text, &clip_config, &clip));
-    snprintf(name, sizeof name, "%s/clip.h5", folder);
+    snprintf(name, sizeof name, "%s/clip.h5", test_folder);
     OK(clip_save(name, clip, H5KIND_F16));
     clip_free(clip);
     state_dict_close(text);
@@ -409,5 +389,5 @@ int main(void)
         cmocka_unit_test(test_pickles),
         cmocka_unit_test(test_weights),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, test_folder_teardown);
 }

@@ -8,6 +8,7 @@
 #include "data/dataset.h"
 #include "data/manifest.h"
 #include "tests/support_dataset.h"
+#include "tests/support_folder.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -16,8 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/test_dataset.XXXXXX";
-static char path[64];
+static char path[128];
 
 #define OK(expr)                                                                                                       \
     do {                                                                                                               \
@@ -33,17 +33,15 @@ static void fails(Status status, const char *part)
 
 static int setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/a.h5", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("a.h5"));
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    unlink(path);
-    return rmdir(folder);
+    return test_folder_remove_with(path);
 }
 
 static Dataset *open_tiny(void)

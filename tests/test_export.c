@@ -20,7 +20,7 @@ static char path[128];
 static int setup(void **state)
 {
     int result = cli_setup(state);
-    snprintf(path, sizeof path, "%s/x.pt", cli_folder);
+    strcpy(path, in_test_folder("x.pt"));
     return result;
 }
 
@@ -96,15 +96,9 @@ static uint32_t number(const uint8_t *bytes, int size)
 /* Every entry stored, named x/..., its contents at a multiple of 64 bytes. */
 static void check_layout(void)
 {
-    struct stat st;
-    FILE *f = fopen(path, "rb");
-    assert_non_null(f);
-    assert_int_equal(stat(path, &st), 0);
-    uint8_t *bytes = malloc((size_t)st.st_size);
-    assert_int_equal(fread(bytes, 1, (size_t)st.st_size, f), st.st_size);
-    fclose(f);
     int entries = 0;
-    size_t at = 0;
+    size_t at = 0, size;
+    uint8_t *bytes = read_bytes(path, &size);
     while (number(bytes + at, 4) == 0x04034b50) {
         uint32_t name = number(bytes + at + 26, 2), extra = number(bytes + at + 28, 2);
         assert_int_equal(number(bytes + at + 8, 2), 0);      /* stored */
@@ -145,7 +139,7 @@ static void test_failures(void **state)
     Source s = {.fail_at = 4};
     PtWriteOptions o = {.dtype = PT_F32, .read = make_values, .ctx = &s};
     unlink(path);
-    int before = cli_count_files();
+    int before = test_folder_count();
     FAILS(pt_write(path, shapes, SHAPES, &o), STATUS_BAD_INPUT, "source.h5: no more");
     s = (Source){.poison = NAN};
     FAILS(pt_write(path, shapes, SHAPES, &o), STATUS_BAD_INPUT, "x.pt: many holds 1 value(s) that are not finite");
@@ -156,24 +150,23 @@ static void test_failures(void **state)
     FAILS(pt_write(path, shapes, SHAPES, &o), STATUS_INTERRUPTED, "x.pt was not written");
     o = (PtWriteOptions){.dtype = PT_F32, .read = make_values, .ctx = &s};
     FAILS(pt_write("/nowhere/x.pt", shapes, SHAPES, &o), STATUS_IO, "/nowhere/x.pt: cannot be written: ");
-    FAILS(pt_write(cli_folder, shapes, SHAPES, &o), STATUS_BAD_INPUT, "not a regular file");
+    FAILS(pt_write(test_folder, shapes, SHAPES, &o), STATUS_BAD_INPUT, "not a regular file");
     FAILS(pt_write("/dev/null", shapes, SHAPES, &o), STATUS_BAD_INPUT, "not a regular file");
-    assert_int_equal(cli_count_files(), before);
+    assert_int_equal(test_folder_count(), before);
 }
 
 /* An older file stays as it was when writing fails, and a link to it stays a link when it does not. */
 static void test_replacing(void **state)
 {
     (void)state;
-    char link[128];
     struct stat st;
+    const char *link = in_test_folder("link.pt");
     Source s = {0};
     PtWriteOptions o = {.dtype = PT_F32, .read = make_values, .ctx = &s};
     OK(pt_write(path, shapes, SHAPES, &o));
     s.fail_at = 4;
     FAILS(pt_write(path, shapes, 5, &o), STATUS_BAD_INPUT, "no more");
     check_written(PT_F32);
-    snprintf(link, sizeof link, "%s/link.pt", cli_folder);
     assert_int_equal(symlink("x.pt", link), 0);
     s.fail_at = 0;
     o.dtype = PT_F16;
@@ -210,18 +203,15 @@ static void test_numbers(void **state)
 static void test_command(void **state)
 {
     (void)state;
-    char file[128];
     TextUNet *m = tiny_model(true, 5), *again;
-    snprintf(file, sizeof file, "%s/u.h5", cli_folder);
-    write_model(m, file); /* in half precision */
+    write_model(m, in_test_folder("u.h5")); /* in half precision */
     cli_expect("$G export $D/u.h5 -o $D/u.pt 2>&1", 0, " values, single precision\n");
     cli_expect("cd $D && $G export u.h5 -o v.pt -q && ! cmp -s u.pt v.pt && $G export u.h5 -o w/u.pt 2>&1", 2, "w/u.pt: cannot be written");
     cli_expect("$G import $D/u.pt -o $D/again.h5 --num-head-channels 32 --xf-heads 2 --image-size 64 2>&1", 0, "upsampler, ");
     uint64_t a, b;
-    OK(text_unet_load(file, NULL, &again, &a));
+    OK(text_unet_load(in_test_folder("u.h5"), NULL, &again, &a));
     text_unet_free(again);
-    snprintf(file, sizeof file, "%s/again.h5", cli_folder);
-    OK(text_unet_load(file, "upsampler", &again, &b));
+    OK(text_unet_load(in_test_folder("again.h5"), "upsampler", &again, &b));
     assert_true(a == b);
     text_unet_free(again);
     text_unet_free(m);

@@ -3,10 +3,9 @@
 #include "common/file_write.h"
 #include "common/pt_writer.h"
 #include "common/weights.h"
-#include "tests/support_models.h"
+#include "tests/support_folder.h"
 #include "tests/support_status.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static char folder[64], path[128];
+static char path[128];
 
 static struct Disk {
     char events[64];                 /* "f": a file was flushed; "r": it was renamed; "d": its folder was flushed */
@@ -56,7 +55,7 @@ int rename(const char *from, const char *to)
 
 /* --- the writers --- */
 
-static Status write_bytes(void)
+static Status write_plainly(void)
 {
     return file_write(path, "bytes", 5);
 }
@@ -99,45 +98,26 @@ static Status write_h5(void)
     return s;
 }
 
-static Status (*const writers[])(void) = {write_bytes, write_by_name, write_pt, write_h5};
+static Status (*const writers[])(void) = {write_plainly, write_by_name, write_pt, write_h5};
 enum { WRITERS = sizeof writers / sizeof *writers };
 
 /* --- tests --- */
 
 static int setup(void **state)
 {
-    (void)state;
-    make_test_folder(folder);
-    snprintf(path, sizeof path, "%s/x", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("x"));
     return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    remove_test_folder(folder);
-    return 0;
-}
-
-static int count_files(void)
-{
-    int count = -2; /* "." and ".." */
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    while (readdir(dir)) count++;
-    closedir(dir);
-    return count;
 }
 
 static void check_old(void)
 {
-    char text[16] = "";
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    assert_int_equal(fread(text, 1, sizeof text, f), 3);
-    fclose(f);
-    assert_string_equal(text, "old");
-    assert_int_equal(count_files(), 1);
+    size_t size;
+    uint8_t *bytes = read_bytes(path, &size);
+    assert_int_equal(size, 3);
+    assert_memory_equal(bytes, "old", 3);
+    free(bytes);
+    assert_int_equal(test_folder_count(), 1);
 }
 
 static void test_order(void **state)
@@ -152,7 +132,7 @@ static void test_order(void **state)
             if (end < disk.events || strcmp(end, "frd")) fail_msg("writer %d: %s", i, disk.events);
             assert_int_equal(stat(path, &st), 0);
             assert_true(st.st_ino == disk.flushed && st.st_ino == disk.renamed && st.st_size > 0);
-            assert_int_equal(count_files(), 1);
+            assert_int_equal(test_folder_count(), 1);
         }
     unlink(path);
 }
@@ -172,7 +152,7 @@ static void test_refusals(void **state)
             FAILS(writers[i](), STATUS_IO, path);
             assert_non_null(strstr(status_message(), "quota"));
             if (old) check_old();
-            else assert_int_equal(count_files(), 0);
+            else assert_int_equal(test_folder_count(), 0);
         }
     disk = (struct Disk){0};
     assert_int_equal(file_write_with(path, make_bytes, &disk), STATUS_INTERRUPTED);
@@ -199,13 +179,14 @@ static void test_places(void **state)
         if (writers[i] != write_h5) assert_int_equal(st.st_mode & 07777, 0640);
         disk = (struct Disk){0};
     }
-    FAILS(file_write_with(folder, make_bytes, NULL), STATUS_BAD_INPUT, "not a regular file");
+    FAILS(file_write_with(test_folder, make_bytes, NULL), STATUS_BAD_INPUT, "not a regular file");
     FAILS(file_write_with("/dev/null", make_bytes, NULL), STATUS_BAD_INPUT, "/dev/null: exists and is not a regular file");
     FAILS(file_write_with("/nowhere/x", make_bytes, NULL), STATUS_IO, "/nowhere/x: cannot be written: No such file");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_order), cmocka_unit_test(test_refusals), cmocka_unit_test(test_places)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order), cmocka_unit_test(test_refusals), cmocka_unit_test(test_places)};
+    return cmocka_run_group_tests(tests, setup, test_folder_teardown);
 }

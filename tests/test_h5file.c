@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/support_folder.h"
 #include "tests/support_status.h"
 #include "common/float16.h"
 #include "common/h5file.h"
@@ -23,22 +24,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/test_h5file.XXXXXX";
-static char path[64];
+static char path[128];
 
 static int setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/a.h5", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("a.h5"));
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    unlink(path);
-    return rmdir(folder); /* fails if a temporary was left behind */
+    return test_folder_remove_with(path); /* fails if a temporary was left behind */
 }
 
 /* --- half precision --- */
@@ -365,7 +363,7 @@ static void test_old_file_survives(void **state)
     OK(h5file_open(path, &file));
     h5file_close(file);
     char link_path[80];
-    snprintf(link_path, sizeof link_path, "%s/link", folder);
+    snprintf(link_path, sizeof link_path, "%s/link", test_folder);
     assert_int_equal(symlink("a.h5", link_path), 0);
     write_sample(link_path); /* a link stays a link */
     assert_int_equal(lstat(link_path, &after), 0);
@@ -418,13 +416,13 @@ static int full_disk_child(const char *size)
     snprintf(options, sizeof options, "size=%s", size);
     bool apart = geteuid() == 0 ? unshare(CLONE_NEWNS) == 0 : unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
     if (!apart || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("none", folder, "tmpfs", 0, options) != 0)
+        mount("none", test_folder, "tmpfs", 0, options) != 0)
         return 77;
     Status status = write_until_full(0);
     if (atoi(size) > 200) return status == STATUS_OK ? 0 : 1;
     if (status != STATUS_IO || !strstr(status_message(), "No space left on device")) return 2;
     if (access(path, F_OK) == 0) return 3;
-    DIR *left = opendir(folder);
+    DIR *left = opendir(test_folder);
     for (struct dirent *entry; left && (entry = readdir(left));)
         if (entry->d_name[0] != '.') return 4;
     return 0;

@@ -1,5 +1,6 @@
 /* Import of PyTorch state dicts: what is inferred, configurations and tokenizers in files, and `glide import` itself. That
  * imported models compute what they should is test_parity.c's. */
+#include "tests/support_folder.h"
 #include "text_transformer/bpe_file.h"
 #include "text_transformer/text_unet_file.h"
 #include "text_transformer/text_unet_import.h"
@@ -18,34 +19,9 @@
 #define BASE "tests/fixtures/unet_base.pt"
 #define MERGES "tests/fixtures/tokenizer_vocab.bpe.gz"
 
-static char folder[] = "/tmp/glide-import-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    char command[PATH_MAX];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][PATH_MAX];
-    static int next;
-    char *out = path[next++ % 4];
-    snprintf(out, PATH_MAX, "%s/%s", folder, name);
-    return out;
-}
-
 static const char *write_text(const char *name, const char *text)
 {
-    const char *path = in_folder(name);
+    const char *path = in_test_folder(name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs(text, f);
@@ -139,7 +115,7 @@ static void test_json_configuration(void **state)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         check_fails(text_unet_config_from_json(write_text("c.json", bad[i].text), &c, NULL, NULL), bad[i].message);
-    check_fails(text_unet_config_from_json(in_folder("none.json"), &c, NULL, NULL), "none.json");
+    check_fails(text_unet_config_from_json(in_test_folder("none.json"), &c, NULL, NULL), "none.json");
 }
 
 /* The official text as JSON, as a trainer in Python has it. */
@@ -147,7 +123,7 @@ static const char *write_json_merges(const char *name, const Bpe *bpe)
 {
     char *text, *line, *rest;
     check_ok(bpe_merges_text(bpe_merges(bpe), &text, NULL));
-    const char *path = in_folder(name);
+    const char *path = in_test_folder(name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     fputs(" {\"merges\": [", f);
@@ -189,7 +165,7 @@ static void test_tokenizer_files(void **state)
     check_fails(bpe_from_file(write_text("b.json", "{\"merges\": [[\"ab\", \"c\"]]}"), &json), "b.json");
     check_fails(bpe_from_file(write_text("b.json", "{\"merges\""), &json), "b.json: line 1");
     check_fails(bpe_from_file(write_text("b.txt", "nonsense\n"), &json), "b.txt");
-    assert_int_equal(bpe_from_file(in_folder("none"), &json), STATUS_IO);
+    assert_int_equal(bpe_from_file(in_test_folder("none"), &json), STATUS_IO);
 }
 
 /* --- the command --- */
@@ -234,7 +210,7 @@ static void test_command(void **state)
 {
     (void)state;
     char path[PATH_MAX], words[3 * PATH_MAX];
-    const char *build = getenv("GLIDE_BUILD"), *out = in_folder("w.h5");
+    const char *build = getenv("GLIDE_BUILD"), *out = in_test_folder("w.h5");
     TextUNet *m;
     snprintf(path, sizeof path, "%s/glide", build ? build : "build");
     if (access(path, X_OK) != 0) skip();
@@ -280,5 +256,5 @@ int main(void)
         cmocka_unit_test(test_tokenizer_files),
         cmocka_unit_test(test_command),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, test_folder_setup, test_folder_teardown);
 }

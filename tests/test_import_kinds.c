@@ -26,13 +26,6 @@ static void import(const char *words, int exit_status, const char *part)
     cli_expect(line, exit_status, part);
 }
 
-static const char *in_folder(const char *name)
-{
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
-    return path;
-}
-
 /* Every parameter has the file's values to the bit; `prefix` is what its name has in front of that in the file. */
 static void check_params(const ParamSet *params, const char *prefix, const char *pt)
 {
@@ -59,7 +52,7 @@ static void check_params(const ParamSet *params, const char *prefix, const char 
 static TextUNet *load_unet(const char *kind)
 {
     TextUNet *m;
-    OK(text_unet_load(in_folder("w.h5"), kind, &m, NULL));
+    OK(text_unet_load(in_test_folder("w.h5"), kind, &m, NULL));
     return m;
 }
 
@@ -75,7 +68,7 @@ static void test_inpaint(void **state)
     assert_true(m->config.inpaint && m->config.unet.in_channels == 7 && m->config.unet.image_size == 8);
     check_params(&m->params, "", F "unet_inpaint.pt");
     text_unet_free(m);
-    OK(weights_open(in_folder("w.h5"), NULL, &file));
+    OK(weights_open(in_test_folder("w.h5"), NULL, &file));
     OK(weights_summary(file, &summary));
     assert_true(summary.halves > 0 && summary.halves < summary.elements);
     h5file_close(file);
@@ -96,12 +89,12 @@ static void test_classifier(void **state)
     import(F "classifier_attention.pt -o $D/w.h5", 2, "--num-head-channels (or --num-heads) is needed");
     import(F "classifier_attention.pt -o $D/w.h5 --num-head-channels 16 --new-attention-order", 0,
            "w.h5: classifier, 120138 parameters, single precision\n");
-    OK(classifier_load(in_folder("w.h5"), &m, NULL));
+    OK(classifier_load(in_test_folder("w.h5"), &m, NULL));
     assert_true(m->config.unet.split_first && m->config.unet.image_size == 16 && m->config.unet.out_channels == 10);
     check_params(&m->params, "", F "classifier_attention.pt");
     classifier_free(m);
     import(F "classifier_attention.pt -o $D/w.h5 --num-head-channels 32 --noise-schedule squaredcos_cap_v2 --as classifier", 0, "120138");
-    OK(classifier_load(in_folder("w.h5"), &m, NULL));
+    OK(classifier_load(in_test_folder("w.h5"), &m, NULL));
     assert_string_equal(m->config.noise_schedule, "squaredcos_cap_v2");
     assert_int_equal(m->config.unet.head_channels, 32);
     classifier_free(m);
@@ -121,10 +114,10 @@ static void test_clip(void **state)
     import(F "clip_image_enc.pt " F "clip_image_enc.pt -o $D/w.h5 --num-heads 2 --xf-heads 2", 2, "no parameter blocks.input.w_voc");
     import(F "clip_text_enc.pt " F "clip_image_enc.pt -o $D/w.h5 --as clip --num-heads 2 --xf-heads 2 --vocab " F "clip_bpe.txt.gz", 0,
            "w.h5: clip, 113184 parameters, single precision\n");
-    OK(clip_load(in_folder("w.h5"), &m, NULL));
+    OK(clip_load(in_test_folder("w.h5"), &m, NULL));
     check_params(&m->params, CLIP_IMAGE_PREFIX, F "clip_image_enc.pt");
     check_params(&m->params, CLIP_TEXT_PREFIX, F "clip_text_enc.pt");
-    OK(weights_open(in_folder("w.h5"), CLIP_KIND, &file));
+    OK(weights_open(in_test_folder("w.h5"), CLIP_KIND, &file));
     OK(weights_read_merges(file, &text)); /* travel with it */
     OK(clip_bpe_from_text(text, strlen(text), &bpe));
     assert_int_equal(clip_bpe_vocab_size(bpe), m->config.n_vocab);
@@ -132,8 +125,8 @@ static void test_clip(void **state)
     free(text);
     h5file_close(file);
     assert_int_equal(system("cd $D && $G export w.h5 -o i.pt --prefix image_enc. -q && $G export w.h5 -o t.pt --prefix text_enc. -q"), 0);
-    check_params(&m->params, CLIP_IMAGE_PREFIX, in_folder("i.pt"));
-    check_params(&m->params, CLIP_TEXT_PREFIX, in_folder("t.pt"));
+    check_params(&m->params, CLIP_IMAGE_PREFIX, in_test_folder("i.pt"));
+    check_params(&m->params, CLIP_TEXT_PREFIX, in_test_folder("t.pt"));
     clip_free(m);
     import(F "clip_text_enc.pt " F "clip_image_enc.pt -o $D/w.h5 --num-heads 2 --xf-heads 2 --vocab " F "tokenizer_vocab.bpe.gz", 2,
            "makes 1114 tokens, but CLIP has only 814");
@@ -282,7 +275,7 @@ static void test_mismatch(void **state)
     shape_called(&r, "transformer.resblocks.0.mlp.c_fc.bias")->name = "transformer.resblocks.0.mlp.c_fc.offset_of_another_kind";
     shape_called(&r, "transformer.resblocks.0.attn.c_proj.weight")->ndim = 1;
     shape_called(&r, "transformer.resblocks.0.attn.c_proj.weight")->dims = flat;
-    OK(pt_write(in_folder("renamed.pt"), r.shapes, m->params.count, &o));
+    OK(pt_write(in_test_folder("renamed.pt"), r.shapes, m->params.count, &o));
     CliOutcome outcome;
     cli_run(&outcome, "$G import renamed.pt -o x.h5 --num-head-channels 32 --xf-heads 2");
     assert_int_equal(outcome.exit_status, 2);
@@ -299,16 +292,16 @@ static void test_mismatch(void **state)
     free(r.shapes);
     r = renamed_shapes(&m->params);
     shape_called(&r, "time_embed.0.weight")->name = "time_embed.0.weights";
-    OK(pt_write(in_folder("renamed.pt"), r.shapes, m->params.count, &o));
+    OK(pt_write(in_test_folder("renamed.pt"), r.shapes, m->params.count, &o));
     import("$D/renamed.pt -o $D/x.h5", 2, "no parameter time_embed.0.weight: not a text-conditional or guided-diffusion U-Net (the "
            "nearest name is time_embed.0.weights)");
     shape_called(&r, "input_blocks.0.0.weight")->name = "input.weight";
-    OK(pt_write(in_folder("renamed.pt"), r.shapes, m->params.count, &o));
+    OK(pt_write(in_test_folder("renamed.pt"), r.shapes, m->params.count, &o));
     import("$D/renamed.pt -o $D/x.h5", 2, "neither a U-Net of GLIDE or guided-diffusion, nor a classifier, nor CLIP: its ");
     import("$D/renamed.pt --as base -o $D/x.h5", 2, "no parameter time_embed.0.weight");
     free(r.shapes);
     text_unet_free(m);
-    assert_int_not_equal(access(in_folder("x.h5"), F_OK), 0);
+    assert_int_not_equal(access(in_test_folder("x.h5"), F_OK), 0);
 }
 
 static void test_options(void **state)
@@ -322,7 +315,7 @@ static void test_options(void **state)
     import(F "unet_base.pt -o $D/none/x.h5 --num-heads 2 --xf-heads 2", 2, "none/x.h5");
     import("/nowhere.pt -o $D/x.h5", 2, "/nowhere.pt: No such file");
     import(F "unet_base.pt a b -o $D/x.h5", 2, "");
-    assert_int_not_equal(access(in_folder("x.h5"), F_OK), 0);
+    assert_int_not_equal(access(in_test_folder("x.h5"), F_OK), 0);
 }
 
 int main(void)

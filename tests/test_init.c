@@ -15,10 +15,8 @@
 
 static TextUNet *load(const char *name)
 {
-    char path[128];
     TextUNet *m;
-    snprintf(path, sizeof path, "%s/%s", cli_folder, name);
-    OK(text_unet_load(path, NULL, &m, NULL));
+    OK(text_unet_load(in_test_folder(name), NULL, &m, NULL));
     return m;
 }
 
@@ -122,23 +120,21 @@ static void test_guided_sizes(void **state)
 static void test_guides(void **state)
 {
     (void)state;
-    char path[128];
     Classifier *classifier;
     Clip *clip;
     cli_expect("cd $D && $G init -c 64x64_classifier -o g.h5 --half 2> /dev/null", 0,
                "g.h5: classifier, 65438568 random parameters, half precision\n");
-    snprintf(path, sizeof path, "%s/g.h5", cli_folder);
-    OK(classifier_load(path, &classifier, NULL));
+    OK(classifier_load(in_test_folder("g.h5"), &classifier, NULL));
     assert_string_equal(classifier->config.noise_schedule, "squaredcos_cap_v2");
     assert_int_equal(classifier->config.unet.out_channels, 1000);
     classifier_free(classifier);
     cli_expect("$G init -c clip -o $D/g.h5 --half --vocab tests/fixtures/clip_bpe.txt.gz 2> /dev/null", 0,
                "g.h5: clip, 158123264 random parameters, half precision\n");
-    OK(clip_load(path, &clip, NULL));
+    OK(clip_load(in_test_folder("g.h5"), &clip, NULL));
     assert_true(clip->config.n_vocab == 65536 && clip->config.image_size == 64);
     clip_free(clip);
     cli_expect("$G info $D/g.h5 2>&1 | grep tokenizer", 0, "814 tokens");
-    unlink(path);
+    unlink(in_test_folder("g.h5"));
 }
 
 static void test_wrong(void **state)

@@ -2,6 +2,7 @@
 #include "glide/glide.h"
 #include "glide/inpaint.h"
 #include "glide/stage_hooks.h"
+#include "tests/support_folder.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"
 
@@ -10,8 +11,6 @@
 #include <stdlib.h>
 
 enum { SMALL = TINY_BASE_SIDE, LARGE = TINY_UPSAMPLER_SIDE };
-
-static char folder[64];
 
 static void check(GlideStatus s)
 {
@@ -221,7 +220,7 @@ static void test_inpaint_models(void **state)
         TextUNetConfig c = like->config;
         c.inpaint = true;
         TextUNet *m = random_model(&c, 5);
-        snprintf(path[i], sizeof path[i], "%s/inpaint%d.h5", folder, i);
+        snprintf(path[i], sizeof path[i], "%s/inpaint%d.h5", test_folder, i);
         write_model(m, path[i]);
         text_unet_free(m);
         text_unet_free(like);
@@ -363,22 +362,6 @@ static void test_colours(void **state)
     }
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    make_test_folder(folder);
-    write_tiny_models(folder);
-    return setenv("GLIDE_WEIGHTS", folder, 1);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    unsetenv("GLIDE_WEIGHTS");
-    remove_test_folder(folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,5 +369,5 @@ int main(void)
         cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
         cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tiny_weights_setup, tiny_weights_teardown);
 }

@@ -1,5 +1,6 @@
 /* The whole engine against the fixtures in tests/fixtures, with every set of kernels; and that the comparison itself fails
  * when it should. */
+#include "tests/support_folder.h"
 #include "tests/support_parity.h"
 
 #include <limits.h>
@@ -18,29 +19,11 @@
 #define FIXTURES "tests/fixtures"
 
 /* A folder of links to all fixtures, in which single files are then replaced. */
-static char folder[] = "/tmp/glide-parity-XXXXXX";
-
-static const char *in_folder(const char *name)
-{
-    static char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
 static int make_folder(void **state)
 {
     char command[PATH_MAX];
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(command, sizeof command, "ln -s \"$PWD\"/" FIXTURES "/* %s/", folder);
-    return system(command);
-}
-
-static int remove_folder(void **state)
-{
-    char command[PATH_MAX];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
+    test_folder_setup(state);
+    snprintf(command, sizeof command, "ln -s \"$PWD\"/" FIXTURES "/* %s/", test_folder);
     return system(command);
 }
 
@@ -49,8 +32,8 @@ static void restore(const char *name)
     char target[PATH_MAX], here[PATH_MAX / 2];
     assert_non_null(getcwd(here, sizeof here));
     snprintf(target, sizeof target, "%s/" FIXTURES "/%s", here, name);
-    unlink(in_folder(name));
-    assert_int_equal(symlink(target, in_folder(name)), 0);
+    unlink(in_test_folder(name));
+    assert_int_equal(symlink(target, in_test_folder(name)), 0);
 }
 
 /* --- the engine --- */
@@ -123,7 +106,7 @@ static void test_tolerances(void **state)
 
 static Status run_folder(Parity *p, Status (*check)(Parity *, const char *), const char *name)
 {
-    *p = (Parity){.dir = folder};
+    *p = (Parity){.dir = test_folder};
     omp_set_num_threads(1);
     assert_int_equal(kernels_new(KERNELS_BEST, &p->kernels), STATUS_OK);
     Status s = check(p, name);
@@ -139,8 +122,8 @@ static void write_layers(float error)
     const float x[3] = {0, 1, -1}, silu[3] = {0, 0.7310585976f, -0.2689414024f + error}, gelu[3] = {0, 0.8413447f, -0.1586553f};
     const int64_t n = 3;
     H5File *file;
-    unlink(in_folder("layers.h5"));
-    assert_int_equal(h5file_create(in_folder("layers.h5"), &file), STATUS_OK);
+    unlink(in_test_folder("layers.h5"));
+    assert_int_equal(h5file_create(in_test_folder("layers.h5"), &file), STATUS_OK);
     assert_int_equal(h5file_write(file, "activations/x", H5KIND_F32, 1, &n, x), STATUS_OK);
     assert_int_equal(h5file_write(file, "activations/silu", H5KIND_F32, 1, &n, silu), STATUS_OK);
     assert_int_equal(h5file_write(file, "activations/gelu", H5KIND_F32, 1, &n, gelu), STATUS_OK);
@@ -169,10 +152,10 @@ static void test_wrong_weights_fail(void **state)
     Parity p;
     assert_int_equal(run_folder(&p, parity_unet, "unet_upsampler.h5"), STATUS_OK);
     assert_int_equal(p.failed, 0);
-    unlink(in_folder("unet_upsampler.pt"));
+    unlink(in_test_folder("unet_upsampler.pt"));
     char target[PATH_MAX];
-    snprintf(target, sizeof target, "%s/unet_base.pt", folder);
-    assert_int_equal(symlink(target, in_folder("unet_upsampler.pt")), 0);
+    snprintf(target, sizeof target, "%s/unet_base.pt", test_folder);
+    assert_int_equal(symlink(target, in_test_folder("unet_upsampler.pt")), 0);
     assert_int_equal(run_folder(&p, parity_unet, "unet_upsampler.h5"), STATUS_OK);
     assert_int_equal(p.failed, 1);
     assert_int_equal(p.passed, 0);
@@ -190,9 +173,9 @@ static void test_wrong_guides_fail(void **state)
     assert_int_equal(run_folder(&p, parity_clip, "clip.h5"), STATUS_OK);
     assert_int_equal(p.failed, 0);
     assert_true(p.passed > 10);
-    unlink(in_folder("clip_image_enc.pt"));
-    snprintf(target, sizeof target, "%s/clip_text_enc.pt", folder);
-    assert_int_equal(symlink(target, in_folder("clip_image_enc.pt")), 0);
+    unlink(in_test_folder("clip_image_enc.pt"));
+    snprintf(target, sizeof target, "%s/clip_text_enc.pt", test_folder);
+    assert_int_equal(symlink(target, in_test_folder("clip_image_enc.pt")), 0);
     assert_int_equal(run_folder(&p, parity_clip, "clip.h5"), STATUS_OK);
     assert_true(p.failed > 0);
     restore("clip_image_enc.pt");
@@ -202,23 +185,23 @@ static void test_faulty_folders(void **state)
 {
     (void)state;
     Parity p;
-    unlink(in_folder("unet_upsampler.pt"));
+    unlink(in_test_folder("unet_upsampler.pt"));
     assert_int_not_equal(run_folder(&p, parity_unet, "unet_upsampler.h5"), STATUS_OK);
     assert_non_null(strstr(status_message(), "unet_upsampler.pt"));
     restore("unet_upsampler.pt");
 
-    unlink(in_folder("layers.h5"));
-    FILE *f = fopen(in_folder("layers.h5"), "w");
+    unlink(in_test_folder("layers.h5"));
+    FILE *f = fopen(in_test_folder("layers.h5"), "w");
     fputs("not HDF5", f);
     fclose(f);
     assert_int_not_equal(run_folder(&p, parity_layers, "layers.h5"), STATUS_OK);
     assert_non_null(strstr(status_message(), "layers.h5"));
     restore("layers.h5");
 
-    unlink(in_folder("tokenizer.json"));
+    unlink(in_test_folder("tokenizer.json"));
     assert_int_not_equal(run_folder(&p, parity_tokenizer, "tokenizer.json"), STATUS_OK);
     assert_non_null(strstr(status_message(), "tokenizer.json"));
-    f = fopen(in_folder("tokenizer.json"), "w");
+    f = fopen(in_test_folder("tokenizer.json"), "w");
     fputs("{\"merges\": [[\"21\", \"2\"]]}", f);
     fclose(f);
     assert_int_equal(run_folder(&p, parity_tokenizer, "tokenizer.json"), STATUS_BAD_INPUT);
@@ -263,10 +246,10 @@ static void test_tool(void **state)
     assert_string_equal(text, "parity: /nowhere: no such folder of fixtures\n");
     assert_int_equal(run_tool(FIXTURES " --kernels fast 2>&1", text, sizeof text), 2);
 
-    snprintf(words, sizeof words, "%s 2>&1", folder);
-    unlink(in_folder("schedules.h5"));
+    snprintf(words, sizeof words, "%s 2>&1", test_folder);
+    unlink(in_test_folder("schedules.h5"));
     assert_int_equal(run_tool(words, text, sizeof text), 2);
-    snprintf(path, sizeof path, "parity: %s/schedules.h5: no such file", folder);
+    snprintf(path, sizeof path, "parity: %s/schedules.h5: no such file", test_folder);
     assert_string_equal(last_line(text), path);
     restore("schedules.h5");
 
@@ -291,5 +274,5 @@ int main(void)
         cmocka_unit_test(test_faulty_folders),
         cmocka_unit_test(test_tool),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, test_folder_teardown);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/support_folder.h"
 #include "tests/support_status.h"
 #include "common/h5file.h"
 #include "common/pickle.h"
@@ -21,22 +22,19 @@
 
 #define FIXTURES "tests/fixtures/"
 
-static char folder[] = "/tmp/test_pt_reader.XXXXXX";
-static char path[64];
+static char path[128];
 
 static int setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/x.pt", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("x.pt"));
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    unlink(path);
-    return rmdir(folder);
+    return test_folder_remove_with(path);
 }
 
 /* --- files that PyTorch wrote --- */
@@ -430,25 +428,6 @@ static void test_names(void **state)
 
 /* --- damaged files --- */
 
-static uint8_t *load_file(const char *name, size_t *size)
-{
-    FILE *file = fopen(name, "rb");
-    assert_non_null(file);
-    uint8_t *bytes = malloc(1 << 20);
-    *size = fread(bytes, 1, 1 << 20, file);
-    fclose(file);
-    return bytes;
-}
-
-static void save_file(const uint8_t *bytes, size_t size)
-{
-    unlink(path); /* rewriting a file in place would wait for the disk each time */
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    fclose(file);
-}
-
 static void test_other_files(void **state)
 {
     (void)state;
@@ -457,7 +436,7 @@ static void test_other_files(void **state)
     FAILS(state_dict_open("tests", NULL, &dict), STATUS_BAD_INPUT, "not a regular file");
     FAILS(state_dict_open("tests/test_pt_reader.c", NULL, &dict), STATUS_BAD_INPUT, "not a PyTorch checkpoint");
     FAILS(state_dict_open(FIXTURES "pt_formats.h5", NULL, &dict), STATUS_BAD_INPUT, "not a PyTorch checkpoint");
-    save_file((const uint8_t *)"", 0);
+    write_bytes(path, (const uint8_t *)"", 0);
     FAILS(state_dict_open(path, NULL, &dict), STATUS_BAD_INPUT, "the file is empty");
 }
 
@@ -467,10 +446,10 @@ static void test_truncation(void **state)
     const char *const files[] = {FIXTURES "pt_zip.pt", FIXTURES "pt_legacy.pt"};
     for (int i = 0; i < 2; i++) {
         size_t size;
-        uint8_t *bytes = load_file(files[i], &size);
+        uint8_t *bytes = read_bytes(files[i], &size);
         for (size_t cut = size - 1; cut > 20; cut -= cut > size - 40 ? 1 : 19) {
             StateDict *dict;
-            save_file(bytes, cut);
+            write_bytes(path, bytes, cut);
             FAILS(state_dict_open(path, NULL, &dict), STATUS_BAD_INPUT, i && cut < 1930 ? "ends in the middle" : "truncated");
         }
         free(bytes);
@@ -534,10 +513,10 @@ static void test_damaged_files(void **state)
     alarm(120); /* a hang ends the test */
     for (int i = 0; i < 3; i++) {
         size_t size;
-        uint8_t *bytes = load_file(files[i], &size), *copy = malloc(size);
+        uint8_t *bytes = read_bytes(files[i], &size), *copy = malloc(size);
         for (int round = 0; round < 700; round++) {
             memcpy(copy, bytes, size);
-            save_file(copy, damage(&dice, copy, size));
+            write_bytes(path, copy, damage(&dice, copy, size));
             opened += read_everything();
         }
         free(copy);
@@ -560,7 +539,7 @@ static void test_damaged_pickles(void **state)
     Dice dice = {.key = {.seed = 2, .stream = RNG_TEST}};
     size_t size;
     int read = 0;
-    uint8_t *bytes = load_file(FIXTURES "pt_legacy.pt", &size), *copy = malloc(size);
+    uint8_t *bytes = read_bytes(FIXTURES "pt_legacy.pt", &size), *copy = malloc(size);
     bytes += 137; /* the fourth pickle */
     size = 1682 - 137;
     alarm(120);

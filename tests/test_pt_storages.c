@@ -1,6 +1,7 @@
 /* Tensors that share storages: checkpoints of guided-diffusion's trainer have all their parameters in two. */
 #include "common/pickle_write.h"
 #include "common/pt_reader.h"
+#include "tests/support_folder.h"
 #include "tests/support_models.h"
 #include "tests/support_status.h"
 
@@ -10,14 +11,13 @@
 
 enum { STORAGE = 1 << 20, TENSORS = 64, PART = STORAGE / TENSORS }; /* floats: 4 MiB a storage */
 
-static char folder[64], path[128];
+static char path[128];
 static float *storages[2];
 
 static int setup(void **state)
 {
-    (void)state;
-    make_test_folder(folder);
-    snprintf(path, sizeof path, "%s/x.pt", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("x.pt"));
     for (int s = 0; s < 2; s++) {
         storages[s] = malloc(STORAGE * sizeof(float));
         for (int i = 0; i < STORAGE; i++) storages[s][i] = (float)(s ? -i : i);
@@ -27,11 +27,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     free(storages[0]);
     free(storages[1]);
-    remove_test_folder(folder);
-    return 0;
+    return test_folder_teardown(state);
 }
 
 /* (rows, columns) of storage `key` of `count` floats, with any strides. */

@@ -2,6 +2,7 @@
 #include "common/h5file.h"
 #include "glide/trainer.h"
 #include "tests/support_dataset.h"
+#include "tests/support_folder.h"
 #include "text_transformer/text_unet_file.h"
 
 #include <math.h>
@@ -20,17 +21,6 @@
 
 
 enum { STEPS = 12 };
-
-static char folder[64];
-
-static const char *in_folder(const char *name)
-{
-    static char path[8][160];
-    static int next;
-    char *p = path[next++ % 8];
-    snprintf(p, sizeof path[0], "%s/%s", folder, name);
-    return p;
-}
 
 static TrainerOptions tiny_options(bool upsampler, const char *data, const char *out)
 {
@@ -110,14 +100,14 @@ static void test_both_stages_learn(void **state)
 {
     (void)state;
     for (int upsampler = 0; upsampler < 2; upsampler++) {
-        TrainerOptions o = tiny_options(upsampler, in_folder("data.h5"), in_folder("learn.h5"));
+        TrainerOptions o = tiny_options(upsampler, in_test_folder("data.h5"), in_test_folder("learn.h5"));
         o.optimizer.total_steps = 40;
         must(trainer_run(&o));
-        double first = loss_at(in_folder("learn.loss.csv"), 1), last = 0;
-        for (int step = 31; step <= 40; step++) last += loss_at(in_folder("learn.loss.csv"), step) / 10;
+        double first = loss_at(in_test_folder("learn.loss.csv"), 1), last = 0;
+        for (int step = 31; step <= 40; step++) last += loss_at(in_test_folder("learn.loss.csv"), step) / 10;
         if (last > 0.8 * first) fail_msg("stage %d: loss %g at first, %g at last", upsampler, first, last);
         TextUNet *m;
-        must(text_unet_load(in_folder("learn.h5"), upsampler ? "upsampler" : "base", &m, NULL));
+        must(text_unet_load(in_test_folder("learn.h5"), upsampler ? "upsampler" : "base", &m, NULL));
         assert_non_null(m->bpe);
         text_unet_free(m);
     }
@@ -128,14 +118,14 @@ static void test_inpainting(void **state)
 {
     (void)state;
     for (int upsampler = 0; upsampler < 2; upsampler++) {
-        TrainerOptions o = tiny_options(upsampler, in_folder("data.h5"), in_folder("plain.h5"));
+        TrainerOptions o = tiny_options(upsampler, in_test_folder("data.h5"), in_test_folder("plain.h5"));
         must(trainer_run(&o));
-        o.init = in_folder("plain.h5");
-        o.out = in_folder("inpaint.h5");
+        o.init = in_test_folder("plain.h5");
+        o.out = in_test_folder("inpaint.h5");
         o.inpaint = true;
         must(trainer_run(&o));
         TextUNet *m;
-        must(text_unet_load(in_folder("inpaint.h5"), NULL, &m, NULL));
+        must(text_unet_load(in_test_folder("inpaint.h5"), NULL, &m, NULL));
         assert_true(m->config.inpaint && m->config.low_res == (upsampler == 1));
         const Param *first = params_find(&m->params, "input_blocks.0.0.weight");
         int64_t spatial = first->dims[2] * first->dims[3], moved = 0;
@@ -143,7 +133,7 @@ static void test_inpainting(void **state)
         assert_true(first->dims[1] == (upsampler ? 10 : 7) && moved == 4 * spatial);
         text_unet_free(m);
     }
-    TrainerOptions o = tiny_options(false, in_folder("data.h5"), in_folder("whole.h5"));
+    TrainerOptions o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("whole.h5"));
     o.optimizer.total_steps = 2;
     must(trainer_run(&o));
     o.resume = o.inpaint = true;
@@ -159,12 +149,12 @@ static void test_workers_and_micro_batches(void **state)
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         double mse = 0, norm = 0;
         for (size_t i = 0; i < (upsampler ? 2 : sizeof division / sizeof *division); i++) {
-            TrainerOptions o = tiny_options(upsampler, in_folder("data.h5"), in_folder("divided.h5"));
+            TrainerOptions o = tiny_options(upsampler, in_test_folder("data.h5"), in_test_folder("divided.h5"));
             o.optimizer.total_steps = 1;
             o.workers = division[i].workers;
             o.micro_batch = division[i].micro_batch;
             must(trainer_run(&o));
-            double m = history_at(in_folder("divided.loss.csv"), 1, MSE), n = history_at(in_folder("divided.loss.csv"), 1, GRAD_NORM);
+            double m = history_at(in_test_folder("divided.loss.csv"), 1, MSE), n = history_at(in_test_folder("divided.loss.csv"), 1, GRAD_NORM);
             if (i == 0) mse = m, norm = n;
             if (fabs(m - mse) > 1e-4 * mse || fabs(n - norm) > 1e-3 * norm)
                 fail_msg("%d workers, micro batches of %d: loss %g, gradient %g; undivided: %g, %g", o.workers, o.micro_batch, m, n,
@@ -183,18 +173,18 @@ static bool stop_soon(void)
 
 static void resume_continues(int workers)
 {
-    TrainerOptions o = tiny_options(false, in_folder("data.h5"), in_folder("whole.h5"));
+    TrainerOptions o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("whole.h5"));
     o.workers = workers;
     must(trainer_run(&o));
-    o.out = in_folder("parts.h5");
+    o.out = in_test_folder("parts.h5");
     o.stop = stop_soon;
     steps_left = 5;
     assert_int_equal(trainer_run(&o), STATUS_INTERRUPTED);
     o.stop = NULL;
     o.resume = true;
     must(trainer_run(&o));
-    assert_same_checkpoint(in_folder("whole.resume.h5"), in_folder("parts.resume.h5"));
-    assert_true(loss_at(in_folder("whole.loss.csv"), STEPS) == loss_at(in_folder("parts.loss.csv"), STEPS));
+    assert_same_checkpoint(in_test_folder("whole.resume.h5"), in_test_folder("parts.resume.h5"));
+    assert_true(loss_at(in_test_folder("whole.loss.csv"), STEPS) == loss_at(in_test_folder("parts.loss.csv"), STEPS));
 }
 
 static void test_resume_continues_bit_for_bit(void **state)
@@ -246,7 +236,7 @@ static void wait_for_checkpoints(const char *checkpoint, pid_t pid, int times, i
 static void test_sigkill_loses_no_more_than_a_checkpoint(void **state)
 {
     (void)state;
-    const char *data = in_folder("data.h5"), *out = in_folder("killed.h5"), *checkpoint = in_folder("killed.resume.h5");
+    const char *data = in_test_folder("data.h5"), *out = in_test_folder("killed.h5"), *checkpoint = in_test_folder("killed.resume.h5");
     enum { KILLS = 3 };
     int status = 0;
     for (int kills = 0; kills < KILLS; kills++) { /* each later in a checkpoint's writing than the one before */
@@ -259,20 +249,20 @@ static void test_sigkill_loses_no_more_than_a_checkpoint(void **state)
     }
     assert_int_equal(waitpid(start_child(data, out, true), &status, 0) > 0, 1);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    TrainerOptions o = tiny_options(false, data, in_folder("unbroken.h5"));
+    TrainerOptions o = tiny_options(false, data, in_test_folder("unbroken.h5"));
     must(trainer_run(&o));
-    assert_same_checkpoint(in_folder("unbroken.resume.h5"), checkpoint);
+    assert_same_checkpoint(in_test_folder("unbroken.resume.h5"), checkpoint);
 }
 
 static void test_wrong_input(void **state)
 {
     (void)state;
-    TrainerOptions o = tiny_options(false, in_folder("absent.h5"), in_folder("x.h5"));
+    TrainerOptions o = tiny_options(false, in_test_folder("absent.h5"), in_test_folder("x.h5"));
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
     assert_non_null(strstr(status_message(), "absent.h5"));
-    o = tiny_options(false, in_folder("data.h5"), in_folder("x.txt"));
+    o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("x.txt"));
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
-    o = tiny_options(false, in_folder("data.h5"), in_folder("x.h5"));
+    o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("x.h5"));
     o.resume = true; /* nothing to resume */
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
     o.resume = false;
@@ -280,24 +270,14 @@ static void test_wrong_input(void **state)
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
     assert_non_null(strstr(status_message(), "small"));
     o.config = "tiny";
-    o.init = in_folder("data.h5"); /* a data set is no weights */
+    o.init = in_test_folder("data.h5"); /* a data set is no weights */
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
 }
 
 static int make_folder(void **state)
 {
-    (void)state;
-    strcpy(folder, "/tmp/glide-trainer-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    return tiny_dataset_write(in_folder("data.h5"), NULL) == STATUS_OK ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[96];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
+    test_folder_setup(state);
+    return tiny_dataset_write(in_test_folder("data.h5"), NULL) == STATUS_OK ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -311,5 +291,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_sigkill_loses_no_more_than_a_checkpoint),
         cmocka_unit_test(test_wrong_input),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, test_folder_teardown);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "tests/support_folder.h"
 #include "tests/support_status.h"
 #include "common/float16.h"
 #include "common/kernels.h"
@@ -18,22 +19,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/test_weights.XXXXXX";
-static char path[64];
+static char path[128];
 
 static int setup(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/w.h5", folder);
+    test_folder_setup(state);
+    strcpy(path, in_test_folder("w.h5"));
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    unlink(path);
-    return rmdir(folder);
+    return test_folder_remove_with(path);
 }
 
 typedef struct Config {
