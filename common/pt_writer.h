@@ -18,8 +18,7 @@ typedef struct PtWriteOptions {
 
 /* Write tensors[0..count) under their names. The file appears whole or not at all, and only once it is on the disk
  * (file_write_with()). Errors: those of `read`; STATUS_IO; STATUS_BAD_INPUT for what is not a regular file and for values that are
- * not finite
- * or too large for half precision; STATUS_INTERRUPTED. */
+ * not finite or too large for half precision; STATUS_INTERRUPTED. */
 Status pt_write(const char *path, const NamedShape *tensors, int count, const PtWriteOptions *options);
 
 #endif
