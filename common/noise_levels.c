@@ -56,9 +56,8 @@ void noise_levels_even(const double *abar, int n, int count, double *sigmas)
 
 int noise_levels_kept(const double *abar, int n)
 {
-    const double least = -5.1; /* the authors' */
     int kept = n;
-    while (kept > 2 && -log_sigma(abar, kept - 1) < least) kept--;
+    while (kept > 2 && -log_sigma(abar, kept - 1) < NOISE_LEVELS_LEAST) kept--;
     return kept;
 }
 
@@ -96,7 +95,8 @@ void noise_levels_times(const double *abar, int kept, LevelSpacing spacing, doub
     if (spacing == LEVELS_TIME_QUADRATIC) from = sqrt(from), to = sqrt(to);
     for (int i = 0; i <= steps; i++) {
         double at = from + (to - from) * i / steps;
-        times[i] = spacing == LEVELS_LOGSNR ? noise_levels_time_of(abar, kept, at) : spacing == LEVELS_TIME_QUADRATIC ? at * at : at;
+        if (spacing == LEVELS_LOGSNR) times[i] = noise_levels_time_of(abar, kept, at);
+        else times[i] = spacing == LEVELS_TIME_QUADRATIC ? at * at : at;
     }
 }
 

@@ -23,8 +23,10 @@ void noise_levels_karras(double least, double most, double rho, int count, doubl
 void noise_levels_even(const double *abar, int n, int count, double *sigmas);
 
 /* --- DPM-Solver --- */
-/* Its time is in (0,1] over the first `kept` timesteps: time = (index + 1) / kept at the timestep `index`. The others, where
- * half the log SNR is below -5.1, are left out: x_0 cannot be told from them. */
+/* Half the log SNR below which x says nothing about x_0: the authors' clipped_lambda. */
+#define NOISE_LEVELS_LEAST (-5.1)
+/* Its time is in (0,1] over the first `kept` timesteps: time = (index + 1) / kept at the timestep `index`. The others, whose
+ * half log SNR is below NOISE_LEVELS_LEAST, are left out. */
 int noise_levels_kept(const double *abar, int n);
 double noise_levels_abar_at(const double *abar, int kept, double time); /* times beyond the ends: as the outer pair goes on */
 double noise_levels_time_of(const double *abar, int kept, double half_log_snr);

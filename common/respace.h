@@ -21,9 +21,9 @@ typedef enum { RESPACING_WHOLE, RESPACING_KARRAS, RESPACING_LOGSNR } RespacingKi
 /* Whether a text asks for kept steps or for levels between them, and how many steps it gives. `kind` may be NULL. */
 Status respacing_count(int num_timesteps, const char *text, RespacingKind *kind, int *count);
 
-/* For RESPACING_WHOLE. Kept steps of 0..num_timesteps-1 in rising order. `map` has room for num_timesteps entries, *count is how many are
- * used (0 only where all sections ask for 0). STATUS_BAD_INPUT: unreadable text, or a count that the process cannot
- * give. */
+/* For RESPACING_WHOLE. Kept steps of 0..num_timesteps-1 in rising order. `map` has room for num_timesteps entries, *count is
+ * how many are used (0 only where all sections ask for 0). STATUS_BAD_INPUT: unreadable text, or a count that the process
+ * cannot give. */
 Status space_timesteps(int num_timesteps, const char *section_counts, int32_t *map, int *count);
 
 #endif

@@ -1,5 +1,7 @@
 #include "common/sampler.h"
 
+#include "common/noise_levels.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -102,7 +104,8 @@ Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, con
     bool remembers = true;
     for (int i = 0; i < o->kind->memory; i++) remembers = (s->memory[i] = malloc(bytes)) != NULL && remembers;
     s->rows = malloc((size_t)n * sizeof *s->rows);
-    if (!remembers || !s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) || !s->rows) {
+    if (!remembers || !s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) ||
+        !s->rows) {
         sampler_release(s);
         return status_fail(STATUS_NO_MEMORY, "out of memory for sampling %lld pictures of %lld x %lld pixels",
                            (long long)n, (long long)height, (long long)width);
@@ -191,6 +194,11 @@ void sampler_eps(const Sampler *s, const float *x, float *eps)
 double sampler_lambda(const NoiseLevel *level)
 {
     return log(level->alpha / level->sigma);
+}
+
+bool sampler_mostly_noise(const Sampler *s)
+{
+    return sampler_lambda(&s->level) < NOISE_LEVELS_LEAST;
 }
 
 float *sampler_remember(Sampler *s)

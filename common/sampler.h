@@ -28,7 +28,8 @@
  *     plms            order 2        n + 1   the first step takes two; expects evenly spaced timesteps
  *
  * The multistep ones (plms, dpmpp) remember the steps before; when a step does not follow the last one (RePaint's jumps),
- * they forget and begin with order 1 again. All of them end in the picture with a step of order 1.
+ * they forget and begin with order 1 again. All of them but plms end in the picture with a step of order 1. heun and plms,
+ * which take means of eps, go with order 1 from levels so noisy that eps is all there is (the cosine schedule's last steps).
  *
  * Sources: DDPM arXiv 2006.11239; learned variance 2102.09672; DDIM 2010.02502; guidance by gradients 2105.05233; starting
  * from a picture (SDEdit) 2108.01073; painting on one (RePaint) 2201.09865; euler, heun and churn 2206.00364, with ancestral
@@ -107,7 +108,7 @@ typedef struct SamplerKind {
 
 const SamplerKind *sampler_find(const char *name); /* NULL: no such sampler */
 const SamplerKind *sampler_kind(int index);        /* to list them; NULL behind the last */
-/* How often a run of `steps` steps asks the model. */
+/* How often a run of `steps` steps asks the model; heun once less for each step from below NOISE_LEVELS_LEAST. */
 int sampler_evaluations(const SamplerKind *kind, int steps);
 
 /* --- running --- */
@@ -144,17 +145,18 @@ struct Sampler {
     float *prediction; /* (N,H,W,6) */
     float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
     float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
-    float *memory[SAMPLER_MEMORY];       /* (N,H,W,3) each, newest first; NULL beyond kind->memory */
-    double remembered[SAMPLER_MEMORY];   /* half the log SNR of each */
-    int taken;         /* steps since the memory was dropped */
-    int expected;      /* the step that follows the last one */
     float *grad;       /* (N,H,W,3) of this prediction; NULL where there is none */
     float *grad_memory;
     SamplerRow *rows;  /* (N) */
+    float *memory[SAMPLER_MEMORY];     /* (N,H,W,3) each, newest first; NULL beyond kind->memory */
+    double remembered[SAMPLER_MEMORY]; /* half the log SNR of each */
+    int taken;         /* steps since the memory was dropped */
+    int expected;      /* the step that follows the last one */
 };
 
 /* Allocates all memory of the run. `d` and what the denoiser points to must outlive the sampler.
- * STATUS_BAD_INPUT: eta outside [0,1], or eta with ddim_reverse, or churn that is not finite; STATUS_NO_MEMORY. *s is then released already. */
+ * STATUS_BAD_INPUT: eta outside [0,1], or eta with ddim_reverse, or churn that is not finite; STATUS_NO_MEMORY. *s is then
+ * released already. */
 Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, const Denoiser *denoiser, int64_t n,
                     int64_t height, int64_t width);
 void sampler_release(Sampler *s);
@@ -201,6 +203,9 @@ NoiseLevel sampler_next(const Sampler *s);
 void sampler_move(const Sampler *s, const NoiseLevel *to, float *x);
 /* eps (N,H,W,3) of x and x_0; may be x. */
 void sampler_eps(const Sampler *s, const float *x, float *eps);
+/* Whether the level says so little about x_0 that steps from it had better be of order 1: where sigma/alpha falls from thousands
+ * to a few in one step, a mean of eps is no guide to where the step leads. */
+bool sampler_mostly_noise(const Sampler *s);
 /* Half the log SNR, lambda of DPM-Solver; infinite at the picture. */
 double sampler_lambda(const NoiseLevel *level);
 /* Makes room for a picture at the front of s->memory and notes the current level with it; the oldest is given up. */

@@ -22,14 +22,14 @@ static Integrals integrals(double lambda, double sigma, const NoiseLevel *to)
 
 /* --- multistep (algorithm 2, and its extension by a third level) ------------------------------------- */
 
-/* Short runs end with low orders: their last steps are the longest in lambda, where what is remembered says little (the
- * authors' lower_order_final). To the picture itself lambda is infinite: order 1, which is x_0. */
-static int order_of_step(const Sampler *s, const NoiseLevel *next, int order)
+/* The last steps are the longest in lambda, where what is remembered says little: short runs end with low orders (the authors'
+ * lower_order_final), and runs to the picture do, whose last step, with lambda infinite, is of order 1: x_0. */
+static int order_of_step(const Sampler *s, int order)
 {
     const int short_run = 10;
     int left = s->level.step + 1, known = s->taken + 1;
-    if (s->diffusion->num_timesteps < short_run && order > left) order = left;
-    if (next->sigma == 0) order = 1;
+    bool to_picture = s->diffusion->alphas_cumprod_prev[0] == 1;
+    if ((to_picture || s->diffusion->num_timesteps < short_run) && order > left) order = left;
     return order < known ? order : known;
 }
 
@@ -40,7 +40,7 @@ static Status multistep(Sampler *s, int order, double second, float *x)
     TRY(sampler_denoise(s, x));
     const float *const x_0[] = {s->x_0};
     sampler_mix(s, sampler_remember(s), 0, 1, x_0, (const double[]){1});
-    order = order_of_step(s, &next, order);
+    order = order_of_step(s, order);
     const double *lambda = s->remembered;
     Integrals i = integrals(lambda[0], s->level.sigma, &next);
     double factors[3] = {i.of_d0};

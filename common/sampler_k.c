@@ -69,7 +69,7 @@ Status sampler_step_heun(Sampler *s, float *x)
     NoiseLevel next = sampler_next(s);
     churn(s, x);
     TRY(sampler_denoise(s, x));
-    if (next.step < 0) {
+    if (next.step < 0 || sampler_mostly_noise(s)) {
         sampler_move(s, &next, x);
         return STATUS_OK;
     }

@@ -28,6 +28,11 @@ Status sampler_step_plms(Sampler *s, float *x)
     NoiseLevel next = sampler_next(s);
     double of_x = next.alpha / s->level.alpha, of_eps = next.sigma - s->level.sigma * of_x, factors[SAMPLER_MEMORY];
     TRY(sampler_denoise(s, x));
+    if (sampler_mostly_noise(s)) {
+        sampler_move(s, &next, x);
+        s->taken = -1; /* the next is the first one */
+        return STATUS_OK;
+    }
     sampler_eps(s, x, sampler_remember(s));
     if (s->taken == 0) return first_step(s, &next, of_eps, x);
     int before = s->taken < SAMPLER_MEMORY ? s->taken : SAMPLER_MEMORY - 1;

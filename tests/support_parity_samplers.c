@@ -279,7 +279,8 @@ static Status check_run(Run *r)
     TRY(load_steps(in, x_name, &x, &steps));
     if (r->dpm) TRY(check_dpm(r, &x, &steps));
     if (steps != r->d.num_timesteps) return parity_wrong(in->file, "steps are not as many as the process has", x_name);
-    if (in->noise && r->kind->noisy && in->noise_steps != steps) return parity_wrong(in->file, "noise of another number of steps", x_name);
+    if (in->noise && r->kind->noisy && in->noise_steps != steps)
+        return parity_wrong(in->file, "noise of another number of steps", x_name);
     if (!in->noise && (r->eta > 0 || !strcmp(r->kind->name, "ddpm"))) return parity_wrong(in->file, "no noise stored", x_name);
     if (h5file_has_dataset(in->file, x_0_name)) TRY(load_steps(in, x_0_name, &x_0, &steps_0));
     if (x_0 && steps_0 != steps) return parity_wrong(in->file, "not as many steps as x", x_0_name);
