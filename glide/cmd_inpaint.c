@@ -130,7 +130,8 @@ const CliCommand cli_command_inpaint = {
     .max_operands = 1,
     .description =
         "Reads a PNG or JPEG of any size (- is standard input) and paints the part that the mask marks. The models see a square "
-        "around the mask; every pixel outside the mask comes back as it was.\n"
+        "around the mask; every pixel outside the mask comes back as it was. What is painted is shifted in colour so "
+        "that it meets the pixels around it.\n"
         "\n"
         "Models trained for masks are told what is known. Others, as the default weights, are led to it: the known part is put "
         "back after every step, and stretches of steps are repeated.",

@@ -1,5 +1,7 @@
 #include "glide/inpaint.h"
 
+#include "glide/seam.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +127,8 @@ Status inpaint_paste(const Inpaint *p, const Image *picture, const Image *answer
             if (p->paint[to]) memcpy(out->pixels + 3 * to, part.pixels + 3 * ((size_t)y * (size_t)p->part_w + (size_t)x), 3);
         }
     image_release(&part);
+    if (s == STATUS_OK) s = seam_close(out, p->paint, p->x, p->y, p->part_w, p->part_h);
+    if (s != STATUS_OK) image_release(out);
     return s;
 }
 

@@ -26,7 +26,8 @@ typedef struct Inpaint {
 Status inpaint_init(Inpaint *p, const Image *picture, const uint8_t *paint, int small_side, int large_side);
 void inpaint_release(Inpaint *p);
 
-/* *out = the picture with the masked pixels from `answer`, which shows the part in any size. */
+/* *out = the picture with the masked pixels from `answer`, which shows the part in any size, in colours that meet those around
+ * (seam.h). */
 Status inpaint_paste(const Inpaint *p, const Image *picture, const Image *answer, Image *out);
 
 /* A mask of any size for a picture of w x h: paint (w*h, free()) is 1 where the nearest value of `mask` is 128 or more, or where

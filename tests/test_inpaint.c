@@ -96,6 +96,33 @@ static void test_part(void **state)
     }
 }
 
+/* A stage's answer of another colour than the picture has around the mask: its own differences stay, the colour gives way. */
+static void test_paste(void **state)
+{
+    (void)state;
+    Image picture = {0}, answer = {0}, out = {0};
+    static uint8_t paint[100 * 80];
+    Inpaint p;
+    OK(image_init(100, 80, &picture));
+    OK(image_init(LARGE, LARGE, &answer));
+    memset(picture.pixels, 90, image_bytes(&picture));
+    memset(answer.pixels, 230, image_bytes(&answer));
+    for (int y = 30; y < 60; y++) memset(paint + 100 * y + 40, 1, 30);
+    OK(inpaint_init(&p, &picture, paint, SMALL, LARGE));
+    OK(inpaint_paste(&p, &picture, &answer, &out));
+    assert_memory_equal(out.pixels, picture.pixels, image_bytes(&picture));
+    image_release(&out);
+    int x = (55 - p.x) * LARGE / p.part_w, y = (45 - p.y) * LARGE / p.part_h; /* of the mask's middle */
+    for (int i = y - 3; i <= y + 3; i++) memset(answer.pixels + 3 * (LARGE * i + x - 3), 200, 3 * 7);
+    OK(inpaint_paste(&p, &picture, &answer, &out));
+    assert_int_equal(out.pixels[3 * (100 * 45 + 55)], 60);
+    assert_int_equal(out.pixels[3 * (100 * 45 + 42)], 90);
+    image_release(&out);
+    image_release(&picture);
+    image_release(&answer);
+    inpaint_release(&p);
+}
+
 static void test_fit_mask(void **state)
 {
     (void)state;
@@ -365,7 +392,8 @@ static void test_colours(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_part),           cmocka_unit_test(test_fit_mask),     cmocka_unit_test(test_inpaint),
+        cmocka_unit_test(test_part),           cmocka_unit_test(test_paste),        cmocka_unit_test(test_fit_mask),
+        cmocka_unit_test(test_inpaint),
         cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
         cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels),
     };
