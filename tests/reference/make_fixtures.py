@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from fixture_files import describe_checkpoint, save
 from glide_torch import Glide, TextBlock, attend, timestep_embedding
 from make_guides import make_guides
+from make_solvers import Clock, make_solvers, multistep
 
 PATTERN = regex.compile(r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""")
 TEXTS = ["", " ", "노란 모자를 쓴 개구리, 3D 이모지", "Огромный красный дом; ΟΔΥΣΣΕΥΣ", "日本語のテキスト 12½ ²³", "it's  we'll \t they'D",
@@ -332,6 +333,17 @@ def sample(g, run, step, x, noise, keep_x_0=False):
     if keep_x_0: save(g, "pred_xstart", torch.stack(x_0s))
 
 
+def sample_dpm(g, run, clock, order, steps, skip, x_T):
+    g.attrs["order"], g.attrs["steps"], g.attrs["skip_type"] = order, steps, np.bytes_(skip)
+    told = []
+    def predict(x, t):
+        told.append(clock.told(t)); ts = torch.full((len(x),), told[-1], dtype=torch.float32)
+        eps, other = (run.model(x.float(), ts, *captions)[:, :3].double() for captions in (run.captions, run.empty))
+        return ((x - clock.sigma(t) * (other + run.scale * (eps - other))) / clock.alpha(t)).clamp(-1, 1)
+    xs = multistep(clock, clock.times(skip, 1, 1 / clock.n, steps), order, x_T.double(), predict)
+    save(g, "x", torch.stack([x_T.double()] + xs)); save(g, "t_input", told)
+
+
 def describe_run(g, sampler, guidance="none", scale=None, clip=1, eta=None, schedule=None):
     g.attrs["sampler"], g.attrs["guidance"], g.attrs["clip_denoised"] = np.bytes_(sampler), np.bytes_(guidance), clip
     for name, value in (("guidance_scale", scale), ("eta", eta)):
@@ -380,6 +392,8 @@ def make_samplers(maker):
         x, t = maker.randn(*size), np.array([0, 4, 6])
         x_next, x_0 = plain.ddim(x, t, None, to="alphas_cumprod_next")
         for key, value in (("x", x), ("t", t), ("x_next", x_next), ("pred_xstart", x_0)): save(r, key, value)
+        r = g.create_group("dpm"); describe_run(r, "dpmsolver++", "cfg", 2.5)
+        sample_dpm(r, guided, Clock(np.cumprod(1 - betas_of(schedule, steps))), 3, 7, "logSNR", x_T)
         r = g.create_group("later"); describe_run(r, "sampler of the future")
 
         for name, inpaint, counts in (("unet_upsampler", False, "ddim8"), ("unet_upsampler_inpaint", True, "5")):
@@ -549,6 +563,7 @@ def main():
     m.unet("unet_inpaint", dict(text, image_size=8, in_channels=7, channels=16, mult=[2, 4], blocks=1, attention=[], head_channels=8), "squaredcos_cap_v2", 1000)
     m.unet("unet_upsampler_inpaint", dict(text, image_size=8, in_channels=10, channels=64, mult=[1], blocks=1, attention=[8], head_channels=64), "linear", 500)
     make_samplers(m)
+    make_solvers(o.folder, betas_of, o.seed)
     make_guides(o.folder, m.randn, m.rng)
     make_training(m, dict(text, image_size=8, in_channels=3, channels=32, mult=[1, 1], blocks=1, attention=[4], head_channels=16), "linear", 300)
 
