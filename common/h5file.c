@@ -217,7 +217,7 @@ static Status sync_folder(const char *path)
     return status;
 }
 
-Status h5file_commit(H5File *file)
+static Status commit(H5File *file, bool to_disk)
 {
     H5_QUIET;
     if (H5Fflush(file->id, H5F_SCOPE_GLOBAL) < 0) {
@@ -227,7 +227,7 @@ Status h5file_commit(H5File *file)
     }
     Status status = H5Fclose(file->id) < 0 ? h5_fail(file, "cannot write") : STATUS_OK;
     file->id = -1;
-    if (status == STATUS_OK && fsync(file->part_fd) != 0)
+    if (status == STATUS_OK && to_disk && fsync(file->part_fd) != 0)
         status = status_fail(STATUS_IO, "%s: cannot write: %s", file->path, strerror(errno));
     if (status == STATUS_OK && rename(file->part_path, file->final_path) != 0)
         status = status_fail(STATUS_IO, "%s: cannot rename %s to it: %s", file->path, file->part_path, strerror(errno));
@@ -235,9 +235,19 @@ Status h5file_commit(H5File *file)
         h5file_close(file);
         return status;
     }
-    status = sync_folder(file->final_path);
+    if (to_disk) status = sync_folder(file->final_path);
     free_file(file);
     return status;
+}
+
+Status h5file_commit(H5File *file)
+{
+    return commit(file, true);
+}
+
+Status h5file_commit_cached(H5File *file)
+{
+    return commit(file, false);
 }
 
 const char *h5file_path(const H5File *file)

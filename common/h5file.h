@@ -47,6 +47,9 @@ Status h5file_create(const char *path, H5File **out);
 /* Flush to the disk, rename to the final name, flush the folder. Frees the file whether it succeeds or not; on failure
  * nothing is left behind and an older file at `path` is as it was. */
 Status h5file_commit(H5File *file);
+/* The same without waiting for the disk, which for a file of gigabytes takes minutes: for what can be made again. Whatever
+ * the program does the file is whole; only a power cut soon after can lose or empty it. */
+Status h5file_commit_cached(H5File *file);
 /* Close; a new file that was not committed is removed. NULL is fine. */
 void h5file_close(H5File *file);
 const char *h5file_path(const H5File *file);
