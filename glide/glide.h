@@ -133,7 +133,7 @@ typedef struct GlideSampleOptions {
     uint32_t image;         /* number of the first one, from 1: picture 3 of a seed is the same however it is asked for */
     int label;              /* of class-conditional models (guided-diffusion's): 0 to classes - 1. Default -1, none */
     double guidance_scale;  /* how closely to follow the prompt: 1 leaves guidance out, 0 ignores the prompt. Default 3 */
-    const char *sampler;    /* of the base model: "ddim" or "ddpm" */
+    const char *sampler;    /* of the base model: "ddpm", "ddim", "dpmpp_2m", "heun", ...: those of glide sample --sampler */
     const char *steps;      /* "50", or a respacing as "fast27", "ddim50", "10,10,3" */
     bool upsample;          /* false: stop at 64x64. The default upsampler is for models that take text only */
     const char *upsampler_steps;
