@@ -11,6 +11,7 @@
         simd_attention_install_##isa(k);   \
         simd_norm_install_##isa(k);        \
         simd_pointwise_install_##isa(k);   \
+        simd_quantize_install_##isa(k);    \
         simd_resample_install_##isa(k);    \
         simd_optimizer_install_##isa(k);   \
         (k)->name = #isa;                  \

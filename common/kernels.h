@@ -8,6 +8,8 @@
  * Kernels check nothing: ops.h has validated shapes and allocated outputs. Activations are channels last, f32 or bf16 as the
  * shape says; statistics and gradients of parameters are f32. Forward kernels overwrite their outputs; every d_<activation>
  * is overwritten too, every d_<parameter> (float *) accumulates. A NULL gradient pointer means "not wanted".
+ * A forward convolution or linear layer in bf16 whose weight says int8 (params.h), on a CPU that has it, multiplies in 8 bits:
+ * weights scaled by output channel, activations by image as their range at the time is (common/onednn_int8.c).
  * Results do not depend on the number of threads (but oneDNN's gradients of parameters do), nor, for the forward kernels and
  * the gradients of their inputs, on what else is in the batch. */
 #ifndef GLIDE_COMMON_KERNELS_H
@@ -33,6 +35,7 @@ typedef struct LinearShape {
     int64_t rows, in, out;
     DType dtype;     /* of x and d_x */
     DType out_dtype; /* of y and d_y */
+    int64_t images;  /* that the rows belong to, each to as many; 0: to one */
 } LinearShape;
 
 /* Group norm over x (N,pixels,C), eps 1e-5: y = act(norm(x) * gamma + beta), or with FiLM
@@ -62,6 +65,7 @@ struct AdamWStep;
 struct Kernels {
     const char *name; /* "onednn 2.6.3 + v4", "v3", ... */
     bool native_bf16; /* the CPU multiplies bf16 itself; otherwise bf16 saves memory, not time */
+    bool native_int8; /* it multiplies 8-bit numbers and adds them without loss: Param.int8 is heeded */
     void *onednn;     /* private to kernels_onednn.c */
     void *scratch;    /* kernels_scratch() */
     size_t scratch_bytes;
@@ -106,6 +110,9 @@ struct Kernels {
     /* y = a*x + b*z; z may be NULL (then y = a*x); y may be x or z. */
     void (*axpby)(DType type, int64_t n, float a, const void *x, float b, const void *z, void *y);
     void (*cast)(DType from, DType to, int64_t n, const void *x, void *y);
+    /* range: least and largest of x, and of 0. quantize: y = round(x / scale) + zero, between 0 and 255. */
+    void (*range)(DType type, int64_t n, const void *x, float range[2]);
+    void (*quantize)(DType type, int64_t n, const void *x, float scale, int zero, uint8_t *y);
     /* Copy C columns of x, a (rows,x_stride) matrix, into y, a (rows,y_stride) one; the pointers are already at the first column. */
     void (*copy_columns)(DType type, int64_t rows, int64_t C, const void *x, int64_t x_stride, void *y, int64_t y_stride);
 

@@ -13,95 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGN64(n) (((size_t)(n) + 63) & ~(size_t)63)
-
-/* --- packed weights --- */
-
-/* A parameter's copy in one layout. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
-typedef struct Packed {
-    void *block;
-    dnnl_memory_t memory;
-    struct Packed *next, **link;
-} Packed;
-
-static void packed_unlink(Packed *p)
-{
-    if (!p->memory) return;
-    dnnl_memory_destroy(p->memory);
-    p->memory = NULL;
-    *p->link = p->next;
-    if (p->next) p->next->link = p->link;
-}
-
-static void packed_destroy(void *data)
-{
-    Packed *p = data;
-    if (!p) return;
-    packed_unlink(p);
-    free(p->block);
-    free(p);
-}
-
-static Status packed_new(Onednn *o, const Layout *l, const Param *w, Packed **out)
-{
-    Packed *p = calloc(1, sizeof *p);
-    if (p) p->block = aligned_alloc(64, ALIGN64(l->bytes));
-    if (!p || !p->block || dnnl_memory_create(&p->memory, DESC_REF(l->desc), o->engine, p->block) != dnnl_success) {
-        packed_destroy(p);
-        return status_fail(STATUS_NO_MEMORY, "out of memory: %zu bytes for packed weights of %s", l->bytes,
-                           w->name ? w->name : "a parameter");
-    }
-    p->next = o->packed;
-    p->link = &o->packed;
-    if (p->next) p->next->link = &p->next;
-    o->packed = p;
-    *out = p;
-    return STATUS_OK;
-}
-
-/* The slot for a layout: its own, else a free one, else one that is stale, else the last. */
-static struct ParamPacked *packed_slot(Param *w, const Layout *l)
-{
-    struct ParamPacked *best = &w->packed[PARAM_MAX_PACKED - 1];
-    for (int i = PARAM_MAX_PACKED - 1; i >= 0; i--) {
-        struct ParamPacked *slot = &w->packed[i];
-        if (slot->key == l) return slot;
-        if (!slot->key || (best->key && slot->version != w->version)) best = slot;
-    }
-    return best;
-}
-
-/* The weights in a layout, repacked when the parameter changed since. */
-static Status packed_weights(Onednn *o, const Prim *prim, Param *w, dnnl_memory_t *out)
-{
-    Layout *l = prim->layout;
-    struct ParamPacked *slot = packed_slot(w, l);
-    Packed *p = slot->data;
-    bool ours = slot->key == l && p->memory; /* an orphan's key may happen to equal a new layout's address */
-    if (!ours) {
-        if (slot->key) slot->destroy(slot->data);
-        memset(slot, 0, sizeof *slot);
-        TRY(packed_new(o, l, w, &p));
-        *slot = (struct ParamPacked){.key = l, .data = p, .destroy = packed_destroy};
-    }
-    if (!ours || slot->version != w->version) {
-        dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, l->plain}, {DNNL_ARG_TO, p->memory}};
-        float *values = param_fetch(w);
-        if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
-        dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, values);
-        if (st == dnnl_success) st = dnnl_primitive_execute(l->reorder, o->stream, 2, args);
-        if (st == dnnl_success) st = dnnl_stream_wait(o->stream);
-        param_leave(w);
-        if (st != dnnl_success) {
-            slot->version = w->version - 1;
-            return onednn_fail(st, "packing of weights", &prim->key);
-        }
-        slot->version = w->version;
-    }
-    *out = p->memory;
-    return STATUS_OK;
-}
-
 /* --- running --- */
 
 static Key key_of(const ConvShape *s, Op op, bool bias, Residual residual)
@@ -125,20 +36,14 @@ static Key key_of(const ConvShape *s, Op op, bool bias, Residual residual)
     return key;
 }
 
-typedef struct Call {
-    dnnl_exec_arg_t args[6];
-    int count;
-    dnnl_status_t status; /* of the first handle that could not be set */
-} Call;
-
-static void call_add(Call *c, int arg, dnnl_memory_t memory, const void *handle)
+void onednn_call_add(Call *c, int arg, dnnl_memory_t memory, const void *handle)
 {
     if (!memory) return;
     if (c->status == dnnl_success) c->status = dnnl_memory_set_data_handle(memory, (void *)(uintptr_t)handle);
     c->args[c->count++] = (dnnl_exec_arg_t){arg, memory};
 }
 
-static Status call_run(Onednn *o, const Prim *p, Call *c)
+Status onednn_call_run(Onednn *o, const Prim *p, Call *c)
 {
     if (c->status == dnnl_success) c->status = dnnl_primitive_execute(p->primitive, o->stream, c->count, c->args);
     if (c->status == dnnl_success) c->status = dnnl_stream_wait(o->stream);
@@ -154,17 +59,17 @@ static Status run_forward(Kernels *k, const Prim *p, const void *x, Param *weigh
                           const void *residual, void *y)
 {
     Call c = {.status = dnnl_success};
-    dnnl_memory_t packed;
-    TRY(packed_weights(k->onednn, p, weight, &packed));
+    Packed *packed;
+    TRY(onednn_packed(k, p, weight, &packed));
     char *scratch = kernels_scratch(k, p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
-    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed};
-    call_add(&c, DNNL_ARG_SRC, p->x, x);
-    call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
-    call_add(&c, DNNL_ARG_DST, p->y, y);
-    call_add(&c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, p->residual, residual);
-    call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch);
-    return call_run(k->onednn, p, &c);
+    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed->memory};
+    onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
+    onednn_call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
+    onednn_call_add(&c, DNNL_ARG_DST, p->y, y);
+    onednn_call_add(&c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, p->residual, residual);
+    onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch);
+    return onednn_call_run(k->onednn, p, &c);
 }
 
 static size_t y_elements(const ConvShape *s)
@@ -189,15 +94,15 @@ static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, c
                                 void *d_x)
 {
     Call c = {.status = dnnl_success};
-    dnnl_memory_t packed;
-    TRY(packed_weights(k->onednn, p, weight, &packed));
+    Packed *packed;
+    TRY(onednn_packed(k, p, weight, &packed));
     char *scratch = kernels_scratch(k, matching_d_y_bytes(s) + p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
-    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed};
-    call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
-    call_add(&c, DNNL_ARG_DIFF_SRC, p->x, d_x);
-    call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + matching_d_y_bytes(s));
-    return call_run(k->onednn, p, &c);
+    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed->memory};
+    onednn_call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
+    onednn_call_add(&c, DNNL_ARG_DIFF_SRC, p->x, d_x);
+    onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + matching_d_y_bytes(s));
+    return onednn_call_run(k->onednn, p, &c);
 }
 
 /* d_weight += the gradient at `blocked`, where the layout's memory points already */
@@ -226,12 +131,12 @@ static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p
     size_t scratchpad_at = bias_at + ALIGN64(s->Cout * 4);
     char *scratch = kernels_scratch(k, scratchpad_at + p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
-    call_add(&c, DNNL_ARG_SRC, p->x, x);
-    call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
-    call_add(&c, DNNL_ARG_DIFF_WEIGHTS, l->blocked, scratch + blocked_at);
-    call_add(&c, DNNL_ARG_DIFF_BIAS, p->bias, scratch + bias_at);
-    call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + scratchpad_at);
-    TRY(call_run(o, p, &c));
+    onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
+    onednn_call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
+    onednn_call_add(&c, DNNL_ARG_DIFF_WEIGHTS, l->blocked, scratch + blocked_at);
+    onednn_call_add(&c, DNNL_ARG_DIFF_BIAS, p->bias, scratch + bias_at);
+    onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + scratchpad_at);
+    TRY(onednn_call_run(o, p, &c));
 
     TRY(add_gradient(k, p, scratch + blocked_at, d_weight));
     const float *bias = (const float *)(scratch + bias_at);
@@ -241,11 +146,21 @@ static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p
 
 /* --- the entries --- */
 
+static bool wants_int8(const Kernels *k, const Param *weight, DType dtype)
+{
+    return weight->int8 && k->native_int8 && dtype == DTYPE_BF16;
+}
+
 static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
                      const void *residual, void *y)
 {
     Onednn *o = k->onednn;
     Prim *p;
+    if (wants_int8(k, weight, s->dtype)) {
+        bool done;
+        Status status = onednn_int8_forward(k, s, x, weight, bias, residual, y, &done);
+        if (status != STATUS_OK || done) return status;
+    }
     Key key = key_of(s, OP_FORWARD, bias != NULL, residual_kind(residual, y));
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.conv2d(k, s, x, weight, bias, residual, y);
@@ -293,6 +208,14 @@ static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *wei
     Onednn *o = k->onednn;
     Prim *p;
     ConvShape c = conv_of_linear(s);
+    if (wants_int8(k, weight, s->dtype)) {
+        ConvShape images = c;
+        bool done;
+        images.N = s->images > 0 ? s->images : 1;
+        images.H = s->rows / images.N;
+        Status status = onednn_int8_forward(k, &images, x, weight, bias, residual, y, &done);
+        if (status != STATUS_OK || done) return status;
+    }
     Key key = key_of(&c, OP_FORWARD, bias != NULL, residual_kind(residual, y));
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.linear(k, s, x, weight, bias, residual, y);
@@ -340,6 +263,7 @@ Status onednn_install(Kernels *k)
     snprintf(o->name, sizeof o->name, "onednn %d.%d.%d + %s", v->major, v->minor, v->patch, k->name);
     k->name = o->name;
     k->native_bf16 = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+    k->native_int8 = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
     k->conv2d = conv2d;
     k->conv2d_backward_data = conv2d_backward_data;
     k->conv2d_backward_weights = conv2d_backward_weights;
@@ -353,7 +277,7 @@ void onednn_remove(Kernels *k)
 {
     Onednn *o = k->onednn;
     if (!o) return;
-    while (o->packed) packed_unlink(o->packed);
+    while (o->packed) onednn_packed_orphan(o->packed);
     onednn_primitives_free(o);
     if (o->stream) dnnl_stream_destroy(o->stream);
     if (o->engine) dnnl_engine_destroy(o->engine);

@@ -8,6 +8,7 @@
 
 #include <dnnl.h>
 
+#define ALIGN64(n) (((size_t)(n) + 63) & ~(size_t)63)
 #define ONEDNN_TABLE_SIZE 256 /* chains of primitives */
 
 typedef enum { OP_FORWARD, OP_BACKWARD_DATA, OP_BACKWARD_WEIGHTS } Op;
@@ -19,6 +20,7 @@ typedef struct Key {
     int32_t kernel, stride;
     int32_t dtype, out_dtype; /* of x and of y; equal in the backward passes */
     int32_t op, bias, residual, threads;
+    int32_t int8; /* forward: x in u8, weights in s8 */
 } Key;
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -33,9 +35,10 @@ typedef const dnnl_memory_desc_t *DescRef;
 
 /* A layout of weights, shared by all primitives that want it: what Param.packed is keyed by. */
 typedef struct Layout {
-    Desc desc; /* blocked, bf16 or f32 */
+    Desc desc; /* blocked; bf16, f32 or s8 */
     size_t bytes;
-    /* plain f32 -> blocked for weights; blocked -> plain f32, adding, for gradients (NULL when these are plain) */
+    bool int8;
+    /* plain f32 (s8) -> blocked for weights; blocked -> plain f32, adding, for gradients (NULL when these are plain) */
     dnnl_primitive_t reorder;
     dnnl_memory_t plain, blocked;
     struct Layout *next;
@@ -46,6 +49,7 @@ typedef struct Prim {
     bool refused; /* by oneDNN, for good: use the fallback */
     dnnl_primitive_t primitive;
     dnnl_memory_t x, y, bias, residual, scratchpad; /* handles are set for each call */
+    dnnl_memory_t scales, zero;                     /* int8: a factor for each output channel; what stands for 0 in x */
     size_t scratchpad_bytes;
     Layout *layout; /* of the weights or of their gradient */
     struct Prim *next;
@@ -64,6 +68,35 @@ typedef struct Onednn {
 /* The primitive for a key, made on first use; borrowed. */
 Status onednn_primitive(Onednn *o, const Key *key, Prim **out);
 void onednn_primitives_free(Onednn *o);
+
+/* --- packed weights (onednn_weights.c) --- */
+
+/* A parameter's copy in one layout. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
+typedef struct Packed {
+    void *block;
+    float *scales; /* int8: (Cout), what the weights of an output channel were divided by; in the block, too */
+    dnnl_memory_t memory;
+    struct Packed *next, **link;
+} Packed;
+
+/* The weights in the primitive's layout, packed again when the parameter changed since. */
+Status onednn_packed(Kernels *k, const Prim *prim, Param *w, Packed **out);
+void onednn_packed_orphan(Packed *p); /* the state it belongs to ends */
+
+/* --- running --- */
+
+typedef struct Call {
+    dnnl_exec_arg_t args[8];
+    int count;
+    dnnl_status_t status; /* of the first handle that could not be set */
+} Call;
+
+void onednn_call_add(Call *c, int arg, dnnl_memory_t memory, const void *handle); /* memory NULL: not an argument */
+Status onednn_call_run(Onednn *o, const Prim *p, Call *c);
+
+/* A forward pass in 8 bits, image after image (onednn_int8.c). *done: false where oneDNN has no such kernel. s->N are the images. */
+Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
+                           void *y, bool *done);
 
 /* Remember the message for a failed call and return the matching code. */
 Status onednn_fail(dnnl_status_t status, const char *what, const Key *key);

@@ -10,11 +10,13 @@
 #define desc_copy(to, from) dnnl_memory_desc_clone(to, from)
 #define desc_release(d)     ((void)dnnl_memory_desc_destroy(d))
 #define append_sum(ops)     dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
+#define set_runtime_zero(a) dnnl_primitive_attr_set_zero_points_mask(a, DNNL_ARG_SRC, 0)
 #else
 #define desc_init_tag       dnnl_memory_desc_init_by_tag
 #define desc_copy(to, from) (*(to) = *(from), dnnl_success)
 #define desc_release(d)     ((void)(d))
 #define append_sum(ops)     dnnl_post_ops_append_sum(ops, 1.0f)
+#define set_runtime_zero(a) dnnl_primitive_attr_set_zero_points(a, DNNL_ARG_SRC, 1, 0, &(int32_t){DNNL_RUNTIME_S32_VAL})
 #endif
 
 /* The gradient of 1x1 weights is done by inner products of (rows,Cin) and (rows,Cout) into a plain matrix: 1.1 to 1.7
@@ -38,7 +40,7 @@ typedef struct ConvDescs {
  * 192 channels they are as fast. */
 static bool brgemm_is_safe(const Key *key)
 {
-    if (key->op != OP_FORWARD) return true;
+    if (key->op != OP_FORWARD || key->int8) return true; /* sums of whole numbers are exact in any order */
     if (key->residual == RESIDUAL_SEPARATE) return false;
     return key->kernel == 1 || key->Cin * (int64_t)dtype_size((DType)key->dtype) <= 512;
 }
@@ -155,6 +157,11 @@ static dnnl_data_type_t data_type(int dtype)
     return dtype == DTYPE_F32 ? dnnl_f32 : dnnl_bf16;
 }
 
+static dnnl_data_type_t x_type(const Key *key)
+{
+    return key->int8 ? dnnl_u8 : data_type(key->dtype);
+}
+
 /* --- creating primitives --- */
 
 static void descs_release(ConvDescs *c)
@@ -185,7 +192,7 @@ static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_typ
         c->pad_left[i] = pad;
         c->pad_right[i] = (y[2 + i] - 1) * key->stride + key->kernel - x[2 + i] - pad;
     }
-    dnnl_status_t st = desc_init_tag(&c->x, 4, x, data_type(key->dtype), dnnl_nhwc);
+    dnnl_status_t st = desc_init_tag(&c->x, 4, x, x_type(key), dnnl_nhwc);
     if (st == dnnl_success) st = desc_init_tag(&c->weight, 4, weight, weight_type, dnnl_format_tag_any);
     if (st == dnnl_success) st = desc_init_tag(&c->y, 4, y, data_type(key->out_dtype), dnnl_nhwc);
     return st;
@@ -195,27 +202,55 @@ static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_typ
 static dnnl_status_t descs_init(ConvDescs *c, const Key *key, Op op)
 {
     dnnl_dims_t bias = {key->Cout};
-    dnnl_data_type_t weight_type = op == OP_BACKWARD_WEIGHTS ? dnnl_f32 : data_type(key->dtype);
+    dnnl_data_type_t weight_type = op == OP_BACKWARD_WEIGHTS ? dnnl_f32 : key->int8 ? dnnl_s8 : data_type(key->dtype);
     memset(c, 0, sizeof *c);
-    c->has_bias = key->bias;
+    c->has_bias = key->bias && !key->int8; /* there it comes behind the factors, see attr_init() */
     c->product = is_product(key);
     dnnl_status_t st = desc_init_tag(&c->bias, 1, bias, dnnl_f32, dnnl_x);
     if (st != dnnl_success) return st;
     return c->product ? product_descs_init(c, key, weight_type) : conv_descs_init(c, key, weight_type);
 }
 
-static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, Residual residual, DescRef y)
+/* A number for each output channel of a (N,H,W,Cout) result. */
+static dnnl_status_t channels_desc_init(Desc *d, const Key *key)
+{
+    dnnl_dims_t dims = {1, key->Cout, 1, 1};
+    return desc_init_tag(d, 4, dims, dnnl_f32, dnnl_nchw);
+}
+
+/* (x - zero) w * scales + bias, where zero, scales and bias are arguments of each call. */
+static dnnl_status_t append_int8(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops, const Key *key)
+{
+    Desc channels;
+    dnnl_status_t st = channels_desc_init(&channels, key);
+    if (st != dnnl_success) return st;
+    st = set_runtime_zero(attr);
+    if (st == dnnl_success) st = dnnl_post_ops_append_binary(ops, dnnl_binary_mul, DESC_REF(channels));
+    if (st == dnnl_success && key->bias) st = dnnl_post_ops_append_binary(ops, dnnl_binary_add, DESC_REF(channels));
+    desc_release(channels);
+    return st;
+}
+
+static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, const Key *key, Residual residual, DescRef y)
 {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t st = dnnl_primitive_attr_create(attr);
     if (st == dnnl_success) st = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-    if (st != dnnl_success || residual == RESIDUAL_NONE) return st;
-    st = dnnl_post_ops_create(&ops);
-    if (st == dnnl_success)
-        st = residual == RESIDUAL_IN_PLACE ? append_sum(ops) : dnnl_post_ops_append_binary(ops, dnnl_binary_add, y);
+    if (st == dnnl_success) st = dnnl_post_ops_create(&ops);
+    if (st == dnnl_success && key->int8) st = append_int8(*attr, ops, key);
+    if (st == dnnl_success && residual == RESIDUAL_IN_PLACE) st = append_sum(ops);
+    if (st == dnnl_success && residual == RESIDUAL_SEPARATE) st = dnnl_post_ops_append_binary(ops, dnnl_binary_add, y);
     if (st == dnnl_success) st = dnnl_primitive_attr_set_post_ops(*attr, ops);
-    dnnl_post_ops_destroy(ops);
+    if (ops) dnnl_post_ops_destroy(ops);
     return st;
+}
+
+/* Of a reorder, which may add to what is there. It is called without scratch memory, and the one into int8 wants some. */
+static dnnl_status_t reorder_attr_init(dnnl_primitive_attr_t *attr, bool add)
+{
+    static const Key plain;
+    dnnl_status_t st = attr_init(attr, &plain, add ? RESIDUAL_IN_PLACE : RESIDUAL_NONE, NULL);
+    return st == dnnl_success ? dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_library) : st;
 }
 
 /* The primitive descriptor for a key; dnnl_unimplemented when oneDNN has none, or none that is wanted. */
@@ -225,7 +260,7 @@ static dnnl_status_t describe(const Onednn *o, const Key *key, dnnl_primitive_de
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t st = descs_init(&c, key, (Op)key->op);
-    if (st == dnnl_success) st = attr_init(&attr, (Residual)key->residual, DESC_REF(c.y));
+    if (st == dnnl_success) st = attr_init(&attr, key, (Residual)key->residual, DESC_REF(c.y));
     if (st == dnnl_success && key->op != OP_FORWARD) {
         ConvDescs f;
         Key forward = *key;
@@ -258,12 +293,13 @@ static dnnl_status_t layout_init(const Onednn *o, const Key *key, DescRef desc, 
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     l->bytes = dnnl_memory_desc_get_size(desc);
+    l->int8 = key->int8;
     dnnl_status_t st = desc_copy(&l->desc, desc);
     if (st == dnnl_success) st = dnnl_memory_create(&l->blocked, desc, o->engine, DNNL_MEMORY_NONE);
     if (st != dnnl_success || is_product(key)) return st;
-    st = desc_init_tag(&plain, 4, dims, dnnl_f32, dnnl_oihw);
+    st = desc_init_tag(&plain, 4, dims, key->int8 ? dnnl_s8 : dnnl_f32, dnnl_oihw);
     if (st != dnnl_success) return st;
-    st = attr_init(&attr, gradient ? RESIDUAL_IN_PLACE : RESIDUAL_NONE, desc);
+    st = reorder_attr_init(&attr, gradient);
     if (st == dnnl_success)
         st = dnnl_reorder_primitive_desc_create(&pd, gradient ? desc : DESC_REF(plain), o->engine,
                                                 gradient ? DESC_REF(plain) : desc, o->engine, attr);
@@ -300,7 +336,7 @@ static dnnl_status_t layout_get(Onednn *o, const Key *key, DescRef desc, Layout 
 
 static void prim_free(Prim *p)
 {
-    dnnl_memory_t memories[] = {p->x, p->y, p->bias, p->residual, p->scratchpad};
+    dnnl_memory_t memories[] = {p->x, p->y, p->bias, p->residual, p->scratchpad, p->scales, p->zero};
     for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
         if (memories[i]) dnnl_memory_destroy(memories[i]);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
@@ -314,6 +350,22 @@ static dnnl_status_t memory_for(const Onednn *o, const_dnnl_primitive_desc_t pd,
     return desc ? dnnl_memory_create(out, desc, o->engine, DNNL_MEMORY_NONE) : dnnl_runtime_error;
 }
 
+static dnnl_status_t int8_memories(const Onednn *o, Prim *p)
+{
+    Desc channels, zero;
+    dnnl_dims_t one = {1};
+    dnnl_status_t st = channels_desc_init(&channels, &p->key);
+    if (st != dnnl_success) return st;
+    st = dnnl_memory_create(&p->scales, DESC_REF(channels), o->engine, DNNL_MEMORY_NONE);
+    if (st == dnnl_success && p->key.bias) st = dnnl_memory_create(&p->bias, DESC_REF(channels), o->engine, DNNL_MEMORY_NONE);
+    desc_release(channels);
+    if (st == dnnl_success) st = desc_init_tag(&zero, 1, one, dnnl_s32, dnnl_a);
+    if (st != dnnl_success) return st;
+    st = dnnl_memory_create(&p->zero, DESC_REF(zero), o->engine, DNNL_MEMORY_NONE);
+    desc_release(zero);
+    return st;
+}
+
 static dnnl_status_t prim_init(Onednn *o, Prim *p, const_dnnl_primitive_desc_t pd)
 {
     static const dnnl_query_t weights[] = {dnnl_query_weights_md, dnnl_query_weights_md, dnnl_query_diff_weights_md};
@@ -324,7 +376,8 @@ static dnnl_status_t prim_init(Onednn *o, Prim *p, const_dnnl_primitive_desc_t p
     if (st == dnnl_success) st = memory_for(o, pd, x, 0, &p->x);
     if (st == dnnl_success) st = memory_for(o, pd, y, 0, &p->y);
     if (st == dnnl_success && p->key.residual == RESIDUAL_SEPARATE) st = memory_for(o, pd, y, 0, &p->residual);
-    if (st == dnnl_success && p->key.bias) st = memory_for(o, pd, weights[op], 1, &p->bias);
+    if (st == dnnl_success && p->key.int8) st = int8_memories(o, p);
+    else if (st == dnnl_success && p->key.bias) st = memory_for(o, pd, weights[op], 1, &p->bias);
     DescRef scratchpad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     p->scratchpad_bytes = scratchpad ? dnnl_memory_desc_get_size(scratchpad) : 0;
     if (st == dnnl_success && p->scratchpad_bytes) st = memory_for(o, pd, dnnl_query_scratchpad_md, 0, &p->scratchpad);

@@ -117,7 +117,8 @@ Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual)
     char expected[96];
     snprintf(expected, sizeof expected, "(...,%lld) for %s", (long long)in, l->weight->name);
     if (!op_expect(t, tensor_channels(x) == in, "linear", expected, x)) return NULL;
-    LinearShape s = {.rows = tensor_rows(x), .in = in, .out = out, .dtype = x->dtype, .out_dtype = x->dtype};
+    LinearShape s = {.rows = tensor_rows(x), .in = in, .out = out, .dtype = x->dtype, .out_dtype = x->dtype,
+                     .images = x->dims[0]};
     int64_t dims[TENSOR_MAX_DIMS];
     for (int i = 0; i < x->ndim; i++) dims[i] = x->dims[i];
     dims[x->ndim - 1] = s.out;

@@ -26,6 +26,7 @@ typedef struct Param {
     bool mapped_half;
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
     float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
+    bool int8;        /* forward kernels may round it, and what they multiply it with, to 8 bits */
     bool trainable;   /* ops skip the gradient when false or grad == NULL */
     ParamInit init;
     float init_scale; /* INIT_FAN_IN: uniform in +-scale/sqrt(fan_in); INIT_NORMAL: standard deviation */

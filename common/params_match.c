@@ -229,12 +229,24 @@ Status params_match(const ParamSet *params, const char *path, const NamedShape *
 
 /* --- values --- */
 
+/* As whole numbers: eight at a time, where isfinite() costs a call each. */
+static bool all_finite(const float *values, size_t count)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000;
+}
+
 Status params_check_finite(const char *path, const char *name, const float *values, size_t count)
 {
-    size_t bad = 0;
+    if (all_finite(values, count)) return STATUS_OK;
+    size_t bad = 0, first = 0;
     for (size_t i = 0; i < count; i++) bad += !isfinite(values[i]);
-    if (!bad) return STATUS_OK;
-    size_t first = 0;
     while (isfinite(values[first])) first++;
     return status_fail(STATUS_BAD_INPUT, "%s: %s holds %zu value(s) that are not finite (the first, number %zu of %zu, is %g)",
                        path, name, bad, first + 1, count, (double)values[first]);

@@ -20,6 +20,7 @@
     void simd_attention_install_##isa(Kernels *k); \
     void simd_norm_install_##isa(Kernels *k);  \
     void simd_pointwise_install_##isa(Kernels *k); \
+    void simd_quantize_install_##isa(Kernels *k); \
     void simd_resample_install_##isa(Kernels *k); \
     void simd_optimizer_install_##isa(Kernels *k);
 

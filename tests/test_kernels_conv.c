@@ -49,7 +49,7 @@ static Layer layer_new(ConvShape s, const LinearShape *linear, bool bias, bool r
     DType in = types == 0 ? DTYPE_F32 : DTYPE_BF16, out = types == 1 ? DTYPE_BF16 : DTYPE_F32;
     l.s.dtype = in;
     l.s.out_dtype = out;
-    if (linear) l.linear = (LinearShape){linear->rows, linear->in, linear->out, in, out};
+    if (linear) l.linear = (LinearShape){linear->rows, linear->in, linear->out, in, out, 0};
     int64_t H2 = (s.H + s.stride - 1) / s.stride, W2 = (s.W + s.stride - 1) / s.stride;
     int64_t weights = s.Cout * s.Cin * s.kernel * s.kernel;
     l.y_image = H2 * W2 * s.Cout;
