@@ -99,7 +99,8 @@ static void test_given_levels(void **state)
 
 static void test_texts(void **state)
 {
-    static const char *const bad[] = {"karras", "karras1", "karras1001", "karras-3", "karras20x", "logsnr", "logsnr5,5", "logsnr 2 3"};
+    static const char *const bad[] = {"karras", "karras1", "karras1001", "karras-3", "karras20x", "logsnr", "logsnr5,5",
+                                      "logsnr 2 3"};
     RespacingKind kind;
     int count;
     Diffusion d;

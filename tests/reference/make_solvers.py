@@ -103,7 +103,7 @@ def dpm_run(g, clock, eps, x_T, order, steps, skip, correct="none", method="mult
 
 # --- k-diffusion -------------------------------------------------------------------------------------------------
 
-def k_run(g, sigma_to_t, eps, x, sigmas, sigmas_name, noise, sampler, s_churn=0.0, s_tmin=0.0, s_tmax=float("inf"), s_noise=1.0, eta=1.0):
+def k_run(g, sigma_to_t, eps, x, sigmas, sigmas_name, noise, sampler, s_churn=0.0, s_tmin=0.0, s_tmax=np.inf, s_noise=1.0, eta=1.0):
     told, xs, n, old, used = [], [], len(sigmas) - 1, None, 0
     g.attrs["sampler"], g.attrs["sigmas"] = np.bytes_(sampler), np.bytes_(sigmas_name)
     if s_churn: g.attrs["s_churn"], g.attrs["s_tmin"], g.attrs["s_tmax"], g.attrs["s_noise"] = s_churn, s_tmin, s_tmax, s_noise
@@ -145,7 +145,8 @@ def k_runs(g, abar, eps, x_T, rng, n=13, least=0.05, most=60.0, rho=5.0):
     for key, value in dict(n=n, sigma_min=least, sigma_max=most, rho=rho).items(): g.attrs[key] = value
     save(g, "sigmas_karras", karras, "input"); save(g, "sigmas_discrete", even); save(g, "noise", noise, "input")
     save(g, "sigma_to_t", sigma_to_t(karras[:-1].astype(np.float64)))
-    run = lambda name, *a, **k: k_run(g.create_group(name), sigma_to_t, eps, x_T, karras.astype(np.float64), "sigmas_karras", noise, *a, **k)
+    wide = karras.astype(np.float64)
+    run = lambda name, *a, **k: k_run(g.create_group(name), sigma_to_t, eps, x_T, wide, "sigmas_karras", noise, *a, **k)
     for sampler in ("euler", "heun", "dpmpp_2m", "euler_ancestral"): run(sampler, sampler)
     run("ancestral_half", "euler_ancestral", eta=0.5, s_noise=0.9)
     run("euler_churn", "euler", s_churn=6.0, s_tmin=0.2, s_tmax=20.0, s_noise=1.01)
@@ -186,8 +187,8 @@ def make_solvers(folder, betas_of, seed):
             for order, n, skip in ((1, 6, "logSNR"), (2, 7, "time_uniform"), (2, 14, "time_quadratic"), (3, 9, "logSNR"),
                                    (3, 17, "logSNR"), (3, 12, "time_uniform")):
                 dpm_run(d.create_group(f"run_{order}_{n}_{skip}"), clock, eps, x_T, order, n, skip)
-            for order, n, skip in ((1, 4, "time_uniform"), (2, 8, "logSNR"), (2, 9, "time_uniform"), (3, 9, "logSNR"), (3, 11, "logSNR"),
-                                   (3, 10, "time_quadratic")):
+            for order, n, skip in ((1, 4, "time_uniform"), (2, 8, "logSNR"), (2, 9, "time_uniform"), (3, 9, "logSNR"),
+                                   (3, 11, "logSNR"), (3, 10, "time_quadratic")):
                 dpm_run(d.create_group(f"single_{order}_{n}_{skip}"), clock, eps, x_T, order, n, skip, method="singlestep")
             for how in ("clamp", "dynamic_thresholding"):
                 dpm_run(d.create_group(how), clock, eps, x_T, 2, 12, "time_uniform", how)
