@@ -16,8 +16,9 @@ static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
     if (c->base) {
         recipe_add_text(r, "sampler", c->options->base.sampler);
         recipe_add_text(r, "steps", c->options->base.steps);
-        recipe_add_number(r, "guidance_scale", c->options->base.guidance.terms[GUIDANCE_CFG].scale);
+        call_recipe_guidance(r, c->glide, c->guidance, &c->options->base, false);
     }
+    if (c->upsampler) call_recipe_guidance(r, c->glide, c->upsampler_guidance, &c->options->upsampler, true);
     if (c->label >= 0) recipe_add(r, "class", "%d", c->label);
     if (c->upsampler) {
         recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
@@ -81,6 +82,36 @@ CascadeHooks call_hooks(Call *c)
     return (CascadeHooks){.progress = c->callbacks->progress ? tell_progress : NULL, .finished = take_picture, .ctx = c};
 }
 
+/* --- traces ----------------------------------------------------------------------------------------- */
+
+Status call_begin_trace(Call *c, const char *path, CascadeOptions *o)
+{
+    c->trace = NULL;
+    if (path) TRY(trace_create(path, &c->trace));
+    o->base.trace = o->upsampler.trace = c->trace;
+    return STATUS_OK;
+}
+
+/* Lines of the first picture's recipe. */
+static Status note_recipe(const Call *c)
+{
+    GlideRecipe *r = NULL;
+    Status s = write_recipe(c, 0, &r);
+    for (int i = 0; s == STATUS_OK && i < r->count; i++) s = trace_note(c->trace, r->lines[i].key, r->lines[i].value);
+    recipe_free(r);
+    return s;
+}
+
+Status call_end_trace(Call *c, Status s)
+{
+    if (!c->trace) return s;
+    if (s == STATUS_OK) s = note_recipe(c);
+    if (s == STATUS_OK) s = trace_commit(c->trace);
+    else trace_discard(c->trace);
+    c->trace = NULL;
+    return s;
+}
+
 /* --- options ---------------------------------------------------------------------------------------- */
 
 Status call_check_image(uint32_t image, int n)
@@ -112,11 +143,11 @@ Status call_fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOp
     if (in->sampler) o->base.sampler = in->sampler;
     if (in->steps) o->base.steps = in->steps;
     if (in->upsampler_steps) o->upsampler.steps = in->upsampler_steps;
-    o->base.guidance.terms[GUIDANCE_CFG].scale = in->guidance_scale;
     o->upsampler.temperature = (float)in->upsample_temp;
     o->upsampler.colour_cells = in->colour_cells;
     o->base.precision = o->upsampler.precision = g->precision;
-    return guidance_check(&o->base.guidance);
+    TRY(call_fill_guidance(&in->guidance, "", &o->base));
+    return call_fill_guidance(&in->upsampler_guidance, "upsampler ", &o->upsampler);
 }
 
 /* --- running ---------------------------------------------------------------------------------------- */
@@ -151,21 +182,23 @@ static Status rows_init(Rows *r, const Call *c, const GlideSampleOptions *o)
     return STATUS_OK;
 }
 
-static Status check_label(const char *what, const Model *m, int label)
+static Status check_label(const char *what, const Model *m, bool guides, int label)
 {
     int classes = m->net->config.unet.num_classes;
+    if (guides && classes == 0) return label >= 0 ? STATUS_OK : status_fail(STATUS_BAD_INPUT, "class: the classifier wants one");
     if (classes == 0 && label >= 0) return status_fail(STATUS_BAD_INPUT, "class: the %s takes none, found %d", what, label);
     if (classes == 0 || (label >= 0 && label < classes)) return STATUS_OK;
     if (label < 0) return status_fail(STATUS_BAD_INPUT, "class: the %s wants one, expected 0 to %d", what, classes - 1);
     return status_fail(STATUS_BAD_INPUT, "class: the %s knows %d, expected 0 to %d, found %d", what, classes, classes - 1, label);
 }
 
-Status call_check_label(const Glide *g, bool base, bool upsampler, int label)
+Status call_check_label(const Glide *g, bool base, bool upsampler, bool guides, int label)
 {
     bool some = base && g->base.net->config.unet.num_classes > 0;
-    if (base) TRY(check_label("base model", &g->base, label));
-    if (!upsampler || (some && g->upsampler.net->config.unet.num_classes == 0)) return STATUS_OK; /* the base's label, not its */
-    return check_label("upsampler", &g->upsampler, label);
+    if (base) TRY(check_label("base model", &g->base, guides, label));
+    bool takes_none = upsampler && g->upsampler.net->config.unet.num_classes == 0;
+    if (!upsampler || (takes_none && (some || guides))) return STATUS_OK; /* the label is the base model's or the classifier's */
+    return check_label("upsampler", &g->upsampler, false, label);
 }
 
 Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given)
@@ -173,10 +206,14 @@ Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given
     Glide *g = c->glide;
     Rows r;
     CascadeOptions o = *c->options;
-    TRY(call_check_label(g, true, c->upsampler, in->label));
+    TRY(call_load_guides(g, &in->guidance, &g->base, &o.base));
+    if (c->upsampler) TRY(call_load_guides(g, &in->upsampler_guidance, &g->upsampler, &o.upsampler));
+    bool guides = call_guided_by_class(&o.base) || (c->upsampler && call_guided_by_class(&o.upsampler));
+    TRY(call_check_label(g, true, c->upsampler, guides, in->label));
     TRY(rows_init(&r, c, in));
-    if (!g->base.net->text) o.base.guidance.terms[GUIDANCE_CFG].scale = 1; /* nothing to leave out */
     c->options = &o;
+    c->guidance = &in->guidance;
+    c->upsampler_guidance = &in->upsampler_guidance;
     c->callbacks = &in->callbacks;
     c->rows = r.rows;
     c->label = in->label;
@@ -185,7 +222,8 @@ Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given
     CascadeHooks hooks = call_hooks(c);
     Cascade cascade = {g->kernels, g->base.net, c->upsampler ? g->upsampler.net : NULL};
     CascadeInput input = {.n = in->n, .prompts = r.prompts, .labels = r.labels, .rows = r.rows, .given = given};
-    Status s = cascade_sample(&cascade, &o, &input, &hooks);
+    Status s = call_begin_trace(c, in->trace, &o);
+    if (s == STATUS_OK) s = call_end_trace(c, cascade_sample(&cascade, &o, &input, &hooks));
     rows_release(&r);
     return s;
 }

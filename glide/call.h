@@ -3,6 +3,7 @@
 #ifndef GLIDE_CALL_H
 #define GLIDE_CALL_H
 
+#include "glide/call_guidance.h"
 #include "glide/cascade.h"
 #include "glide/context.h"
 #include "glide/inpaint.h"
@@ -14,6 +15,8 @@ typedef struct Call {
     const SamplerRow *rows;
     int label; /* -1: none */
     const CascadeOptions *options;
+    const GlideGuidance *guidance, *upsampler_guidance; /* as they were given */
+    Trace *trace; /* NULL: none */
     bool base, upsampler; /* which stages take part */
     double upsample_temp; /* as it was given; the options hold it in single precision */
     bool start;           /* from a picture */
@@ -30,8 +33,13 @@ Status call_fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOp
 
 CascadeHooks call_hooks(Call *c);
 
-/* Does the label suit the stages that take part? */
-Status call_check_label(const Glide *g, bool base, bool upsampler, int label);
+/* Does the label suit the stages that take part? `guides`: a classifier is asked for it. */
+Status call_check_label(const Glide *g, bool base, bool upsampler, bool guides, int label);
+
+/* A trace for both stages, if `path` is one; and its end, given how the run ended: the recipe's lines are added and the file
+ * appears, or it never does. */
+Status call_begin_trace(Call *c, const char *path, CascadeOptions *o);
+Status call_end_trace(Call *c, Status s);
 
 /* Samples in->n pictures into c->pictures. Models are loaded; `c` and `given` (may be NULL) say what is special about the call. */
 Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given);

@@ -66,7 +66,7 @@ static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t see
     o.sample.n = (int)c->n;
     o.sample.seed = seed;
     o.sample.image = (uint32_t)c->image;
-    o.sample.guidance_scale = c->guidance_scale;
+    o.sample.guidance.cfg.scale = c->guidance_scale;
     o.sample.sampler = cli_samplers[c->sampler];
     o.sample.steps = c->steps;
     o.sample.upsample = !c->no_upsample;

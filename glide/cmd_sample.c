@@ -1,6 +1,7 @@
 /* glide sample PROMPT... */
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
+#include "glide/cmd_guidance.h"
 #include "glide/cmd_sampling.h"
 
 #include <stdio.h>
@@ -10,7 +11,8 @@
 typedef struct SampleCommand {
     const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image;
     int64_t n, seed, image, label, threads, colour_cells;
-    double guidance_scale, upsample_temp, strength;
+    double upsampler_guidance_scale, upsample_temp, strength;
+    CliGuidance guidance;
     int sampler, precision;
     bool no_upsample, quiet;
 } SampleCommand;
@@ -24,9 +26,7 @@ static const CliOption options[] = {
     CLI_INT(SampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture: --image 3 makes the third "
             "of -n 4 alone, with the same bytes"),
     CLI_INT(SampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what to draw, for class-conditional models "
-            "(guided-diffusion's) instead of a prompt"),
-    CLI_DOUBLE(SampleCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
-               "how closely to follow the prompt; 1 is without guidance and twice as fast"),
+            "(guided-diffusion's) instead of a prompt, and for --classifier"),
     CLI_CHOICE(SampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model; ddpm wants 100 steps or "
                "more"),
     CLI_TEXT(SampleCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27, "
@@ -36,6 +36,9 @@ static const CliOption options[] = {
                "the upsampler starts from noise times this"),
     CLI_INT(SampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
             "keeps the mean colours of so many cells a side; 0 leaves it alone"),
+    CLI_DOUBLE(SampleCommand, upsampler_guidance_scale, 0, "upsampler-guidance-scale", "G", 0, 100, "1", "--guidance-scale of the "
+               "upsampler, with the same negative prompt; the other options of guidance are about the base model"),
+    CLI_GUIDANCE_OPTIONS(SampleCommand, guidance, CASCADE_TEXT(CASCADE_GUIDANCE)),
     CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this PNG or JPEG instead of noise"),
     CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
@@ -61,6 +64,7 @@ static int calls_of(const CliArgs *args)
 
 static Status check_usage(CliArgs *args, const SampleCommand *c)
 {
+    GlideGuidance guidance;
     if (args->operand_count == 0 && !c->weights) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
     for (int i = 0; i < args->operand_count; i++)
         if (is_blank(args->operands[i]))
@@ -70,23 +74,29 @@ static Status check_usage(CliArgs *args, const SampleCommand *c)
         return cli_usage_fail(args, "--number: expected at most 1000000 pictures in all, found %d prompts times %lld",
                               args->operand_count, (long long)c->n);
     TRY(cli_check_steps(args, "steps", c->steps));
+    TRY(cli_guidance(args, &c->guidance, &guidance));
+    if (c->guidance.trace && args->operand_count > 1)
+        return cli_usage_fail(args, "--trace: expected one prompt, found %d", args->operand_count);
     if (cli_given(args, "strength") && !c->init_image)
         return cli_usage_fail(args, "--strength: expected --init-image beside it");
     if (!c->no_upsample) return cli_check_steps(args, "upsampler-steps", c->upsampler_steps);
     if (cli_given(args, "upsampler-steps") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights") ||
-        cli_given(args, "colour-cells"))
+        cli_given(args, "colour-cells") || cli_given(args, "upsampler-guidance-scale"))
         return cli_usage_fail(args, "--no-upsample: expected no option of the upsampler beside it");
     return STATUS_OK;
 }
 
-static GlideSampleOptions sample_options(const SampleCommand *c, uint64_t seed, bool labelled)
+static GlideSampleOptions sample_options(const SampleCommand *c, const GlideGuidance *guidance, uint64_t seed, bool labelled)
 {
     GlideSampleOptions o = glide_sample_defaults();
     o.n = (int)c->n;
     o.seed = seed;
     o.image = (uint32_t)c->image;
     if (labelled) o.label = (int)c->label;
-    o.guidance_scale = c->guidance_scale;
+    o.guidance = *guidance;
+    o.upsampler_guidance.cfg.scale = c->upsampler_guidance_scale;
+    o.upsampler_guidance.negative_prompt = guidance->negative_prompt;
+    o.trace = c->guidance.trace;
     o.sampler = cli_samplers[c->sampler];
     o.steps = c->steps;
     o.upsample = !c->no_upsample;
@@ -116,18 +126,25 @@ static Status warn_of_cut_prompts(Glide *g, const CliArgs *args)
 static Status check_model(Glide *g, CliArgs *args)
 {
     GlideModelInfo info;
+    const SampleCommand *c = args->options;
     bool labelled = cli_given(args, "class");
     TRY((Status)glide_model_info(g, GLIDE_STAGE_BASE, &info));
     if (info.text && args->operand_count == 0) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
-    if (info.text && labelled) return cli_usage_fail(args, "--class: the base model takes prompts, expected no class");
+    if (info.text && labelled && !c->guidance.classifier)
+        return cli_usage_fail(args, "--class: the base model takes prompts, expected no class without --classifier");
     if (!info.text && args->operand_count > 0)
         return cli_usage_fail(args, "the base model takes no prompts, expected %s, found \"%.40s\"",
                               info.classes ? "--class" : "none", args->operands[0]);
-    if (!info.text && !info.classes && labelled) return cli_usage_fail(args, "--class: the base model takes none");
-    if (info.classes && (!labelled || ((SampleCommand *)args->options)->label >= info.classes))
+    if (!info.text && !info.classes && labelled && !c->guidance.classifier)
+        return cli_usage_fail(args, "--class: the base model takes none");
+    if (info.classes && (!labelled || c->label >= info.classes))
         return cli_usage_fail(args, "--class: the base model wants one from 0 to %d", info.classes - 1);
-    if (!info.text && cli_given(args, "guidance-scale"))
-        return cli_usage_fail(args, "--guidance-scale: the base model takes no prompts, so there is nothing to leave out");
+    static const char *const of_prompts[] = {"guidance-scale", "negative-prompt", "guidance-interval", "guidance-schedule", "cfgpp",
+                                             "clip"};
+    for (int i = 0; i < CLI_COUNT(of_prompts) && !info.text; i++)
+        if (cli_given(args, of_prompts[i]))
+            return cli_usage_fail(args, "--%s: the base model takes no prompts, so there is nothing to %s", of_prompts[i],
+                                  strcmp(of_prompts[i], "clip") ? "leave out" : "follow");
     return STATUS_OK;
 }
 
@@ -146,13 +163,15 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
     const SampleCommand *c = args->options;
     uint64_t seed;
     CliRun run;
+    GlideGuidance guidance;
+    TRY(cli_guidance(args, &c->guidance, &guidance));
     GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
     if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
     Status s = check_model(g, args);
     if (s == STATUS_OK) s = warn_of_cut_prompts(g, args);
     if (s == STATUS_OK) {
         cli_choose_seed(args, c->seed, c->quiet, &seed);
-        GlideSampleOptions o = sample_options(c, seed, cli_given(args, "class"));
+        GlideSampleOptions o = sample_options(c, &guidance, seed, cli_given(args, "class"));
         o.init_image = init->rgb ? init : NULL;
         cli_run_start(&run, output, c->quiet, calls_of(args));
         s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));
@@ -209,6 +228,7 @@ const CliCommand cli_command_sample = {
                 "glide sample -n 4 --seed 1 \"rocket, noto emoji\" -o rocket.png\n"
                 "glide sample --seed 1 --image 3 \"rocket, noto emoji\" -o third.png\n"
                 "glide sample --init-image sketch.png --strength 0.7 \"red apple, noto emoji\"\n"
+                "glide sample -g 6 --guidance-interval 100:800 --negative-prompt \"blurry\" \"red apple\" --trace steps.h5\n"
                 "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
     .options = options,
     .option_count = CLI_COUNT(options),

@@ -1,6 +1,7 @@
 /* glide upsample IN -o OUT */
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
+#include "glide/cmd_guidance.h"
 #include "glide/cmd_sampling.h"
 
 #include <stdio.h>
@@ -10,6 +11,7 @@ typedef struct UpsampleCommand {
     const char *output, *prompt, *steps, *weights;
     int64_t seed, image, label, threads, colour_cells;
     double upsample_temp;
+    CliGuidance guidance;
     int precision;
     bool quiet;
 } UpsampleCommand;
@@ -18,7 +20,8 @@ static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
     CLI_TEXT(UpsampleCommand, prompt, 'p', "prompt", "TEXT", NULL, "what the picture shows; helps the upsampler"),
-    CLI_INT(UpsampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what it shows, for class-conditional upsamplers"),
+    CLI_INT(UpsampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what it shows, for class-conditional upsamplers and "
+            "--classifier"),
     CLI_INT(UpsampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
     CLI_INT(UpsampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the picture of this seed"),
@@ -28,6 +31,7 @@ static const CliOption options[] = {
                "starts from noise times this"),
     CLI_INT(UpsampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "keeps the mean "
             "colours of so many cells a side; 0 leaves the model alone"),
+    CLI_GUIDANCE_OPTIONS(UpsampleCommand, guidance, "1"),
     CLI_FILE(UpsampleCommand, weights, 'w', "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5, as "
              "\"glide help sample\" says)"),
     CLI_CHOICE(UpsampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
@@ -39,8 +43,22 @@ static const CliOption options[] = {
 static Status check_usage(CliArgs *args, const UpsampleCommand *c)
 {
     if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
+    GlideGuidance guidance;
     TRY(cli_check_steps(args, "steps", c->steps));
+    TRY(cli_guidance(args, &c->guidance, &guidance));
     return cli_check_not_input(args, args->operands[0], c->output, "upsample");
+}
+
+/* What is asked must be what the model takes. */
+static Status check_model(Glide *g, CliArgs *args)
+{
+    static const char *const of_prompts[] = {"guidance-scale", "negative-prompt", "cfgpp", "clip"};
+    GlideModelInfo info;
+    TRY((Status)glide_model_info(g, GLIDE_STAGE_UPSAMPLER, &info));
+    for (int i = 0; i < CLI_COUNT(of_prompts) && !info.text; i++)
+        if (cli_given(args, of_prompts[i]))
+            return cli_usage_fail(args, "--%s: the upsampler takes no prompts, so there is nothing to guide by", of_prompts[i]);
+    return STATUS_OK;
 }
 
 static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, const CliOutput *output)
@@ -49,7 +67,10 @@ static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, 
     GlideUpsampleOptions o = glide_upsample_defaults();
     GlidePicture large = {0};
     CliRun run;
+    TRY(cli_guidance(args, &c->guidance, &o.guidance));
+    TRY(check_model(g, args));
     TRY(cli_choose_seed(args, c->seed, c->quiet, &o.seed));
+    o.trace = c->guidance.trace;
     o.prompt = c->prompt;
     if (cli_given(args, "class")) o.label = (int)c->label;
     o.image = (uint32_t)c->image;
@@ -103,6 +124,7 @@ const CliCommand cli_command_upsample = {
         "to 256x256. A picture made by \"glide sample --no-upsample\", upsampled with the same prompt, seed and image number, "
         "is what \"glide sample\" makes.",
     .examples = "glide upsample small.png -o large.png --prompt \"red apple, fluent 3d emoji\"\n"
+                "glide upsample small.png -o large.png -p \"red apple\" -g 2 --negative-prompt \"green\" --trace steps.h5\n"
                 "glide sample --no-upsample --seed 1 \"cat face\" -o - | glide upsample - --seed 1 -p \"cat face\" -o cat.png",
     .options = options,
     .option_count = CLI_COUNT(options),

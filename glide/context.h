@@ -15,6 +15,7 @@ typedef struct Model {
 
 struct Glide {
     Model base, upsampler;
+    struct GuideFile *guides; /* guides.h: those read so far */
     Kernels *kernels;
     DType precision;
     int threads;

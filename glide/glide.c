@@ -2,6 +2,7 @@
 
 #include "glide/cascade.h"
 #include "glide/context.h"
+#include "glide/guides.h"
 #include "glide/recipe.h"
 #include "glide/version.h"
 #include "glide/weights_path.h"
@@ -72,6 +73,7 @@ GlideStatus glide_open(const GlideOptions *options, Glide **out)
 void glide_close(Glide *g)
 {
     if (!g) return;
+    guides_free(g->guides);
     text_unet_free(g->base.net); /* their packed parameters before the kernels that packed them */
     text_unet_free(g->upsampler.net);
     kernels_free(g->kernels);

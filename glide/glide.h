@@ -102,7 +102,10 @@ GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty;
 
 /* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "class", "upsampler_steps",
  * "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights" and "upsampler_weights" (hashes),
- * "Software". NULL when there is none. */
+ * "Software"; of guidance what differs from the defaults: "guidance_interval", "guidance_schedule", "negative_prompt",
+ * "guidance_rescale", "threshold", "apg" (eta:norm:momentum), "cfgpp", "guide_weights", "classifier" and "clip" (hashes), and
+ * "autoguidance_scale", "..._interval", "..._schedule" and so on; of the upsampler's with "upsampler_" in front. NULL when there
+ * is none. */
 GLIDE_API const char *glide_picture_recipe(const GlidePicture *picture, const char *key);
 
 /* --- progress --- */
@@ -126,13 +129,48 @@ typedef struct GlideCallbacks {
     void *context;
 } GlideCallbacks;
 
+/* --- guidance --- */
+/* How strong one mode is. Timesteps are those of the process that the model was trained on, however many steps are taken: 0 is
+ * the picture, 999 is noise. Outside of its interval a mode does nothing, and costs nothing. */
+typedef struct GlideGuidanceTerm {
+    double scale;
+    const char *interval; /* "LO:HI" in timesteps, as "100:800". NULL: everywhere */
+    const char *schedule; /* "constant", "linear" or "cosine": rising from nothing at noise to scale at the picture; or points
+                             "timestep:scale,timestep:scale,..." with straight lines between them, which take scale's place.
+                             NULL: constant */
+} GlideGuidanceTerm;
+
+/* Modes act together. Files are read when they are first needed and kept by the context; a mode whose file is NULL is off. */
+typedef struct GlideGuidance {
+    GlideGuidanceTerm cfg;          /* classifier-free: 1 leaves guidance out, 0 ignores the prompt, above 1 follows it closely */
+    const char *negative_prompt;    /* what it moves away from instead of no prompt at all. NULL: none */
+    GlideGuidanceTerm autoguidance; /* away from a weaker version of the model: 0 nothing; 1 is w = 2 of arXiv 2406.02507 */
+    const char *guide_weights;      /* of the weaker model */
+    GlideGuidanceTerm classifier;   /* towards the class `label`, by the gradient of a noise-aware classifier */
+    const char *classifier_weights;
+    GlideGuidanceTerm clip;         /* towards the prompt, by the gradient of a noise-aware CLIP */
+    const char *clip_weights;
+    double rescale;                 /* 0 to 1: how much of the unguided prediction's spread is put back (arXiv 2305.08891) */
+    const char *threshold;          /* of the expected picture: "static" clamps to [-1,1], "dynamic" or "dynamic:P" is Imagen's with
+                                       percentile P (0.995), "none" leaves it alone. NULL: static */
+    bool apg;                       /* orthogonal projection (arXiv 2410.02416) of cfg and autoguidance, with the share of the
+                                       parallel part, the largest norm of a change (0: any), and the momentum. All 0 */
+    double apg_eta, apg_norm, apg_momentum;
+    bool cfgpp;                     /* CFG++ (arXiv 2406.08070); cfg.scale is then 0 to 1 */
+} GlideGuidance;
+
+GLIDE_API GlideGuidance glide_guidance_defaults(void); /* every mode off: cfg.scale 1, the others 0 */
+
 /* --- a prompt -> pictures --- */
 typedef struct GlideSampleOptions {
     int n;                  /* pictures. Default 1 */
     uint64_t seed;          /* default 0 */
     uint32_t image;         /* number of the first one, from 1: picture 3 of a seed is the same however it is asked for */
-    int label;              /* of class-conditional models (guided-diffusion's): 0 to classes - 1. Default -1, none */
-    double guidance_scale;  /* how closely to follow the prompt: 1 leaves guidance out, 0 ignores the prompt. Default 3 */
+    int label;              /* of class-conditional models (guided-diffusion's), and what the classifier that guides is asked
+                               for: 0 to classes - 1. Default -1, none */
+    GlideGuidance guidance;           /* of the base model. Default: cfg.scale 3 */
+    GlideGuidance upsampler_guidance; /* default: none */
+    const char *trace;      /* file for what happened at every step (HDF5, described in glide/trace.h); NULL: none */
     const char *sampler;    /* of the base model: "ddpm", "ddim", "dpmpp_2m", "heun", ...: those of glide sample --sampler */
     const char *steps;      /* "50", or a respacing as "fast27", "ddim50", "10,10,3" */
     bool upsample;          /* false: stop at 64x64. The default upsampler is for models that take text only */
@@ -191,12 +229,14 @@ GLIDE_API GlideStatus glide_inpaint(Glide *glide, const GlidePicture *in, const 
 /* --- a picture -> a larger one --- */
 typedef struct GlideUpsampleOptions {
     const char *prompt; /* what it shows; NULL: no caption */
-    int label;          /* of class-conditional upsamplers. Default -1, none */
+    int label;          /* of class-conditional upsamplers, and of the classifier that guides. Default -1, none */
     uint64_t seed;
     uint32_t image;     /* from 1 */
     const char *steps;
     double upsample_temp;
     int colour_cells;
+    GlideGuidance guidance; /* default: none */
+    const char *trace;      /* as in GlideSampleOptions */
     GlideCallbacks callbacks; /* picture() is not called */
 } GlideUpsampleOptions;
 

@@ -4,10 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+GlideGuidance glide_guidance_defaults(void)
+{
+    return (GlideGuidance){.cfg.scale = 1};
+}
+
 GlideSampleOptions glide_sample_defaults(void)
 {
-    return (GlideSampleOptions){.n = 1, .image = 1, .label = -1, .guidance_scale = CASCADE_GUIDANCE, .sampler = CASCADE_SAMPLER,
-                                .steps = CASCADE_STEPS, .upsample = true, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
+    return (GlideSampleOptions){.n = 1, .image = 1, .label = -1, .guidance = {.cfg.scale = CASCADE_GUIDANCE},
+                                .upsampler_guidance = {.cfg.scale = 1}, .sampler = CASCADE_SAMPLER, .steps = CASCADE_STEPS,
+                                .upsample = true, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
                                 .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS,
                                 .strength = CASCADE_STRENGTH};
 }

@@ -5,7 +5,7 @@
 GlideUpsampleOptions glide_upsample_defaults(void)
 {
     return (GlideUpsampleOptions){.label = -1, .image = 1, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
-                                  .colour_cells = CASCADE_COLOUR_CELLS};
+                                  .colour_cells = CASCADE_COLOUR_CELLS, .guidance = {.cfg.scale = 1}};
 }
 
 static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions *in, GlidePicture *out)
@@ -15,8 +15,10 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     TRY(call_check_image(in->image, 1));
     TRY(call_check_temperature(in->upsample_temp));
     TRY(call_check_cells(in->colour_cells));
+    TRY(call_fill_guidance(&in->guidance, "", &o.upsampler));
     TRY(context_load(g, true));
-    TRY(call_check_label(g, false, true, in->label));
+    TRY(call_load_guides(g, &in->guidance, &g->upsampler, &o.upsampler));
+    TRY(call_check_label(g, false, true, call_guided_by_class(&o.upsampler), in->label));
     if (in->steps) o.upsampler.steps = in->steps;
     o.upsampler.temperature = (float)in->upsample_temp;
     o.upsampler.colour_cells = in->colour_cells;
@@ -27,9 +29,11 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     GlideCallbacks callbacks = in->callbacks;
     callbacks.picture = NULL;
     Call call = {.glide = g, .callbacks = &callbacks, .prompt = prompt, .rows = &row, .options = &o, .label = in->label,
-                 .upsampler = true, .upsample_temp = in->upsample_temp, .pictures = out};
+                 .upsampler_guidance = &in->guidance, .upsampler = true, .upsample_temp = in->upsample_temp, .pictures = out};
     CascadeHooks hooks = call_hooks(&call);
-    return cascade_upsample(&(Cascade){g->kernels, NULL, g->upsampler.net}, &o, small, prompt, &label, &row, &hooks);
+    TRY(call_begin_trace(&call, in->trace, &o));
+    return call_end_trace(&call, cascade_upsample(&(Cascade){g->kernels, NULL, g->upsampler.net}, &o, small, prompt, &label, &row,
+                                                  &hooks));
 }
 
 GlideStatus glide_upsample(Glide *g, const GlidePicture *in, const GlideUpsampleOptions *options, GlidePicture *out)

@@ -7,10 +7,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Everything a recipe can say, in the order in which it says it. */
-static const char *const known_keys[] = {
-    "prompt",       "seed",     "image", "sampler", "steps",     "guidance_scale", "class",             "upsampler_steps",  "upsample_temp",
-    "colour_cells", "strength", "jump",  "repeats", "precision", "weights",        "upsampler_weights", RECIPE_SOFTWARE_KEY};
+/* Everything a recipe can say, in the order in which it says it; guidance of the base model and of the upsampler in between. */
+static const char *const first_keys[] = {"prompt", "seed", "image", "sampler", "steps", NULL};
+static const char *const last_keys[] = {"class",     "upsampler_steps", "upsample_temp",     "colour_cells",      "strength",
+                                        "jump",      "repeats",
+                                        "precision", "weights",         "upsampler_weights", RECIPE_SOFTWARE_KEY, NULL};
+
+#define GUIDANCE_KEY(name) {name, "upsampler_" name}
+static const char *const guidance_keys[RECIPE_GUIDANCE_KEYS][2] = {
+    GUIDANCE_KEY("guidance_scale"),   GUIDANCE_KEY("guidance_interval"),     GUIDANCE_KEY("guidance_schedule"),
+    GUIDANCE_KEY("negative_prompt"),  GUIDANCE_KEY("guidance_rescale"),      GUIDANCE_KEY("threshold"),
+    GUIDANCE_KEY("apg"),              GUIDANCE_KEY("cfgpp"),                 GUIDANCE_KEY("guide_weights"),
+    GUIDANCE_KEY("autoguidance_scale"), GUIDANCE_KEY("autoguidance_interval"), GUIDANCE_KEY("autoguidance_schedule"),
+    GUIDANCE_KEY("classifier"),       GUIDANCE_KEY("classifier_scale"),      GUIDANCE_KEY("classifier_interval"),
+    GUIDANCE_KEY("classifier_schedule"), GUIDANCE_KEY("clip"),               GUIDANCE_KEY("clip_scale"),
+    GUIDANCE_KEY("clip_interval"),    GUIDANCE_KEY("clip_schedule")};
+
+const char *recipe_key(RecipeKey key, bool upsampler)
+{
+    return guidance_keys[key][upsampler];
+}
 
 Status recipe_new(GlideRecipe **out)
 {
@@ -66,6 +82,12 @@ const char *recipe_find(const GlideRecipe *r, const char *key)
     return NULL;
 }
 
+static void take_line(const PngTexts *texts, const char *key, GlideRecipe *r)
+{
+    const char *value = png_texts_find(texts, key);
+    if (value) recipe_add_text(r, key, value);
+}
+
 Status recipe_from_png(const PngTexts *texts, GlideRecipe **out)
 {
     const char *software = png_texts_find(texts, RECIPE_SOFTWARE_KEY);
@@ -73,10 +95,10 @@ Status recipe_from_png(const PngTexts *texts, GlideRecipe **out)
     if (!software || strncmp(software, "glide ", 6) != 0) return STATUS_OK;
     GlideRecipe *r = calloc(1, sizeof *r);
     if (!r) return status_fail(STATUS_NO_MEMORY, "out of memory for a picture's recipe");
-    for (size_t i = 0; i < sizeof known_keys / sizeof *known_keys; i++) {
-        const char *value = png_texts_find(texts, known_keys[i]);
-        if (value) recipe_add_text(r, known_keys[i], value);
-    }
+    for (int i = 0; first_keys[i]; i++) take_line(texts, first_keys[i], r);
+    for (int i = 0; i < 2 * RECIPE_GUIDANCE_KEYS; i++)
+        take_line(texts, recipe_key((RecipeKey)(i % RECIPE_GUIDANCE_KEYS), i >= RECIPE_GUIDANCE_KEYS), r);
+    for (int i = 0; last_keys[i]; i++) take_line(texts, last_keys[i], r);
     Status s = recipe_status(r);
     if (s == STATUS_OK) *out = r;
     else recipe_free(r);

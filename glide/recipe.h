@@ -13,7 +13,19 @@
 
 #define RECIPE_SOFTWARE_KEY "Software" /* the PNG specification's keyword for the program; ours begins with "glide " */
 
-enum { RECIPE_MAX_LINES = 24 };
+enum { RECIPE_MAX_LINES = 72 };
+
+/* What is said of the guidance of a stage, in this order; the upsampler's lines have "upsampler_" in front. Behind the scale of
+ * a mode come its interval and schedule; a guide's file is told by its hash. */
+typedef enum {
+    RECIPE_GUIDANCE_SCALE, RECIPE_GUIDANCE_INTERVAL, RECIPE_GUIDANCE_SCHEDULE, RECIPE_NEGATIVE_PROMPT,
+    RECIPE_GUIDANCE_RESCALE, RECIPE_THRESHOLD, RECIPE_APG, RECIPE_CFGPP,
+    RECIPE_GUIDE_WEIGHTS, RECIPE_AUTOGUIDANCE_SCALE, RECIPE_AUTOGUIDANCE_INTERVAL, RECIPE_AUTOGUIDANCE_SCHEDULE,
+    RECIPE_CLASSIFIER, RECIPE_CLASSIFIER_SCALE, RECIPE_CLASSIFIER_INTERVAL, RECIPE_CLASSIFIER_SCHEDULE,
+    RECIPE_CLIP, RECIPE_CLIP_SCALE, RECIPE_CLIP_INTERVAL, RECIPE_CLIP_SCHEDULE, RECIPE_GUIDANCE_KEYS
+} RecipeKey;
+
+const char *recipe_key(RecipeKey key, bool upsampler); /* a literal */
 
 struct GlideRecipe {
     int count;

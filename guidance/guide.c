@@ -1,5 +1,7 @@
 #include "guidance/guide.h"
 
+#include "common/noise_levels.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,11 +58,6 @@ Status guide_gradient(Guide *g, const float *x_t, int64_t H, int64_t W, const fl
 
 /* --- noise levels --- */
 
-static double ratio(const Diffusion *d, int t)
-{
-    return log(d->sqrt_one_minus_alphas_cumprod[t] / d->sqrt_alphas_cumprod[t]);
-}
-
 /* Whether the guide's process has that much noise at that very timestep, or on both sides of it. */
 static bool agrees(const Diffusion *d, const NoiseLevel *level)
 {
@@ -76,16 +73,7 @@ double guide_timestep(const Guide *g, const NoiseLevel *level)
 {
     const Diffusion *d = &g->process;
     if (agrees(d, level)) return level->timestep;
-    double wanted = log(level->sigma / level->alpha);
-    int low = 0, high = d->num_timesteps - 1;
-    if (wanted <= ratio(d, low)) return low;
-    if (wanted >= ratio(d, high)) return high;
-    while (high - low > 1) {
-        int middle = (low + high) / 2;
-        if (ratio(d, middle) <= wanted) low = middle;
-        else high = middle;
-    }
-    return low + (wanted - ratio(d, low)) / (ratio(d, high) - ratio(d, low));
+    return noise_levels_timestep(d->alphas_cumprod, d->num_timesteps, level->sigma / level->alpha);
 }
 
 Status guide_at(Guide *g, const GuidanceStep *s, float *gradient, float *score)

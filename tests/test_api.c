@@ -196,7 +196,7 @@ static void test_recipe(void **state)
     GlideSampleOptions o = quick();
     GlidePicture p;
     o.seed = UINT64_MAX;
-    o.guidance_scale = 2.1;
+    o.guidance.cfg.scale = 2.1;
     check(glide_sample(g, "빨간 사과", &o, &p));
     const struct {
         const char *key, *value;
@@ -332,7 +332,7 @@ static void test_wrong_options(void **state)
     o.sampler = "magic";
     check_fails(glide_sample(g, "a", &o, &p), GLIDE_BAD_INPUT, "magic");
     o = quick();
-    o.guidance_scale = 0.0 / 0.0;
+    o.guidance.cfg.scale = 0.0 / 0.0;
     check_fails(glide_sample(g, "a", &o, &p), GLIDE_BAD_INPUT, "scale");
     o = quick();
     o.upsample_temp = -1;
