@@ -201,6 +201,11 @@ Status call_check_label(const Glide *g, bool base, bool upsampler, bool guides, 
     return check_label("upsampler", &g->upsampler, false, label);
 }
 
+static bool hears_label(const Model *m, const StageOptions *o)
+{
+    return m->net->config.unet.num_classes > 0 || call_guided_by_class(o);
+}
+
 Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given)
 {
     Glide *g = c->glide;
@@ -208,7 +213,7 @@ Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given
     CascadeOptions o = *c->options;
     TRY(call_load_guides(g, &in->guidance, &g->base, &o.base));
     if (c->upsampler) TRY(call_load_guides(g, &in->upsampler_guidance, &g->upsampler, &o.upsampler));
-    bool guides = call_guided_by_class(&o.base) || (c->upsampler && call_guided_by_class(&o.upsampler));
+    bool guides = in->guidance.classifier_weights || (c->upsampler && in->upsampler_guidance.classifier_weights);
     TRY(call_check_label(g, true, c->upsampler, guides, in->label));
     TRY(rows_init(&r, c, in));
     c->options = &o;
@@ -216,7 +221,8 @@ Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given
     c->upsampler_guidance = &in->upsampler_guidance;
     c->callbacks = &in->callbacks;
     c->rows = r.rows;
-    c->label = in->label;
+    bool heard = hears_label(&g->base, &o.base) || (c->upsampler && hears_label(&g->upsampler, &o.upsampler));
+    c->label = heard ? in->label : -1; /* a classifier of scale 0 leaves no trace */
     c->base = true;
     c->upsample_temp = in->upsample_temp;
     CascadeHooks hooks = call_hooks(c);

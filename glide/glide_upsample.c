@@ -18,7 +18,7 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     TRY(call_fill_guidance(&in->guidance, "", &o.upsampler));
     TRY(context_load(g, true));
     TRY(call_load_guides(g, &in->guidance, &g->upsampler, &o.upsampler));
-    TRY(call_check_label(g, false, true, call_guided_by_class(&o.upsampler), in->label));
+    TRY(call_check_label(g, false, true, in->guidance.classifier_weights != NULL, in->label));
     if (in->steps) o.upsampler.steps = in->steps;
     o.upsampler.temperature = (float)in->upsample_temp;
     o.upsampler.colour_cells = in->colour_cells;

@@ -14,9 +14,10 @@ Classifier *small_classifier(uint64_t seed)
     Classifier *m;
     classifier_config_defaults(&c);
     strcpy(c.pool, "attention");
-    c.unet = (UNetConfig){.image_size = TINY_BASE_SIDE, .in_channels = 3, .out_channels = SMALL_CLASSES, .channels = 32, .levels = 2,
-                          .mult = {1, 2}, .res_blocks = 1, .attention_count = 1, .attention_ds = {2}, .head_channels = 16, .heads = 1,
-                          .heads_upsample = -1, .scale_shift_norm = true, .resblock_updown = true};
+    c.unet = (UNetConfig){.image_size = TINY_BASE_SIDE, .in_channels = 3, .out_channels = SMALL_CLASSES, .channels = 32,
+                          .levels = 2, .mult = {1, 2}, .res_blocks = 1, .attention_count = 1, .attention_ds = {2},
+                          .head_channels = 16, .heads = 1, .heads_upsample = -1, .scale_shift_norm = true,
+                          .resblock_updown = true};
     OK(classifier_new(&c, &m));
     fill_params(&m->params, seed);
     return m;

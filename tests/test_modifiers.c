@@ -81,7 +81,8 @@ static void test_threshold(void **state)
             for (int i = 0; i < SIZE; i++) sorted[i] = fabsf(before[r * SIZE + i]);
             qsort(sorted, SIZE, sizeof *sorted, by_size);
             double at = percentiles[k] * (SIZE - 1), low = floor(at);
-            double s = low + 1 < SIZE ? sorted[(int)low] + (at - low) * (sorted[(int)low + 1] - sorted[(int)low]) : sorted[SIZE - 1];
+            double s = sorted[SIZE - 1];
+            if (low + 1 < SIZE) s = sorted[(int)low] + (at - low) * (sorted[(int)low + 1] - sorted[(int)low]);
             if (s < 1) s = 1;
             for (int i = 0; i < SIZE; i++) {
                 double value = before[r * SIZE + i];
