@@ -30,7 +30,7 @@ static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
         recipe_add(r, "jump", "%d", c->options->base.jump);
         recipe_add(r, "repeats", "%d", c->options->base.repeats);
     }
-    recipe_add_text(r, "precision", g->precision == DTYPE_BF16 ? "bf16" : "f32");
+    recipe_add_text(r, "precision", g->int8 ? "int8" : g->precision == DTYPE_BF16 ? "bf16" : "f32");
     if (c->base) recipe_add(r, "weights", "%016llx", (unsigned long long)g->base.hash);
     if (c->upsampler) recipe_add(r, "upsampler_weights", "%016llx", (unsigned long long)g->upsampler.hash);
     return recipe_status(r);

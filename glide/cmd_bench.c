@@ -48,6 +48,7 @@ typedef struct Report {
     const char *kernels;
     int threads;
     DType type; /* of training and sampling */
+    bool int8;  /* and 8 bits inside, when sampling */
     BenchConvs convs[2]; /* by DType */
     BenchRun train, base, upsampler;
     bool random_base, random_upsampler; /* no weights were there */
@@ -58,6 +59,11 @@ typedef struct Report {
 static const char *type_name(DType type)
 {
     return type == DTYPE_BF16 ? "bf16" : "f32";
+}
+
+static const char *precision_name(const Report *r)
+{
+    return r->int8 ? "int8" : type_name(r->type);
 }
 
 /* --- measuring -------------------------------------------------------------------------------------- */
@@ -88,12 +94,13 @@ static Status open_model(const char *path, bool upsampler, TextUNet **m, bool *r
     return bench_random_model(&config, m);
 }
 
-static Status measure_stage(Kernels *k, const char *path, bool upsampler, DType type, BenchRun *out, bool *random)
+static Status measure_stage(Kernels *k, const char *path, bool upsampler, const Report *r, BenchRun *out, bool *random)
 {
     TextUNet *m;
     TRY(open_model(path, upsampler, &m, random));
     Status s = cascade_check_model(m, path ? path : "the default weights");
-    if (s == STATUS_OK) s = bench_sample(k, m, type, upsampler ? 1 : CASCADE_GUIDANCE, out);
+    if (r->int8) text_unet_set_int8(m);
+    if (s == STATUS_OK) s = bench_sample(k, m, r->type, upsampler ? 1 : CASCADE_GUIDANCE, out);
     text_unet_free(m);
     return s;
 }
@@ -120,7 +127,7 @@ static Status measure_png(const BenchCommand *c, Report *r)
     close(fd);
     snprintf(threads, sizeof threads, "%d", r->threads);
     const char *fixed[] = {"glide", "sample", "red apple, fluent 3d emoji", "--seed", "1", "--quiet", "-o", output,
-                           "--threads", threads, "--precision", type_name(r->type)};
+                           "--threads", threads, "--precision", precision_name(r)};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) argv[n++] = fixed[i];
     if (c->weights) argv[n++] = "--weights", argv[n++] = c->weights;
     if (c->upsampler_weights) argv[n++] = "--upsampler-weights", argv[n++] = c->upsampler_weights;
@@ -137,8 +144,8 @@ static Status measure_png(const BenchCommand *c, Report *r)
 
 static Status measure_sample(Kernels *k, const BenchCommand *c, Report *r)
 {
-    TRY(measure_stage(k, c->weights, false, r->type, &r->base, &r->random_base));
-    return measure_stage(k, c->upsampler_weights, true, r->type, &r->upsampler, &r->random_upsampler);
+    TRY(measure_stage(k, c->weights, false, r, &r->base, &r->random_base));
+    return measure_stage(k, c->upsampler_weights, true, r, &r->upsampler, &r->random_upsampler);
 }
 
 static bool has_weights(const char *path, const char *usual)
@@ -198,10 +205,10 @@ static void print_table(const BenchCommand *c, const Report *r)
         print_run(r, &r->train);
     }
     if (r->base.seconds > 0) {
-        printf("\nsampling step of the base model, %s, guidance %d%s\n", type_name(r->type), CASCADE_GUIDANCE,
+        printf("\nsampling step of the base model, %s, guidance %d%s\n", precision_name(r), CASCADE_GUIDANCE,
                r->random_base ? ", configuration \"small\" with random weights" : "");
         print_run(r, &r->base);
-        printf("\nsampling step of the upsampler, %s%s\n", type_name(r->type),
+        printf("\nsampling step of the upsampler, %s%s\n", precision_name(r),
                r->random_upsampler ? ", configuration \"small\" with random weights" : "");
         print_run(r, &r->upsampler);
     }
@@ -236,7 +243,7 @@ static void add_run(json_t *root, const char *name, const Report *r, const Bench
 static Status print_json(const BenchCommand *c, const Report *r)
 {
     json_t *root = json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "kernels", r->kernels, "threads", r->threads, "precision",
-                             type_name(r->type), "config", c->config, "batch", (json_int_t)c->batch, "side",
+                             precision_name(r), "config", c->config, "batch", (json_int_t)c->batch, "side",
                              (json_int_t)c->side);
     if (!root) return status_fail(STATUS_NO_MEMORY, "out of memory for JSON");
     for (int type = DTYPE_F32; type <= DTYPE_BF16; type++)
@@ -270,7 +277,8 @@ static Status run(CliArgs *args)
     bool bf16 = precision == GLIDE_PRECISION_BF16 || (precision == GLIDE_PRECISION_AUTO && k->native_bf16);
     r.kernels = k->name;
     r.threads = omp_get_max_threads();
-    r.type = bf16 ? DTYPE_BF16 : DTYPE_F32;
+    r.int8 = precision == GLIDE_PRECISION_INT8;
+    r.type = bf16 || r.int8 ? DTYPE_BF16 : DTYPE_F32;
     Status s = measure(k, c, part, &r);
     if (s == STATUS_OK && c->json) s = print_json(c, &r);
     else if (s == STATUS_OK) print_table(c, &r);

@@ -42,7 +42,7 @@ static const CliOption options[] = {
              "says)"),
     CLI_FILE(InpaintCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_CHOICE(InpaintCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
-               "the processor has it"),
+               "the processor has it; int8 is faster and coarser"),
     CLI_INT(InpaintCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(InpaintCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };

@@ -14,7 +14,7 @@
 
 enum { PROCESS_STEPS = 1000, BAR_TOTAL = 1000000 };
 
-const char *const cli_precisions[] = {"f32", "bf16", NULL};
+const char *const cli_precisions[] = {"f32", "bf16", "int8", NULL};
 
 const char *const cli_samplers[] = {"ddpm",     "ddim",     "euler",         "euler_ancestral", "euler_a",  "heun",
                                     "dpmpp_2m", "dpmpp_3m", "dpmpp_3m_full", "dpmpp_2s",        "dpmpp_3s", "plms", NULL};
@@ -22,7 +22,8 @@ const char *const cli_samplers[] = {"ddpm",     "ddim",     "euler",         "eu
 GlidePrecision cli_precision(const CliArgs *args, int choice)
 {
     if (!cli_given(args, "precision")) return GLIDE_PRECISION_AUTO;
-    return choice == 0 ? GLIDE_PRECISION_F32 : GLIDE_PRECISION_BF16;
+    static const GlidePrecision precisions[] = {GLIDE_PRECISION_F32, GLIDE_PRECISION_BF16, GLIDE_PRECISION_INT8};
+    return precisions[choice];
 }
 
 Status cli_check_steps(CliArgs *args, const char *option, const char *steps)

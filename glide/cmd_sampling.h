@@ -7,7 +7,7 @@
 #include "glide/glide.h"
 
 /* Choices of --precision; a value that was not given is GLIDE_PRECISION_AUTO. */
-extern const char *const cli_precisions[]; /* "f32", "bf16" */
+extern const char *const cli_precisions[]; /* "f32", "bf16", "int8" */
 GlidePrecision cli_precision(const CliArgs *args, int choice);
 
 /* Choices of --sampler: all that run towards the picture, by the names of common/sampler.c. */

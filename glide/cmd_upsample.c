@@ -35,7 +35,7 @@ static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, weights, 'w', "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5, as "
              "\"glide help sample\" says)"),
     CLI_CHOICE(UpsampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
-               "the processor has it"),
+               "the processor has it; int8 is faster and coarser"),
     CLI_INT(UpsampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(UpsampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };

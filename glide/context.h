@@ -18,6 +18,7 @@ struct Glide {
     struct GuideFile *guides; /* guides.h: those read so far */
     Kernels *kernels;
     DType precision;
+    bool int8; /* and 8 bits inside */
     int threads;
 };
 

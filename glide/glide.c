@@ -54,7 +54,11 @@ static Status open_context(const GlideOptions *o, Glide *g)
     TRY(copy_path(o->upsampler_weights, &g->upsampler.path));
     TRY(kernels_new(KERNELS_BEST, &g->kernels));
     bool bf16 = o->precision == GLIDE_PRECISION_BF16 || (o->precision == GLIDE_PRECISION_AUTO && g->kernels->native_bf16);
-    g->precision = bf16 ? DTYPE_BF16 : DTYPE_F32;
+    g->int8 = o->precision == GLIDE_PRECISION_INT8;
+    g->precision = bf16 || g->int8 ? DTYPE_BF16 : DTYPE_F32;
+    if (g->int8 && !g->kernels->native_int8)
+        return status_fail(STATUS_BAD_INPUT, "precision: int8 asks for a processor with AVX512-VNNI and a build with oneDNN, expected "
+                                             "f32 or bf16");
     return STATUS_OK;
 }
 
@@ -92,6 +96,7 @@ Status context_load(Glide *g, bool upsampler)
     const char *name = m->path ? m->path : path;
     TRY(text_unet_map(name, upsampler ? "upsampler" : "base", &net, &m->hash));
     Status s = cascade_check_model(net, name);
+    if (g->int8) text_unet_set_int8(net);
     if (s == STATUS_OK) m->net = net;
     else text_unet_free(net);
     return s;

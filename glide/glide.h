@@ -66,7 +66,8 @@ typedef struct Glide Glide; /* the models and the memory they compute in */
 typedef enum GlidePrecision {
     GLIDE_PRECISION_AUTO, /* bf16 where the processor multiplies it itself, else f32 */
     GLIDE_PRECISION_F32,
-    GLIDE_PRECISION_BF16
+    GLIDE_PRECISION_BF16,
+    GLIDE_PRECISION_INT8 /* bf16, but convolutions and projections inside the models multiply in 8 bits */
 } GlidePrecision;
 
 typedef struct GlideOptions {
@@ -74,7 +75,7 @@ typedef struct GlideOptions {
                                       in the folder that $GLIDE_WEIGHTS names, else in ../data/weights and ../share/glide
                                       beside the folder of the program or library */
     const char *upsampler_weights; /* file of the upsampler; NULL: upsampler.h5 likewise */
-    GlidePrecision precision;      /* of activations */
+    GlidePrecision precision;      /* of activations; INT8 asks for a processor that has it (AVX512-VNNI) */
     int threads;                   /* 0: as OpenMP decides (OMP_NUM_THREADS, else all processors) */
 } GlideOptions;
 

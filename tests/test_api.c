@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -187,6 +188,49 @@ static void test_sample(void **state)
     for (int i = 0; i < 2; i++) glide_picture_release(&alone[i]);
     glide_close(one);
     glide_close(two);
+}
+
+/* Mean squared difference of two pictures of one size, of 255 * 255. */
+static double difference(const GlidePicture *a, const GlidePicture *b)
+{
+    double sum = 0;
+    int64_t n = (int64_t)a->width * a->height * 3;
+    for (int64_t i = 0; i < n; i++) sum += pow(a->rgb[i] - (double)b->rgb[i], 2);
+    return sum / (double)n;
+}
+
+/* Eight bits: nearly the same picture, but not quite, the same on any number of threads, and said so. Or a clear refusal. */
+static void test_int8(void **state)
+{
+    (void)state;
+    Glide *one, *two, *f32 = open_context(2, GLIDE_PRECISION_F32);
+    GlideOptions options = glide_defaults();
+    options.precision = GLIDE_PRECISION_INT8;
+    options.threads = 1;
+    if (glide_open(&options, &one) != GLIDE_OK) {
+        check_fails(GLIDE_BAD_INPUT, GLIDE_BAD_INPUT, "precision: int8 asks for a processor with AVX512-VNNI");
+        glide_close(f32);
+        return;
+    }
+    two = open_context(2, GLIDE_PRECISION_INT8);
+    GlidePicture a, b[2], exact;
+    GlideSampleOptions o = quick();
+    o.seed = 5;
+    check(glide_sample(one, "red apple", &o, &a));
+    check(glide_sample(f32, "red apple", &o, &exact));
+    o.n = 2;
+    check(glide_sample(two, "red apple", &o, b));
+    assert_true(same(&a, &b[0]));
+    double error = difference(&a, &exact), other = difference(&a, &b[1]);
+    if (error == 0 || error > 0.1 * other) fail_msg("int8 is %g from f32, another seed %g", error, other);
+    assert_string_equal(glide_picture_recipe(&a, "precision"), "int8");
+    glide_picture_release(&a);
+    glide_picture_release(&b[0]);
+    glide_picture_release(&b[1]);
+    glide_picture_release(&exact);
+    glide_close(one);
+    glide_close(two);
+    glide_close(f32);
 }
 
 static void test_recipe(void **state)
@@ -442,7 +486,7 @@ int main(void)
         cmocka_unit_test(test_example),       cmocka_unit_test(test_exports),       cmocka_unit_test(test_sample),
         cmocka_unit_test(test_recipe),        cmocka_unit_test(test_callbacks),     cmocka_unit_test(test_upsample),
         cmocka_unit_test(test_wrong_options), cmocka_unit_test(test_wrong_weights), cmocka_unit_test(test_prompt_tokens),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_threads),       cmocka_unit_test(test_int8),
     };
     return cmocka_run_group_tests(tests, tiny_weights_setup, tiny_weights_teardown);
 }

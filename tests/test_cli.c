@@ -128,7 +128,7 @@ static void test_wrong_usage(void **state)
         {"$G sample cat --steps fast", "found \"fast\""},
         {"$G sample cat --upsampler-steps 2000", "--upsampler-steps: expected"},
         {"$G sample cat --guidance-scale 1e9", "--guidance-scale: expected a number from 0 to 100"},
-        {"$G sample cat --precision f16", "--precision: expected f32 or bf16, found \"f16\""},
+        {"$G sample cat --precision f16", "--precision: expected f32, bf16 or int8, found \"f16\""},
         {"$G sample cat --no-upsample --upsampler-steps 3", "--no-upsample: expected no option of the upsampler"},
         {"$G sample cat -o cat.jpg", "ends in .png"},
         {"$G sample cat -n 2 -o -", "expected a file name for 2 pictures"},

@@ -85,6 +85,34 @@ Status text_unet_new_shapes(const TextUNetConfig *config, TextUNet **out)
     return new_model(config, true, out);
 }
 
+static bool ends_with(const char *name, const char *ending)
+{
+    size_t n = strlen(name), m = strlen(ending);
+    return n >= m && !strcmp(name + n - m, ending);
+}
+
+/* Of output_blocks.N, the largest N. */
+static int last_output_block(const ParamSet *params)
+{
+    int last = -1, n;
+    for (int i = 0; i < params->count; i++)
+        if (sscanf(params->items[i]->name, "output_blocks.%d.", &n) == 1 && n > last) last = n;
+    return last;
+}
+
+void text_unet_set_int8(TextUNet *m)
+{
+    static const char *const endings[] = {".in_layers.2.weight", ".out_layers.3.weight", ".qkv.weight", ".proj_out.weight",
+                                          ".op.weight", ".conv.weight"};
+    char last[32];
+    snprintf(last, sizeof last, "output_blocks.%d.", last_output_block(&m->params));
+    for (int i = 0; i < m->params.count; i++) {
+        Param *p = m->params.items[i];
+        if (!strncmp(p->name, "transformer.", strlen("transformer.")) || !strncmp(p->name, last, strlen(last))) continue;
+        for (size_t j = 0; j < sizeof endings / sizeof *endings; j++) p->int8 |= ends_with(p->name, endings[j]);
+    }
+}
+
 void text_unet_free(TextUNet *m)
 {
     if (!m) return;

@@ -51,6 +51,10 @@ typedef struct TextUNet {
 Status text_unet_new(const TextUNetConfig *config, TextUNet **out);
 /* The same with names and shapes of the parameters alone (ParamSet.shapes_only); params_alloc() makes it complete. */
 Status text_unet_new_shapes(const TextUNetConfig *config, TextUNet **out);
+/* From now on the U-Net's inner convolutions and projections may multiply in 8 bits (Param.int8). What they cost in accuracy decided
+ * which stay as they are (SPEED.md): the first and the last convolution, the last output block, the skip connections' 1x1 ones, whose
+ * input no norm has tamed, what works on the timestep, and the text transformer. */
+void text_unet_set_int8(TextUNet *m);
 void text_unet_free(TextUNet *m); /* NULL is fine */
 
 /* *m, which takes no masks, becomes an inpainting model with the same answers: the first convolution gets channels for the known
