@@ -21,6 +21,7 @@ static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
     if (c->upsampler) call_recipe_guidance(r, c->glide, c->upsampler_guidance, &c->options->upsampler, true);
     if (c->label >= 0) recipe_add(r, "class", "%d", c->label);
     if (c->upsampler) {
+        recipe_add_text(r, "upsampler_sampler", c->options->upsampler.sampler);
         recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
         recipe_add_number(r, "upsample_temp", c->upsample_temp);
         recipe_add(r, "colour_cells", "%d", c->options->upsampler.colour_cells);
@@ -141,7 +142,8 @@ Status call_fill_options(const Glide *g, const GlideSampleOptions *in, CascadeOp
     TRY(call_check_cells(in->colour_cells));
     cascade_options_defaults(o);
     if (in->sampler) o->base.sampler = in->sampler;
-    if (in->steps) o->base.steps = in->steps;
+    o->base.steps = in->steps ? in->steps : cascade_default_steps(o->base.sampler);
+    if (in->upsampler_sampler) o->upsampler.sampler = in->upsampler_sampler;
     if (in->upsampler_steps) o->upsampler.steps = in->upsampler_steps;
     o->upsampler.temperature = (float)in->upsample_temp;
     o->upsampler.colour_cells = in->colour_cells;

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 void cascade_options_defaults(CascadeOptions *o)
 {
@@ -13,10 +14,16 @@ void cascade_options_defaults(CascadeOptions *o)
     o->base.sampler = CASCADE_SAMPLER;
     o->base.steps = CASCADE_STEPS;
     o->base.guidance.terms[GUIDANCE_CFG].scale = CASCADE_GUIDANCE;
-    o->upsampler.sampler = "ddim";
+    o->upsampler.sampler = CASCADE_SAMPLER;
     o->upsampler.steps = CASCADE_UPSAMPLER_STEPS;
     o->upsampler.temperature = (float)CASCADE_UPSAMPLE_TEMP;
     o->upsampler.colour_cells = CASCADE_COLOUR_CELLS;
+}
+
+const char *cascade_default_steps(const char *sampler)
+{
+    const SamplerKind *kind = sampler_find(sampler);
+    return kind && !strcmp(kind->name, "ddpm") ? CASCADE_DDPM_STEPS : CASCADE_STEPS;
 }
 
 Status cascade_check_model(const TextUNet *m, const char *path)
@@ -81,11 +88,19 @@ static Status count_steps(const TextUNet *m, const StageOptions *o, const char *
 }
 
 /* How many of them a picture takes, with what is given of it. */
-static int steps_taken(const TextUNet *m, const StageOptions *o, const CascadeGiven *given, int steps)
+static Status steps_taken(const TextUNet *m, const StageOptions *o, const char *stage, const CascadeGiven *given, int *steps)
 {
-    if (!given) return steps;
-    if (!given->small_mask) return stage_steps_from(o, steps);
-    return m->config.inpaint ? steps : steps * o->repeats;
+    TRY(count_steps(m, o, stage, steps));
+    if (!given) return STATUS_OK;
+    if (given->small_mask) {
+        if (!m->config.inpaint) *steps *= o->repeats;
+        return STATUS_OK;
+    }
+    Diffusion d;
+    TRY(diffusion_init(&d, m->config.noise_schedule, m->config.diffusion_steps, o->steps));
+    *steps = stage_steps_from(o, &d);
+    diffusion_release(&d);
+    return STATUS_OK;
 }
 
 /* Proportional to the multiplications of a step's large convolutions: for progress, so that time left can be told. */
@@ -104,14 +119,12 @@ static Status run_init(Run *r, const Cascade *c, const CascadeOptions *o, const 
     const CascadeGiven *given = in->given;
     *r = (Run){.cascade = c, .options = o, .hooks = hooks, .given = given, .labels = in->labels, .n = n};
     if (c->base) {
-        TRY(count_steps(c->base, &o->base, "base model", &base_steps));
-        base_steps = steps_taken(c->base, &o->base, given, base_steps);
+        TRY(steps_taken(c->base, &o->base, "base model", given, &base_steps));
         TRY(alloc_pictures(n < CASCADE_BATCH ? n : CASCADE_BATCH, low_side(c), &r->base));
         r->base_cost = step_cost(c->base, &o->base);
     }
     if (c->upsampler) {
-        TRY(count_steps(c->upsampler, &o->upsampler, "upsampler", &upsampler_steps));
-        upsampler_steps = steps_taken(c->upsampler, &o->upsampler, given, upsampler_steps);
+        TRY(steps_taken(c->upsampler, &o->upsampler, "upsampler", given, &upsampler_steps));
         TRY(alloc_pictures(1, low_side(c), &r->low));
         TRY(alloc_pictures(1, c->upsampler->config.unet.image_size, &r->large));
         r->upsampler_cost = step_cost(c->upsampler, &o->upsampler);
@@ -154,8 +167,7 @@ static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, 
     give(r->given, upsampling, in);
     r->progress.upsampling = upsampling;
     int steps;
-    TRY(count_steps(m, &o, "stage", &steps));
-    steps = steps_taken(m, &o, r->given, steps);
+    TRY(steps_taken(m, &o, "stage", r->given, &steps));
     TRY(stage_sample(r->cascade->kernels, m, &o, in, x));
     r->done += (double)(steps * in->n) * (upsampling ? r->upsampler_cost : r->base_cost);
     return STATUS_OK;

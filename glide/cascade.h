@@ -15,10 +15,14 @@
 #include "glide/stage.h"
 
 /* The defaults, which the command line's help texts name too: CASCADE_TEXT(CASCADE_GUIDANCE) is "3". */
-#define CASCADE_SAMPLER         "ddpm"
-#define CASCADE_STEPS           "100"
+#define CASCADE_SAMPLER         "dpmpp_2m"
+#define CASCADE_STEPS           "logsnr20" /* of samplers that need few; for the other ones: */
+#define CASCADE_DDPM_STEPS      "100"
 #define CASCADE_GUIDANCE        3
-#define CASCADE_UPSAMPLER_STEPS "20"
+#define CASCADE_UPSAMPLER_STEPS "logsnr8"
+#define CASCADE_INPAINT_SAMPLER "ddpm" /* painting on goes back to more noise again and again, with fresh noise */
+#define CASCADE_INPAINT_STEPS   "20"   /* of the upsampler, by CASCADE_INPAINT_UPSAMPLER */
+#define CASCADE_INPAINT_UPSAMPLER "ddim"
 #define CASCADE_UPSAMPLE_TEMP   0.997
 #define CASCADE_COLOUR_CELLS    16
 #define CASCADE_STRENGTH        0.6
@@ -44,6 +48,7 @@ typedef struct CascadeOptions {
 } CascadeOptions;
 
 void cascade_options_defaults(CascadeOptions *o);
+const char *cascade_default_steps(const char *sampler); /* of the base model */
 
 /* A picture that all start from (StageOptions.strength of the way is drawn anew), or whose masked pixels stay. In the sizes of
  * both stages; `large` may be NULL without an upsampler. */

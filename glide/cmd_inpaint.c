@@ -10,7 +10,7 @@ typedef struct InpaintCommand {
     const char *output, *mask, *prompt, *steps, *upsampler_steps, *weights, *upsampler_weights;
     int64_t n, seed, image, threads, jump, repeats, colour_cells;
     double guidance_scale, upsample_temp;
-    int sampler, precision;
+    int sampler, upsampler_sampler, precision;
     bool inverted, no_upsample, quiet;
 } InpaintCommand;
 
@@ -27,12 +27,14 @@ static const CliOption options[] = {
     CLI_INT(InpaintCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture of this seed"),
     CLI_DOUBLE(InpaintCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
                "how closely to follow the prompt; 1 is without guidance"),
-    CLI_CHOICE(InpaintCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model"),
-    CLI_TEXT(InpaintCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27"),
+    CLI_CHOICE(InpaintCommand, sampler, 0, "sampler", cli_samplers, CASCADE_INPAINT_SAMPLER, "of the base model"),
+    CLI_TEXT(InpaintCommand, steps, 0, "steps", "N", NULL, "steps of the base model, or a respacing such as fast27 (default "
+             CASCADE_DDPM_STEPS " for ddpm, else " CASCADE_STEPS ")"),
     CLI_INT(InpaintCommand, repeats, 0, "repeats", "R", 1, 16, CASCADE_TEXT(CASCADE_REPEATS), "models not trained for masks take "
             "each stretch of steps R times, so that what is painted comes to fit"),
     CLI_INT(InpaintCommand, jump, 0, "jump", "J", 1, 1000, CASCADE_TEXT(CASCADE_JUMP), "steps in such a stretch"),
-    CLI_TEXT(InpaintCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
+    CLI_CHOICE(InpaintCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_INPAINT_UPSAMPLER, "of the upsampler"),
+    CLI_TEXT(InpaintCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_INPAINT_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(InpaintCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
     CLI_INT(InpaintCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
@@ -53,7 +55,7 @@ static Status check_usage(CliArgs *args, const InpaintCommand *c)
     if (!c->mask) return cli_usage_fail(args, "--mask: expected a picture that marks what is to be painted");
     if (!strcmp(c->mask, "-") && !strcmp(args->operands[0], "-"))
         return cli_usage_fail(args, "--mask: standard input is the picture already; expected a file");
-    TRY(cli_check_steps(args, "steps", c->steps));
+    if (c->steps) TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_check_steps(args, "upsampler-steps", c->upsampler_steps));
     return cli_check_not_input(args, args->operands[0], c->output, "paint on");
 }
@@ -70,6 +72,7 @@ static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t see
     o.sample.sampler = cli_samplers[c->sampler];
     o.sample.steps = c->steps;
     o.sample.upsample = !c->no_upsample;
+    o.sample.upsampler_sampler = cli_samplers[c->upsampler_sampler];
     o.sample.upsampler_steps = c->upsampler_steps;
     o.sample.upsample_temp = c->upsample_temp;
     o.sample.colour_cells = (int)c->colour_cells;

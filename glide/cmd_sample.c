@@ -13,7 +13,7 @@ typedef struct SampleCommand {
     int64_t n, seed, image, label, threads, colour_cells;
     double upsampler_guidance_scale, upsample_temp, strength;
     CliGuidance guidance;
-    int sampler, precision;
+    int sampler, upsampler_sampler, precision;
     bool no_upsample, quiet;
 } SampleCommand;
 
@@ -27,10 +27,10 @@ static const CliOption options[] = {
             "of -n 4 alone, with the same bytes"),
     CLI_INT(SampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what to draw, for class-conditional models "
             "(guided-diffusion's) instead of a prompt, and for --classifier"),
-    CLI_CHOICE(SampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model; ddpm wants 100 steps or "
-               "more"),
-    CLI_TEXT(SampleCommand, steps, 0, "steps", "N", CASCADE_STEPS, "steps of the base model, or a respacing such as fast27, "
-             "ddim50, karras20 or 10,10,3"),
+    CLI_CHOICE(SampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model"),
+    CLI_TEXT(SampleCommand, steps, 0, "steps", "N", NULL, "steps of the base model, or a respacing such as logsnr20, karras20, fast27, "
+             "ddim50 or 10,10,3 (default " CASCADE_STEPS "; for ddpm " CASCADE_DDPM_STEPS ")"),
+    CLI_CHOICE(SampleCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_SAMPLER, "of the upsampler"),
     CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
@@ -73,14 +73,14 @@ static Status check_usage(CliArgs *args, const SampleCommand *c)
     if (args->operand_count * c->n > 1000000)
         return cli_usage_fail(args, "--number: expected at most 1000000 pictures in all, found %d prompts times %lld",
                               args->operand_count, (long long)c->n);
-    TRY(cli_check_steps(args, "steps", c->steps));
+    if (c->steps) TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_guidance(args, &c->guidance, &guidance));
     if (c->guidance.trace && args->operand_count > 1)
         return cli_usage_fail(args, "--trace: expected one prompt, found %d", args->operand_count);
     if (cli_given(args, "strength") && !c->init_image)
         return cli_usage_fail(args, "--strength: expected --init-image beside it");
     if (!c->no_upsample) return cli_check_steps(args, "upsampler-steps", c->upsampler_steps);
-    if (cli_given(args, "upsampler-steps") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights") ||
+    if (cli_given(args, "upsampler-steps") || cli_given(args, "upsampler-sampler") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights") ||
         cli_given(args, "colour-cells") || cli_given(args, "upsampler-guidance-scale"))
         return cli_usage_fail(args, "--no-upsample: expected no option of the upsampler beside it");
     return STATUS_OK;
@@ -100,6 +100,7 @@ static GlideSampleOptions sample_options(const SampleCommand *c, const GlideGuid
     o.sampler = cli_samplers[c->sampler];
     o.steps = c->steps;
     o.upsample = !c->no_upsample;
+    o.upsampler_sampler = cli_samplers[c->upsampler_sampler];
     o.upsampler_steps = c->upsampler_steps;
     o.upsample_temp = c->upsample_temp;
     o.colour_cells = (int)c->colour_cells;

@@ -12,7 +12,7 @@ typedef struct UpsampleCommand {
     int64_t seed, image, label, threads, colour_cells;
     double upsample_temp;
     CliGuidance guidance;
-    int precision;
+    int sampler, precision;
     bool quiet;
 } UpsampleCommand;
 
@@ -25,8 +25,9 @@ static const CliOption options[] = {
     CLI_INT(UpsampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
     CLI_INT(UpsampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the picture of this seed"),
-    CLI_TEXT(UpsampleCommand, steps, 0, "steps", "N", CASCADE_UPSAMPLER_STEPS, "steps, or a respacing such as fast27, ddim50 or "
-             "10,10,3"),
+    CLI_CHOICE(UpsampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "how to sample"),
+    CLI_TEXT(UpsampleCommand, steps, 0, "steps", "N", CASCADE_UPSAMPLER_STEPS, "steps, or a respacing such as logsnr8, fast27, ddim50 "
+             "or 10,10,3"),
     CLI_DOUBLE(UpsampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "starts from noise times this"),
     CLI_INT(UpsampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "keeps the mean "
@@ -74,6 +75,7 @@ static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, 
     o.prompt = c->prompt;
     if (cli_given(args, "class")) o.label = (int)c->label;
     o.image = (uint32_t)c->image;
+    o.sampler = cli_samplers[c->sampler];
     o.steps = c->steps;
     o.upsample_temp = c->upsample_temp;
     o.colour_cells = (int)c->colour_cells;

@@ -101,7 +101,7 @@ GLIDE_API GlideStatus glide_picture_read(const char *path, GlidePicture *out);
 GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const char *path);
 GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty; fine on an empty one */
 
-/* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "class", "upsampler_steps",
+/* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "class", "upsampler_sampler", "upsampler_steps",
  * "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights" and "upsampler_weights" (hashes),
  * "Software"; of guidance what differs from the defaults: "guidance_interval", "guidance_schedule", "negative_prompt",
  * "guidance_rescale", "threshold", "apg" (eta:norm:momentum), "cfgpp", "guide_weights", "classifier" and "clip" (hashes), and
@@ -173,9 +173,11 @@ typedef struct GlideSampleOptions {
     GlideGuidance upsampler_guidance; /* default: none */
     const char *trace;      /* file for what happened at every step (HDF5, described in glide/trace.h); NULL: none */
     const char *sampler;    /* of the base model: "ddpm", "ddim", "dpmpp_2m", "heun", ...: those of glide sample --sampler */
-    const char *steps;      /* "50", or a respacing as "fast27", "ddim50", "10,10,3" */
+    const char *steps;      /* "50", or a respacing as "logsnr20", "karras20", "fast27", "ddim50", "10,10,3". NULL, the default: what
+                               suits the sampler, "100" for ddpm, else "logsnr20" */
     bool upsample;          /* false: stop at 64x64. The default upsampler is for models that take text only */
-    const char *upsampler_steps;
+    const char *upsampler_sampler; /* default "dpmpp_2m" */
+    const char *upsampler_steps;   /* default "logsnr8" */
     double upsample_temp;   /* the upsampler starts from this times standard noise. Default 0.997 */
     int colour_cells;       /* it keeps the mean colours of so many cells a side; 0: it is left alone. Default 16 */
     const GlidePicture *init_image; /* both stages start from it instead of noise (SDEdit); any size, made square. Or NULL */
@@ -214,7 +216,7 @@ GLIDE_API GlideStatus glide_mask_read(const char *path, bool inverted, int width
 GLIDE_API void glide_mask_release(GlideMask *mask);
 
 typedef struct GlideInpaintOptions {
-    GlideSampleOptions sample; /* init_image must be NULL */
+    GlideSampleOptions sample; /* init_image must be NULL; defaults: "ddpm" with "100", then "ddim" with "20" */
     int jump, repeats;         /* models not trained for masks: stretches of `jump` steps are taken `repeats` times, 1 to 16, so
                                   that what is painted comes to fit the rest (RePaint). Default 10 and 4; the upsampler takes its
                                   steps once */
@@ -233,7 +235,7 @@ typedef struct GlideUpsampleOptions {
     int label;          /* of class-conditional upsamplers, and of the classifier that guides. Default -1, none */
     uint64_t seed;
     uint32_t image;     /* from 1 */
-    const char *steps;
+    const char *sampler, *steps; /* default "dpmpp_2m", "logsnr8" */
     double upsample_temp;
     int colour_cells;
     GlideGuidance guidance; /* default: none */

@@ -24,7 +24,11 @@ void glide_mask_release(GlideMask *mask)
 
 GlideInpaintOptions glide_inpaint_defaults(void)
 {
-    return (GlideInpaintOptions){.sample = glide_sample_defaults(), .jump = CASCADE_JUMP, .repeats = CASCADE_REPEATS};
+    GlideInpaintOptions o = {.sample = glide_sample_defaults(), .jump = CASCADE_JUMP, .repeats = CASCADE_REPEATS};
+    o.sample.sampler = CASCADE_INPAINT_SAMPLER;
+    o.sample.upsampler_sampler = CASCADE_INPAINT_UPSAMPLER;
+    o.sample.upsampler_steps = CASCADE_INPAINT_STEPS;
+    return o;
 }
 
 static Status check_inpaint(const GlidePicture *in, const GlideMask *mask, const GlideInpaintOptions *o)

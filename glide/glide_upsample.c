@@ -4,7 +4,7 @@
 
 GlideUpsampleOptions glide_upsample_defaults(void)
 {
-    return (GlideUpsampleOptions){.label = -1, .image = 1, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
+    return (GlideUpsampleOptions){.label = -1, .image = 1, .sampler = CASCADE_SAMPLER, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
                                   .colour_cells = CASCADE_COLOUR_CELLS, .guidance = {.cfg.scale = 1}};
 }
 
@@ -19,6 +19,7 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     TRY(context_load(g, true));
     TRY(call_load_guides(g, &in->guidance, &g->upsampler, &o.upsampler));
     TRY(call_check_label(g, false, true, in->guidance.classifier_weights != NULL, in->label));
+    if (in->sampler) o.upsampler.sampler = in->sampler;
     if (in->steps) o.upsampler.steps = in->steps;
     o.upsampler.temperature = (float)in->upsample_temp;
     o.upsampler.colour_cells = in->colour_cells;

@@ -9,8 +9,8 @@
 
 /* Everything a recipe can say, in the order in which it says it; guidance of the base model and of the upsampler in between. */
 static const char *const first_keys[] = {"prompt", "seed", "image", "sampler", "steps", NULL};
-static const char *const last_keys[] = {"class",     "upsampler_steps", "upsample_temp",     "colour_cells",      "strength",
-                                        "jump",      "repeats",
+static const char *const last_keys[] = {"class",     "upsampler_sampler", "upsampler_steps", "upsample_temp",     "colour_cells",
+                                        "strength",  "jump",              "repeats",
                                         "precision", "weights",         "upsampler_weights", RECIPE_SOFTWARE_KEY, NULL};
 
 #define GUIDANCE_KEY(name) {name, "upsampler_" name}

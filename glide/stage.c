@@ -17,9 +17,11 @@ void stage_options_defaults(StageOptions *o)
     guidance_defaults(&o->guidance);
 }
 
-int stage_steps_from(const StageOptions *o, int steps)
+int stage_steps_from(const StageOptions *o, const Diffusion *d)
 {
-    return (int)ceil(o->strength * steps);
+    int steps = 0;
+    while (steps < d->num_timesteps && (o->strength >= 1 || d->timesteps[steps] < o->strength * d->original_timesteps)) steps++;
+    return steps;
 }
 
 /* A batch under way. */
@@ -126,7 +128,7 @@ static int record_step(void *ctx, const SamplerProgress *progress)
     return r->traced != STATUS_OK || (o->progress && o->progress(o->progress_ctx, progress));
 }
 
-static SamplerOptions sampler_options(Run *r, const StageOptions *o, const StageInput *in, int steps)
+static SamplerOptions sampler_options(Run *r, const StageOptions *o, const StageInput *in, const Diffusion *d)
 {
     SamplerOptions options;
     sampler_options_defaults(&options);
@@ -134,7 +136,7 @@ static SamplerOptions sampler_options(Run *r, const StageOptions *o, const Stage
     options.eta = o->eta;
     options.rows = in->rows;
     options.stage = o->stage;
-    options.skip = in->start ? steps - stage_steps_from(o, steps) : 0;
+    options.skip = in->start ? d->num_timesteps - stage_steps_from(o, d) : 0;
     options.clip_denoised = o->guidance.threshold != GUIDANCE_THRESHOLD_NONE;
     options.progress = o->trace ? record_step : o->progress;
     options.progress_ctx = o->trace ? r : o->progress_ctx;
@@ -154,7 +156,7 @@ static Status run_sampler(const Run *r, Sampler *s, float *x)
 static Status sample_batch(Run *r, const Diffusion *d, float *x)
 {
     const StageInput *in = r->in;
-    SamplerOptions options = sampler_options(r, r->options, in, d->num_timesteps);
+    SamplerOptions options = sampler_options(r, r->options, in, d);
     Denoiser denoiser = guided_denoiser(&r->guided);
     Sampler s;
     if (!options.kind) return status_fail(STATUS_BAD_INPUT, "no sampler is called %s", r->options->sampler);

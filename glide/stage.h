@@ -33,7 +33,7 @@ typedef struct StageOptions {
     const char *negative_prompt; /* takes the empty caption's place in classifier-free guidance; NULL: none */
     DType precision;         /* of activations */
     uint32_t stage;          /* 0 base, 1 upsampler: keeps their noise apart */
-    double strength;         /* with a picture to start from: share of the steps that are taken, 0 to 1 */
+    double strength;         /* with a picture to start from: share of the process that is taken, 0 to 1 */
     int jump, repeats;       /* with known pixels and a model not trained for masks: SamplerKnown's */
     int colour_cells;        /* upsamplers: a side; the mean colours of cells stay those of the picture to enlarge. 0: off */
     int max_rows;            /* pictures per batch; 0: all at once */
@@ -57,8 +57,9 @@ typedef struct StageInput {
     const float *known, *mask;   /* (side,side,3) and (side,side): pixels that are to stay where the mask is 1; NULL: none */
 } StageInput;
 
-/* How many of a process's steps are taken from a picture to start from. */
-int stage_steps_from(const StageOptions *o, int steps);
+/* How many of a process's steps are taken from a picture to start from: those whose timestep is below `strength` of the original
+ * process, so that as much is drawn anew whatever the spacing of the steps. */
+int stage_steps_from(const StageOptions *o, const Diffusion *d);
 
 /* x (n,side,side,3) in about [-1,1]. Each picture depends only on its own prompt, row and low_res, and on what all share. */
 Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, const StageInput *in, float *x);
