@@ -46,9 +46,12 @@ static Status read_counters(Trainer *tr, const H5File *file)
     TRY(h5file_attr_i64(file, "checkpoint", "step", &tr->optimizer.step));
     TRY(h5file_attr_f64(file, "checkpoint", "seconds", &tr->seconds));
     TRY(h5file_attr_i64(file, "checkpoint", "seed", &seed));
-    if ((uint64_t)seed == tr->options->seed) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "%s: was trained with seed %lld, resumed with %lld", h5file_path(file),
-                       (long long)seed, (long long)tr->options->seed);
+    if ((uint64_t)seed != tr->options->seed)
+        return status_fail(STATUS_BAD_INPUT, "%s: was trained with seed %lld, resumed with %lld", h5file_path(file),
+                           (long long)seed, (long long)tr->options->seed);
+    if (tr->optimizer.step <= tr->options->optimizer.total_steps) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: %lld steps are done, expected more than that as the number to reach, found %lld",
+                       h5file_path(file), (long long)tr->optimizer.step, (long long)tr->options->optimizer.total_steps);
 }
 
 /* params/ of a checkpoint are the averaged weights, like any weights file's; the raw ones are in checkpoint/raw. */

@@ -191,6 +191,11 @@ static void test_resume_continues_bit_for_bit(void **state)
 {
     (void)state;
     resume_continues(1);
+    TrainerOptions o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("parts.h5"));
+    o.resume = true;
+    o.optimizer.total_steps = STEPS - 1;
+    assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+    assert_non_null(strstr(status_message(), "12 steps are done, expected more than that as the number to reach, found 11"));
     resume_continues(2);
 }
 
