@@ -14,7 +14,7 @@ void cascade_options_defaults(CascadeOptions *o)
     o->base.sampler = CASCADE_SAMPLER;
     o->base.steps = CASCADE_STEPS;
     o->base.guidance.terms[GUIDANCE_CFG].scale = CASCADE_GUIDANCE;
-    o->upsampler.sampler = CASCADE_SAMPLER;
+    o->upsampler.sampler = CASCADE_UPSAMPLER;
     o->upsampler.steps = CASCADE_UPSAMPLER_STEPS;
     o->upsampler.temperature = (float)CASCADE_UPSAMPLE_TEMP;
     o->upsampler.colour_cells = CASCADE_COLOUR_CELLS;

@@ -15,10 +15,11 @@
 #include "glide/stage.h"
 
 /* The defaults, which the command line's help texts name too: CASCADE_TEXT(CASCADE_GUIDANCE) is "3". */
-#define CASCADE_SAMPLER         "dpmpp_2m"
-#define CASCADE_STEPS           "logsnr20" /* of samplers that need few; for the other ones: */
+#define CASCADE_SAMPLER         "euler_ancestral"
+#define CASCADE_STEPS           "logsnr24" /* of samplers that need few; for the other ones: */
 #define CASCADE_DDPM_STEPS      "100"
 #define CASCADE_GUIDANCE        3
+#define CASCADE_UPSAMPLER       "dpmpp_2m"
 #define CASCADE_UPSAMPLER_STEPS "logsnr8"
 #define CASCADE_INPAINT_SAMPLER "ddpm" /* painting on goes back to more noise again and again, with fresh noise */
 #define CASCADE_INPAINT_STEPS   "20"   /* of the upsampler, by CASCADE_INPAINT_UPSAMPLER */

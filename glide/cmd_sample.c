@@ -30,7 +30,7 @@ static const CliOption options[] = {
     CLI_CHOICE(SampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model"),
     CLI_TEXT(SampleCommand, steps, 0, "steps", "N", NULL, "steps of the base model, or a respacing such as logsnr20, karras20, fast27, "
              "ddim50 or 10,10,3 (default " CASCADE_STEPS "; for ddpm " CASCADE_DDPM_STEPS ")"),
-    CLI_CHOICE(SampleCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_SAMPLER, "of the upsampler"),
+    CLI_CHOICE(SampleCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_UPSAMPLER, "of the upsampler"),
     CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),

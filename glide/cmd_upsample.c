@@ -25,7 +25,7 @@ static const CliOption options[] = {
     CLI_INT(UpsampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
     CLI_INT(UpsampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the picture of this seed"),
-    CLI_CHOICE(UpsampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "how to sample"),
+    CLI_CHOICE(UpsampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_UPSAMPLER, "how to sample"),
     CLI_TEXT(UpsampleCommand, steps, 0, "steps", "N", CASCADE_UPSAMPLER_STEPS, "steps, or a respacing such as logsnr8, fast27, ddim50 "
              "or 10,10,3"),
     CLI_DOUBLE(UpsampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),

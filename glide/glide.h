@@ -174,7 +174,7 @@ typedef struct GlideSampleOptions {
     const char *trace;      /* file for what happened at every step (HDF5, described in glide/trace.h); NULL: none */
     const char *sampler;    /* of the base model: "ddpm", "ddim", "dpmpp_2m", "heun", ...: those of glide sample --sampler */
     const char *steps;      /* "50", or a respacing as "logsnr20", "karras20", "fast27", "ddim50", "10,10,3". NULL, the default: what
-                               suits the sampler, "100" for ddpm, else "logsnr20" */
+                               suits the sampler, "100" for ddpm, else "logsnr24" */
     bool upsample;          /* false: stop at 64x64. The default upsampler is for models that take text only */
     const char *upsampler_sampler; /* default "dpmpp_2m" */
     const char *upsampler_steps;   /* default "logsnr8" */

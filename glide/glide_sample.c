@@ -13,7 +13,7 @@ GlideSampleOptions glide_sample_defaults(void)
 {
     return (GlideSampleOptions){.n = 1, .image = 1, .label = -1, .guidance = {.cfg.scale = CASCADE_GUIDANCE},
                                 .upsampler_guidance = {.cfg.scale = 1}, .sampler = CASCADE_SAMPLER,
-                                .upsample = true, .upsampler_sampler = CASCADE_SAMPLER, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
+                                .upsample = true, .upsampler_sampler = CASCADE_UPSAMPLER, .upsampler_steps = CASCADE_UPSAMPLER_STEPS,
                                 .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS,
                                 .strength = CASCADE_STRENGTH};
 }

@@ -4,7 +4,7 @@
 
 GlideUpsampleOptions glide_upsample_defaults(void)
 {
-    return (GlideUpsampleOptions){.label = -1, .image = 1, .sampler = CASCADE_SAMPLER, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
+    return (GlideUpsampleOptions){.label = -1, .image = 1, .sampler = CASCADE_UPSAMPLER, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
                                   .colour_cells = CASCADE_COLOUR_CELLS, .guidance = {.cfg.scale = 1}};
 }
 
