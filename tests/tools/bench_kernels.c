@@ -183,7 +183,7 @@ static void conv2d_backward_weights(const Bench *b)
 
 static LinearShape linear_shape(const Bench *b)
 {
-    return (LinearShape){b->N * b->H * b->H, b->C, 3 * b->C, b->type, b->type};
+    return (LinearShape){b->N * b->H * b->H, b->C, 3 * b->C, b->type, b->type, b->N};
 }
 
 static void linear(const Bench *b)
