@@ -15,7 +15,7 @@
 
 /* --- running --- */
 
-static Key key_of(const ConvShape *s, Op op, bool bias, Residual residual)
+Key onednn_key(const ConvShape *s, Op op, bool bias, Residual residual)
 {
     Key key;
     memset(&key, 0, sizeof key);
@@ -161,7 +161,7 @@ static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weigh
         Status status = onednn_int8_forward(k, s, x, weight, bias, residual, y, &done);
         if (status != STATUS_OK || done) return status;
     }
-    Key key = key_of(s, OP_FORWARD, bias != NULL, residual_kind(residual, y));
+    Key key = onednn_key(s, OP_FORWARD, bias != NULL, residual_kind(residual, y));
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.conv2d(k, s, x, weight, bias, residual, y);
     return run_forward(k, p, x, weight, bias, residual, y);
@@ -171,7 +171,7 @@ static Status conv2d_backward_data(Kernels *k, const ConvShape *s, const void *d
 {
     Onednn *o = k->onednn;
     Prim *p;
-    Key key = key_of(s, OP_BACKWARD_DATA, false, RESIDUAL_NONE);
+    Key key = onednn_key(s, OP_BACKWARD_DATA, false, RESIDUAL_NONE);
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.conv2d_backward_data(k, s, d_y, weight, d_x);
     return run_backward_data(k, s, p, d_y, weight, d_x);
@@ -182,7 +182,7 @@ static Status conv2d_backward_weights(Kernels *k, const ConvShape *s, const void
 {
     Onednn *o = k->onednn;
     Prim *p;
-    Key key = key_of(s, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
+    Key key = onednn_key(s, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused || !d_weight) return o->fallback.conv2d_backward_weights(k, s, x, d_y, d_weight, d_bias);
     return run_backward_weights(k, s, p, x, d_y, d_weight, d_bias);
@@ -216,7 +216,7 @@ static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *wei
         Status status = onednn_int8_forward(k, &images, x, weight, bias, residual, y, &done);
         if (status != STATUS_OK || done) return status;
     }
-    Key key = key_of(&c, OP_FORWARD, bias != NULL, residual_kind(residual, y));
+    Key key = onednn_key(&c, OP_FORWARD, bias != NULL, residual_kind(residual, y));
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.linear(k, s, x, weight, bias, residual, y);
     return run_forward(k, p, x, weight, bias, residual, y);
@@ -227,7 +227,7 @@ static Status linear_backward_data(Kernels *k, const LinearShape *s, const void 
     Onednn *o = k->onednn;
     Prim *p;
     ConvShape c = conv_of_linear(s);
-    Key key = key_of(&c, OP_BACKWARD_DATA, false, RESIDUAL_NONE);
+    Key key = onednn_key(&c, OP_BACKWARD_DATA, false, RESIDUAL_NONE);
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.linear_backward_data(k, s, d_y, weight, d_x);
     return run_backward_data(k, &c, p, d_y, weight, d_x);
@@ -239,7 +239,7 @@ static Status linear_backward_weights(Kernels *k, const LinearShape *s, const vo
     Onednn *o = k->onednn;
     Prim *p;
     ConvShape c = conv_of_linear(s);
-    Key key = key_of(&c, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
+    Key key = onednn_key(&c, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused || !d_weight) return o->fallback.linear_backward_weights(k, s, x, d_y, d_weight, d_bias);
     return run_backward_weights(k, &c, p, x, d_y, d_weight, d_bias);

@@ -65,6 +65,9 @@ typedef struct Onednn {
     char name[64];
 } Onednn;
 
+/* The key of a shape with the threads of now; images and rows of a pointwise convolution are all the same to it. */
+Key onednn_key(const ConvShape *s, Op op, bool bias, Residual residual);
+
 /* The primitive for a key, made on first use; borrowed. */
 Status onednn_primitive(Onednn *o, const Key *key, Prim **out);
 void onednn_primitives_free(Onednn *o);

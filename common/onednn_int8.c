@@ -6,7 +6,6 @@
 #include "common/onednn.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 typedef struct Quantized {
@@ -28,22 +27,9 @@ static Quantized quantize(Kernels *k, DType type, int64_t n, const void *x, uint
 
 static Key key_of_image(const ConvShape *s, bool bias, bool residual)
 {
-    Key key;
-    memset(&key, 0, sizeof key);
-    bool pointwise = s->kernel == 1 && s->stride == 1;
-    key.N = 1;
-    key.H = pointwise ? s->H * s->W : s->H;
-    key.W = pointwise ? 1 : s->W;
-    key.Cin = s->Cin;
-    key.Cout = s->Cout;
-    key.kernel = s->kernel;
-    key.stride = s->stride;
-    key.dtype = s->dtype;
-    key.out_dtype = s->out_dtype;
-    key.op = OP_FORWARD;
-    key.bias = bias;
-    key.residual = residual ? RESIDUAL_IN_PLACE : RESIDUAL_NONE;
-    key.threads = omp_get_max_threads();
+    ConvShape image = *s;
+    image.N = 1;
+    Key key = onednn_key(&image, OP_FORWARD, bias, residual ? RESIDUAL_IN_PLACE : RESIDUAL_NONE);
     key.int8 = 1;
     return key;
 }

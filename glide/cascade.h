@@ -21,9 +21,9 @@
 #define CASCADE_GUIDANCE        3
 #define CASCADE_UPSAMPLER       "dpmpp_2m"
 #define CASCADE_UPSAMPLER_STEPS "logsnr8"
-#define CASCADE_INPAINT_SAMPLER "ddpm" /* painting on goes back to more noise again and again, with fresh noise */
-#define CASCADE_INPAINT_STEPS   "20"   /* of the upsampler, by CASCADE_INPAINT_UPSAMPLER */
-#define CASCADE_INPAINT_UPSAMPLER "ddim"
+#define CASCADE_INPAINT_SAMPLER         "ddpm" /* painting on goes back to more noise again and again, with fresh noise */
+#define CASCADE_INPAINT_UPSAMPLER_STEPS "20"
+#define CASCADE_INPAINT_UPSAMPLER       "ddim"
 #define CASCADE_UPSAMPLE_TEMP   0.997
 #define CASCADE_COLOUR_CELLS    16
 #define CASCADE_STRENGTH        0.6

@@ -34,7 +34,7 @@ static const CliOption options[] = {
             "each stretch of steps R times, so that what is painted comes to fit"),
     CLI_INT(InpaintCommand, jump, 0, "jump", "J", 1, 1000, CASCADE_TEXT(CASCADE_JUMP), "steps in such a stretch"),
     CLI_CHOICE(InpaintCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_INPAINT_UPSAMPLER, "of the upsampler"),
-    CLI_TEXT(InpaintCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_INPAINT_STEPS, "steps of the upsampler"),
+    CLI_TEXT(InpaintCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_INPAINT_UPSAMPLER_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(InpaintCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
     CLI_INT(InpaintCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "

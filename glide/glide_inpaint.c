@@ -27,7 +27,7 @@ GlideInpaintOptions glide_inpaint_defaults(void)
     GlideInpaintOptions o = {.sample = glide_sample_defaults(), .jump = CASCADE_JUMP, .repeats = CASCADE_REPEATS};
     o.sample.sampler = CASCADE_INPAINT_SAMPLER;
     o.sample.upsampler_sampler = CASCADE_INPAINT_UPSAMPLER;
-    o.sample.upsampler_steps = CASCADE_INPAINT_STEPS;
+    o.sample.upsampler_steps = CASCADE_INPAINT_UPSAMPLER_STEPS;
     return o;
 }
 
