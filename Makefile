@@ -39,7 +39,7 @@ endif
 
 # --- which files ----------------------------------------------------------------------------------
 MODULES  := common text_transformer base_model upsampler guidance data glide
-ALL_SRC  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c))
+ALL_SRC  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c $(m)/*/*.c))
 SIMD_SRC := $(wildcard common/simd_*.c)
 CLI_SRC  := $(wildcard glide/main.c glide/cli_*.c glide/cmd_*.c)
 BUILDER_SRC := $(wildcard data/build_*.c)
