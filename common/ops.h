@@ -77,6 +77,8 @@ Tensor *op_add_positions(Tape *t, Tensor *x, Param *positions, bool channels_fir
 /* x (N,T,C) -> (N,C): position index[n] of row n. index (N) is copied. */
 Tensor *op_take_positions(Tape *t, Tensor *x, const int32_t *index);
 Tensor *op_mean_positions(Tape *t, Tensor *x); /* (N,T,C) -> (N,C), f32 */
+/* The mean over the first lengths[n] positions of row n. lengths (N) in [1,T] is copied. */
+Tensor *op_mean_first_positions(Tape *t, Tensor *x, const int32_t *lengths);
 
 /* --- resampling, x (N,H,W,C) --- */
 Tensor *op_upsample2x(Tape *t, Tensor *x);

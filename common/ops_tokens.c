@@ -155,6 +155,12 @@ Tensor *op_take_positions(Tape *t, Tensor *x, const int32_t *index)
 
 /* --- pooling ------------------------------------------------------------------------------------ */
 
+/* How many positions of row n count. */
+static int64_t counted(const Tensor *lengths, int64_t n, int64_t T)
+{
+    return lengths ? ((const int32_t *)lengths->data)[n] : T;
+}
+
 static void mean_positions_backward(Tape *t, Node *node)
 {
     TokenNode *n = (TokenNode *)node;
@@ -163,25 +169,52 @@ static void mean_positions_backward(Tape *t, Node *node)
     int64_t T = g->dims[1], C = g->dims[2];
     const Tensor *d_y = node->out->grad;
 #pragma omp parallel for schedule(static) if (tensor_size(g) >= OP_PARALLEL_FROM)
-    for (int64_t i = 0; i < g->dims[0] * T; i++)
-        for (int64_t c = 0; c < C; c++) tensor_store(g, i * C + c, tensor_load(d_y, i / T * C + c) / (float)T);
+    for (int64_t i = 0; i < g->dims[0] * T; i++) {
+        int64_t count = counted(n->index, i / T, T);
+        for (int64_t c = 0; c < C; c++)
+            tensor_store(g, i * C + c, i % T < count ? tensor_load(d_y, i / T * C + c) / (float)count : 0);
+    }
     tape_grad_add(t, n->x, g);
 }
 
-Tensor *op_mean_positions(Tape *t, Tensor *x)
+/* lengths (N) as i32 bits, or NULL: all. */
+static Tensor *mean_positions(Tape *t, Tensor *x, Tensor *lengths)
 {
-    if (tape_failed(t) || !op_expect(t, x->ndim == 3, "mean_positions", "(N,T,C)", x)) return NULL;
     int64_t N = x->dims[0], T = x->dims[1], C = x->dims[2];
     Tensor *y = tape_tensor(t, DTYPE_F32, 2, (int64_t[]){N, C});
     if (!y) return NULL;
 #pragma omp parallel for collapse(2) schedule(static) if (tensor_size(x) >= OP_PARALLEL_FROM)
     for (int64_t i = 0; i < N; i++)
         for (int64_t c = 0; c < C; c++) {
+            int64_t count = counted(lengths, i, T);
             double sum = 0;
-            for (int64_t p = 0; p < T; p++) sum += tensor_load(x, (i * T + p) * C + c);
-            tensor_store(y, i * C + c, (float)(sum / (double)T));
+            for (int64_t p = 0; p < count; p++) sum += tensor_load(x, (i * T + p) * C + c);
+            tensor_store(y, i * C + c, (float)(sum / (double)count));
         }
-    token_node(t, y, x, NULL, mean_positions_backward);
+    TokenNode *n = token_node(t, y, x, NULL, mean_positions_backward);
+    if (n && lengths) n->index = node_hold(n, lengths);
+    return y;
+}
+
+Tensor *op_mean_positions(Tape *t, Tensor *x)
+{
+    if (tape_failed(t) || !op_expect(t, x->ndim == 3, "mean_positions", "(N,T,C)", x)) return NULL;
+    return mean_positions(t, x, NULL);
+}
+
+Tensor *op_mean_first_positions(Tape *t, Tensor *x, const int32_t *lengths)
+{
+    if (tape_failed(t) || !op_expect(t, x->ndim == 3, "mean_first_positions", "(N,T,C)", x)) return NULL;
+    Tensor *copy = tape_tensor(t, DTYPE_F32, 1, x->dims);
+    if (!copy) return NULL;
+    for (int64_t i = 0; i < x->dims[0]; i++)
+        if (lengths[i] < 1 || lengths[i] > x->dims[1]) {
+            tape_fail(t, STATUS_BAD_INPUT, "mean_first_positions: no %d positions among %lld", lengths[i], (long long)x->dims[1]);
+            return NULL;
+        }
+    memcpy(copy->data, lengths, tensor_bytes(copy));
+    Tensor *y = mean_positions(t, x, copy);
+    tape_release(t, copy);
     return y;
 }
 

@@ -78,17 +78,22 @@ static void check_positions(Bench *b)
     int32_t index[4];
     for (int i = 0; i < 4; i++) index[i] = (int32_t)draw(b, 0, T - 1);
     Tensor *taken = op_take_positions(b->t, y, index), *mean = op_mean_positions(b->t, y);
+    for (int i = 0; i < 4; i++) index[i]++;
+    Tensor *first_mean = op_mean_first_positions(b->t, y, index);
+    for (int i = 0; i < 4; i++) index[i]--;
     for (int64_t n = 0; n < N; n++)
         for (int64_t j = 0; j < C; j++) {
-            double sum = 0;
+            double sum = 0, first_sum = 0;
             for (int64_t i = 0; i < T; i++) {
                 double joined = i < A ? at(a, (n * A + i) * C + j) : at(c, (n * B + i - A) * C + j);
                 double position = (double)p->value[first ? j * T + i : i * C + j];
                 expect(b, "add_positions", y, (n * T + i) * C + j, joined + position);
                 sum += at(y, (n * T + i) * C + j);
+                if (i <= index[n]) first_sum = sum;
             }
             expect(b, "take_positions", taken, n * C + j, at(y, (n * T + index[n]) * C + j));
             expect(b, "mean_positions", mean, n * C + j, sum / (double)T);
+            expect(b, "mean_first_positions", first_mean, n * C + j, first_sum / (index[n] + 1));
         }
     tape_reset(b->t);
     params_release(&set);
@@ -184,6 +189,10 @@ static void test_wrong_shapes(void **state)
     x = tape_input(t, DTYPE_F32, 3, (int64_t[]){2, 4, 3}, zeros);
     assert_null(op_take_positions(t, x, (const int32_t[]){0, 4}));
     assert_non_null(strstr((tape_status(t), status_message()), "no position 4 among 4"));
+    tape_reset(t);
+    x = tape_input(t, DTYPE_F32, 3, (int64_t[]){2, 4, 3}, zeros);
+    assert_null(op_mean_first_positions(t, x, (const int32_t[]){4, 0}));
+    assert_non_null(strstr((tape_status(t), status_message()), "no 0 positions among 4"));
     tape_reset(t);
     tape_free(t);
     kernels_free(k);

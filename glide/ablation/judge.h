@@ -16,7 +16,8 @@
 typedef struct Judge Judge;
 
 Status judge_load(const char *path, Judge **out);
-void judge_free(Judge *j); /* NULL is fine */
+void judge_free(Judge *j); /* NULL is fine. Before the kernels that it judged with: it holds copies that they packed */
+uint64_t judge_hash(const Judge *j); /* weights_hash(), for provenance */
 int judge_side(const Judge *j);      /* of the pictures it takes: 64 */
 int judge_features(const Judge *j);  /* length of a feature vector */
 int judge_embedding(const Judge *j); /* length of an embedding */
