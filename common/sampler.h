@@ -174,6 +174,23 @@ Status sampler_step(Sampler *s, float *x, int step);
  * last step left it. */
 Status sampler_run(Sampler *s, float *x);
 
+/* Where a run stands between two steps: all that its later steps depend on. Another run of the same kind, process and rows, with
+ * options.skip = done, goes on from it as if it had taken the steps so far itself. */
+typedef struct SamplerState {
+    int done;     /* steps, from the process's first one */
+    int64_t size; /* elements of x */
+    float *x;     /* (N,H,W,3) */
+    float *memory[SAMPLER_MEMORY]; /* as in Sampler */
+    double remembered[SAMPLER_MEMORY];
+    int taken, expected;
+} SamplerState;
+
+/* Copies of x and what the sampler remembers; sampler_state_release() them. STATUS_NO_MEMORY: *out is empty. */
+Status sampler_save(const Sampler *s, const float *x, int done, SamplerState *out);
+/* Before sampler_run(), in the place of sampler_initial_noise(). */
+void sampler_restore(Sampler *s, const SamplerState *state, float *x);
+void sampler_state_release(SamplerState *state); /* a zeroed one is fine */
+
 /* What is known of the pictures, the same for all rows. */
 typedef struct SamplerKnown {
     const float *x_0;  /* (H,W,3) */

@@ -33,7 +33,8 @@ typedef struct Run {
     Guide classifier, clip;
     GuidedDenoiser guided;
     StageHooks hooks;
-    Status traced; /* how writing the trace went, and its message */
+    Sampler *sampler; /* while it runs */
+    Status recorded;  /* how writing the trace, or watching, went, and its message */
     char failure[512];
 } Run;
 
@@ -109,11 +110,20 @@ static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, const StageO
     TRY(stage_model_init(&r->model, kernels, m, o->precision, in, o->negative_prompt));
     TRY(guided_denoiser_init(&r->guided, &g, run_models, r, in->n, in->side, in->side));
     TRY(make_guides(r, kernels, &g));
-    if (o->trace) TRY(guided_denoiser_record(&r->guided));
+    if (o->trace || o->watch) TRY(guided_denoiser_record(&r->guided));
     return stage_hooks_init(&r->hooks, o, in);
 }
 
 /* --- running ------------------------------------------------------------------------------------------ */
+
+static Status tell_watch(Run *r, const StageWatch *w, const SamplerProgress *progress)
+{
+    int done = progress->done + r->sampler->options.skip;
+    if (w->step) TRY(w->step(w->ctx, &r->guided, progress, done));
+    for (int i = 0; i < w->save_count; i++)
+        if (w->save[i]->done == done) TRY(sampler_save(r->sampler, progress->x, done, w->save[i]));
+    return STATUS_OK;
+}
 
 /* A failure to write stops the run, as far as the sampler knows. */
 static int record_step(void *ctx, const SamplerProgress *progress)
@@ -122,10 +132,11 @@ static int record_step(void *ctx, const SamplerProgress *progress)
     const StageOptions *o = r->options;
     TraceRows rows = o->trace_rows;
     rows.first += r->first;
-    r->traced = trace_step(o->trace, &rows, &r->guided, progress);
-    if (r->traced != STATUS_OK) snprintf(r->failure, sizeof r->failure, "%s", status_message());
+    if (o->trace) r->recorded = trace_step(o->trace, &rows, &r->guided, progress);
+    if (o->watch && r->recorded == STATUS_OK) r->recorded = tell_watch(r, o->watch, progress);
+    if (r->recorded != STATUS_OK) snprintf(r->failure, sizeof r->failure, "%s", status_message());
     guided_denoiser_next(&r->guided);
-    return r->traced != STATUS_OK || (o->progress && o->progress(o->progress_ctx, progress));
+    return r->recorded != STATUS_OK || (o->progress && o->progress(o->progress_ctx, progress));
 }
 
 static SamplerOptions sampler_options(Run *r, const StageOptions *o, const StageInput *in, const Diffusion *d)
@@ -138,8 +149,10 @@ static SamplerOptions sampler_options(Run *r, const StageOptions *o, const Stage
     options.stage = o->stage;
     options.skip = in->start ? d->num_timesteps - stage_steps_from(o, d) : 0;
     options.clip_denoised = o->guidance.threshold != GUIDANCE_THRESHOLD_NONE;
-    options.progress = o->trace ? record_step : o->progress;
-    options.progress_ctx = o->trace ? r : o->progress_ctx;
+    if (o->watch && o->watch->resume) options.skip = o->watch->resume->done;
+    bool records = o->trace || o->watch;
+    options.progress = records ? record_step : o->progress;
+    options.progress_ctx = records ? r : o->progress_ctx;
     return options;
 }
 
@@ -147,7 +160,9 @@ static SamplerOptions sampler_options(Run *r, const StageOptions *o, const Stage
 static Status run_sampler(const Run *r, Sampler *s, float *x)
 {
     const StageInput *in = r->in;
-    if (in->start) sampler_start_from(s, in->start, x);
+    const StageWatch *watch = r->options->watch;
+    if (watch && watch->resume) sampler_restore(s, watch->resume, x);
+    else if (in->start) sampler_start_from(s, in->start, x);
     else sampler_initial_noise(s, r->options->temperature, x);
     if (!in->known || r->model.model->config.inpaint) return sampler_run(s, x);
     return sampler_run_known(s, &(SamplerKnown){in->known, in->mask, r->options->jump, r->options->repeats}, x);
@@ -162,6 +177,7 @@ static Status sample_batch(Run *r, const Diffusion *d, float *x)
     if (!options.kind) return status_fail(STATUS_BAD_INPUT, "no sampler is called %s", r->options->sampler);
     stage_hooks_install(&r->hooks, &denoiser);
     TRY(sampler_init(&s, &options, d, &denoiser, in->n, in->side, in->side));
+    r->sampler = &s;
     Status status = run_sampler(r, &s, x);
     sampler_release(&s);
     return status;
@@ -193,7 +209,7 @@ Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, 
         Run r;
         status = run_init(&r, kernels, m, o, &part, first);
         if (status == STATUS_OK) status = sample_batch(&r, &d, x + first * in->side * in->side * IMAGE_CHANNELS);
-        if (r.traced != STATUS_OK) status = status_fail(r.traced, "%s", r.failure);
+        if (r.recorded != STATUS_OK) status = status_fail(r.recorded, "%s", r.failure);
         count_stats(&r, o->stats);
         run_release(&r);
     }

@@ -23,6 +23,17 @@ typedef struct StageGuides {
     const ClipBpe *clip_bpe; /* its tokenizer */
 } StageGuides;
 
+/* For those that look on at every step or share steps between calls. With `save` and `resume` the rows of the call run in one batch
+ * (max_rows 0), and guidance must have no momentum (APG's), which a SamplerState does not hold. */
+typedef struct StageWatch {
+    /* After each step, `done` of them from the process's first one; a failure ends the call and is forwarded. May be NULL */
+    Status (*step)(void *ctx, const GuidedDenoiser *guided, const SamplerProgress *progress, int done);
+    void *ctx;
+    SamplerState *const *save; /* (save_count) each is made when so many steps are taken as its `done` says */
+    int save_count;
+    const SamplerState *resume; /* the call goes on from here instead of from noise; NULL: from noise */
+} StageWatch;
+
 typedef struct StageOptions {
     const char *sampler;     /* "ddpm", "ddim", ... */
     const char *steps;       /* respacing of the model's process: "50", "fast27", ... */
@@ -41,6 +52,7 @@ typedef struct StageOptions {
     void *progress_ctx;
     Trace *trace;               /* receives what guidance did and x_t and x_0 at every step; may be NULL */
     TraceRows trace_rows;       /* where in it the call's first picture goes */
+    const StageWatch *watch;    /* may be NULL */
     StageStats *stats;          /* of a call are added to it; may be NULL */
 } StageOptions;
 

@@ -167,6 +167,7 @@ static Status gradient(void *ctx, const float *x_t, const NoiseLevel *level, flo
         float strength = (float)guidance_strength_at(&d->guidance, (GuidanceModeId)i, level);
         if (!mode->gradient || strength == 0) continue;
         assert(d->guides[i]);
+        d->gradient_rows_run += d->n;
         TRY(mode->gradient(d->guides[i], &s, d->direction, d->score));
         for (int64_t j = 0; j < size; j++) grad[j] += strength * d->direction[j];
         if (d->telemetry && !d->recorded)

@@ -36,6 +36,7 @@ typedef struct GuidedDenoiser {
     NoiseLevel level;
     bool recorded; /* the step in work; further evaluations of it are not */
     int64_t rows_run; /* rows of models evaluated so far */
+    int64_t gradient_rows_run; /* rows of guides, with their gradient */
 } GuidedDenoiser;
 
 /* STATUS_BAD_INPUT, STATUS_NO_MEMORY; *d is then released already. */

@@ -22,6 +22,7 @@ typedef struct AblationCondition {
     double scale;      /* of the mode; of "none" it is 0 */
     double low, high;  /* interval in timesteps in which the mode acts */
     AblationControl control;
+    int must_equal;    /* of ABLATION_SCALE_0: the condition that it was computed apart from and must match bit for bit; else -1 */
     int equals;        /* an earlier condition whose pictures these are by definition (cfg at 1 of "none"), or -1 */
 } AblationCondition;
 
@@ -30,7 +31,8 @@ typedef struct AblationResults {
     const AblationCondition *condition; /* (conditions) */
     const char *const *prompt;          /* (prompts) UTF-8 */
     const uint8_t *pictures;            /* (cells,side,side,3) */
-    const float *seconds;               /* (cells) wall time, shared work divided among those that share it */
+    const float *seconds;               /* (cells) wall time as if it were made alone: steps that conditions share count for each of
+                                           them, those of a batch are divided among its pictures; NaN where it is not known */
     const float *evaluations;           /* (cells) of the diffusion model: one for each answer asked of it */
     const float *gradients;             /* (cells) evaluations of a guide with its gradient */
     int telemetry_count;
