@@ -301,10 +301,11 @@ bool h5file_has_group(const H5File *file, const char *name)
 
 Status h5_open_dataset(const H5File *file, const char *name, hid_t *out)
 {
+    H5O_info_t info;
     *out = -1;
     if (!path_exists(file, h5_clean(name)))
         return status_fail(STATUS_BAD_INPUT, "%s: there is no dataset %s", file->path, name);
-    if (!h5file_has_dataset(file, name))
+    if (H5Oget_info_by_name2(file->id, h5_clean(name), &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0 || info.type != H5O_TYPE_DATASET)
         return status_fail(STATUS_BAD_INPUT, "%s: %s is not a dataset", file->path, name);
     *out = H5Dopen2(file->id, h5_clean(name), H5P_DEFAULT);
     return *out < 0 ? h5_fail(file, "cannot open dataset %s", name) : STATUS_OK;

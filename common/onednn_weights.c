@@ -78,11 +78,13 @@ static Status reorder(Onednn *o, const Prim *prim, const Layout *l, void *plain,
 
 static Status pack(Kernels *k, const Prim *prim, Param *w, const Packed *p)
 {
-    float *values = param_fetch(w);
-    if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
+    size_t small_bytes = prim->layout->int8 ? ALIGN64(w->size) : 0;
+    char *scratch = kernels_scratch(k, small_bytes + (w->value ? 64 : w->size * sizeof(float)));
+    if (!scratch) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
+    float *values = w->value ? w->value : (float *)(scratch + small_bytes);
+    if (!w->value) param_read_all(w, values);
     if (!prim->layout->int8) return reorder(k->onednn, prim, prim->layout, values, p);
-    int8_t *small = kernels_scratch(k, w->size);
-    if (!small) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
+    int8_t *small = (int8_t *)scratch;
     quantize_weights(values, w->dims[0], (int64_t)w->size / w->dims[0], small, p->scales);
     return reorder(k->onednn, prim, prim->layout, small, p);
 }

@@ -2,6 +2,7 @@
 #include "common/ops_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- embeddings ---------------------------------------------------------------------------------- */
@@ -45,20 +46,19 @@ static Tensor *embed(Tape *t, Tensor *ids, int64_t N, int64_t T, int ndim, const
     Tensor *y = tape_tensor(t, tape_dtype(t), ndim, dims);
     if (!y) return NULL;
     const int32_t *id = ids->data;
-    const float *rows = param_fetch(table), *positions = position ? param_fetch(position) : NULL;
-    const float *paddings = padding ? param_fetch(padding) : NULL;
-    if (!rows || (position && !positions) || (padding && !paddings)) {
-        tape_fail(t, STATUS_NO_MEMORY, "out of memory for %s", table->name);
+    float *row = calloc((size_t)(2 * C + 1), sizeof *row), *add = row + C; /* add: zeros without a position */
+    if (!row) {
+        tape_fail(t, STATUS_NO_MEMORY, "out of memory for a row of %s", table->name);
         return NULL;
     }
     for (int64_t i = 0; i < N * T; i++) {
-        const float *row = id[i] < 0 ? paddings + i % T * C : rows + id[i] * C;
-        const float *add = id[i] >= 0 && position ? positions + i % T * C : NULL;
-        for (int64_t c = 0; c < C; c++) {
-            float value = row[c] + (add ? add[c] : 0.0f);
-            tensor_store(y, i * C + c, value);
-        }
+        size_t at = (size_t)(i % T * C), n = (size_t)C;
+        if (id[i] < 0) param_read(padding, at, n, row);
+        else param_read(table, (size_t)(id[i] * C), n, row);
+        if (id[i] >= 0 && position) param_read(position, at, n, add);
+        for (int64_t c = 0; c < C; c++) tensor_store(y, i * C + c, id[i] < 0 ? row[c] : row[c] + add[c]);
     }
+    free(row);
     if (op_wants_node(t, NULL, table)) {
         EmbeddingNode *n = tape_node(t, sizeof *n, y, embedding_backward);
         if (!n) return NULL;

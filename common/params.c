@@ -36,12 +36,17 @@ void params_release(ParamSet *set)
     params_init(set);
 }
 
+static size_t value_bytes(size_t size)
+{
+    size_t bytes = (size * sizeof(float) + 63) / 64 * 64;
+    return bytes ? bytes : 64;
+}
+
 /* Zero-filled and aligned for the widest vectors; NULL when out of memory. */
 static float *new_values(size_t size)
 {
-    size_t bytes = (size * sizeof(float) + 63) / 64 * 64;
-    float *values = aligned_alloc(64, bytes ? bytes : 64);
-    if (values) memset(values, 0, bytes);
+    float *values = aligned_alloc(64, value_bytes(size));
+    if (values) memset(values, 0, value_bytes(size));
     return values;
 }
 
@@ -97,14 +102,35 @@ Param *params_find(const ParamSet *set, const char *name)
 
 /* --- values in a file ------------------------------------------------------------------------------ */
 
+void param_read(const Param *param, size_t first, size_t count, float *out)
+{
+    const char *mapped = param->mapped;
+    if (param->value || !mapped || !param->mapped_half) {
+        const char *from = param->value ? (const char *)param->value : mapped;
+        memcpy(out, from + first * sizeof *out, count * sizeof *out);
+        return;
+    }
+    mapped += first * sizeof(uint16_t);
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half; /* at any address: old files do not align their datasets */
+        memcpy(&half, mapped + sizeof half * i, sizeof half);
+        out[i] = f16_to_f32(half);
+    }
+}
+
+void param_read_all(const Param *param, float *out)
+{
+    enum { BLOCK = 1 << 15 };
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < param->size; i += BLOCK)
+        param_read(param, i, param->size - i < BLOCK ? param->size - i : BLOCK, out + i);
+}
+
 float *param_fetch(Param *param)
 {
     if (param->value || !param->mapped) return param->value;
-    float *values = new_values(param->size);
-    if (!values) return NULL;
-    const uint16_t *half = param->mapped;
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < param->size; i++) values[i] = f16_to_f32(half[i]);
+    float *values = aligned_alloc(64, value_bytes(param->size));
+    if (values) param_read_all(param, values);
     return param->value = values;
 }
 
@@ -121,7 +147,7 @@ static void forget_pages(const Param *param)
 void param_leave(Param *param)
 {
     if (!param->mapped) return;
-    if (param->mapped_half) {
+    if (!param->shared) { /* a copy that param_fetch() made */
         free(param->value);
         param->value = NULL;
     }

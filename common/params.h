@@ -20,9 +20,9 @@ typedef struct Param {
     int ndim;
     int64_t dims[4];
     size_t size;      /* elements */
-    float *value;     /* f32 master copy; NULL while it is in a file in half precision only: see param_fetch() */
+    float *value;     /* f32 master copy; NULL while it is in a file only, see param_fetch() */
     bool shared;      /* value is another set's or a file's, not to be freed */
-    const void *mapped; /* the values in a file that is mapped, read-only: f32, or halves; NULL: there is none */
+    const void *mapped; /* the values in a file that is mapped, read-only: f32, or halves, at any address; NULL: there is none */
     bool mapped_half;
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
     float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
@@ -74,6 +74,9 @@ void params_share(ParamSet *set, const ParamSet *owner);
  * free again until the next fetch. Parameters in memory just stay there. NULL: out of memory. */
 float *param_fetch(Param *param);
 void param_leave(Param *param);
+/* The same into the caller's memory: some values, or all of them, by all threads. */
+void param_read(const Param *param, size_t first, size_t count, float *out);
+void param_read_all(const Param *param, float *out);
 
 Status params_alloc_grads(ParamSet *set); /* zero-filled */
 void params_zero_grads(ParamSet *set);

@@ -159,13 +159,16 @@ static Status group_shapes_read(const H5File *file, const char *group, GroupShap
     return STATUS_OK;
 }
 
-static Status match_group(const H5File *file, const char *group, const ParamSet *params)
+/* infos (params->count, free()): where the values of each parameter are; NULL: not wanted. */
+static Status match_group(const H5File *file, const char *group, const ParamSet *params, H5Info **infos)
 {
     GroupShapes shapes = {0};
     int *index = malloc((size_t)(params->count + 1) * sizeof *index);
-    Status status = index ? group_shapes_read(file, group, &shapes)
-                          : status_fail(STATUS_NO_MEMORY, "%s: out of memory", h5file_path(file));
+    if (infos) *infos = calloc((size_t)params->count + 1, sizeof **infos);
+    Status status = index && (!infos || *infos) ? group_shapes_read(file, group, &shapes)
+                                                : status_fail(STATUS_NO_MEMORY, "%s: out of memory", h5file_path(file));
     if (status == STATUS_OK) status = params_match(params, h5file_path(file), shapes.shapes, shapes.count, index);
+    for (int i = 0; i < params->count && infos && status == STATUS_OK; i++) (*infos)[i] = shapes.infos[index[i]];
     group_shapes_release(&shapes);
     free(index);
     return status;
@@ -173,14 +176,14 @@ static Status match_group(const H5File *file, const char *group, const ParamSet 
 
 Status weights_match(const H5File *file, const ParamSet *params)
 {
-    return match_group(file, "params", params);
+    return match_group(file, "params", params, NULL);
 }
 
 /* values NULL: into the parameters. */
 static Status read_array(const H5File *file, const char *group, const ParamSet *params, float *values)
 {
     char name[512];
-    TRY(match_group(file, group, params));
+    TRY(match_group(file, group, params, NULL));
     for (int i = 0; i < params->count; i++) {
         const Param *param = params->items[i];
         float *to = values ? values : param->value;
@@ -214,37 +217,53 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 31;
 }
 
-/* FNV-1a over 32-bit words in eight interleaved lanes: one multiplication per word, and no lane waits for another. */
-static uint64_t hash_values(const float *values, size_t count)
+/* FNV-1a over 32-bit words in eight interleaved lanes: one multiplication per word, and no lane waits for another. Values come in
+ * blocks; the length of each but the last is a multiple of the lanes. */
+enum { LANES = 8 };
+
+static void hash_block(uint64_t lane[LANES], const float *values, size_t count)
 {
-    const uint64_t prime = 0x100000001b3u;
-    uint64_t lane[8], hash = count;
-    for (int j = 0; j < 8; j++) lane[j] = mix((uint64_t)j + 1);
-    for (size_t i = 0; i < count; i += 8) {
-        uint32_t words[8] = {0};
-        size_t n = count - i < 8 ? count - i : 8;
+    for (size_t i = 0; i < count; i += LANES) {
+        uint32_t words[LANES] = {0};
+        size_t n = count - i < LANES ? count - i : LANES;
         memcpy(words, values + i, 4 * n);
-        for (int j = 0; j < 8; j++) lane[j] = (lane[j] ^ words[j]) * prime;
+        for (int j = 0; j < LANES; j++) lane[j] = (lane[j] ^ words[j]) * 0x100000001b3u;
     }
-    for (int j = 0; j < 8; j++) hash = mix(hash ^ lane[j]);
-    return hash;
 }
 
 /* A parameter's share in the hash of its set: the sum, so that their order does not matter. */
-static uint64_t hash_param(const Param *param, const float *values)
+static uint64_t hash_param(const Param *param, const uint64_t lane[LANES])
 {
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = 0xcbf29ce484222325u, values = param->size;
+    for (int j = 0; j < LANES; j++) values = mix(values ^ lane[j]);
     for (const char *c = param->name; *c; c++) hash = (hash ^ (uint8_t)*c) * 0x100000001b3u;
     hash = mix(hash ^ (uint64_t)param->ndim);
     for (int j = 0; j < param->ndim; j++) hash = mix(hash ^ (uint64_t)param->dims[j]);
-    return mix(hash ^ hash_values(values, param->size));
+    return mix(hash ^ values);
+}
+
+/* Looks at each value once, wherever it is. *finite (may be NULL): false when one is not. */
+static uint64_t read_and_hash(const Param *param, bool *finite)
+{
+    enum { BLOCK = 4096 };
+    float block[BLOCK];
+    uint64_t lane[LANES];
+    for (int j = 0; j < LANES; j++) lane[j] = mix((uint64_t)j + 1);
+    for (size_t i = 0; i < param->size; i += BLOCK) {
+        size_t n = param->size - i < BLOCK ? param->size - i : BLOCK;
+        if (!param->value) param_read(param, i, n, block);
+        const float *values = param->value ? param->value + i : block;
+        hash_block(lane, values, n);
+        if (finite && params_check_finite("", "", values, n) != STATUS_OK) *finite = false;
+    }
+    return hash_param(param, lane);
 }
 
 uint64_t weights_hash(const ParamSet *params)
 {
     uint64_t total = 0;
 #pragma omp parallel for schedule(dynamic) reduction(+ : total)
-    for (int i = 0; i < params->count; i++) total += hash_param(params->items[i], params->items[i]->value);
+    for (int i = 0; i < params->count; i++) total += read_and_hash(params->items[i], NULL);
     return mix(total);
 }
 
@@ -252,24 +271,28 @@ uint64_t weights_hash(const ParamSet *params)
 
 enum { MAPPED_FROM = 1 << 14 }; /* values; smaller parameters are in memory, where reading them costs nothing */
 
-static Status place_param(const H5File *file, const ParamSet *params, Param *param)
+static Status place_param(const H5File *file, const ParamSet *params, Param *param, const H5Info *info)
 {
     char name[512];
-    H5Info info;
-    TRY(dataset_name(file, "params", param->name, name));
-    TRY(h5file_stat(file, name, &info));
-    size_t each = info.kind == H5KIND_F16 ? sizeof(uint16_t) : sizeof(float), offset = (size_t)info.offset;
-    bool plain = (info.kind == H5KIND_F16 || info.kind == H5KIND_F32) && info.offset >= 0 && offset % each == 0 &&
-                 offset <= params->map_size && param->size <= (params->map_size - offset) / each;
-    if (plain && param->ndim > 1 && param->size >= MAPPED_FROM) {
-        param->mapped = (const char *)params->map + offset;
-        param->mapped_half = info.kind == H5KIND_F16;
-        param->shared = !param->mapped_half;
+    bool half = info->kind == H5KIND_F16;
+    size_t each = half ? sizeof(uint16_t) : sizeof(float), offset = (size_t)info->offset;
+    bool plain = (half || info->kind == H5KIND_F32) && info->offset >= 0 && offset <= params->map_size &&
+                 param->size <= (params->map_size - offset) / each;
+    if (!plain) {
+        TRY(dataset_name(file, "params", param->name, name));
+        TRY(param_alloc(param));
+        return h5file_read(file, name, H5KIND_F32, param->ndim, param->dims, param->value);
+    }
+    param->mapped = (const char *)params->map + offset;
+    param->mapped_half = half;
+    if (param->ndim > 1 && param->size >= MAPPED_FROM) {
+        param->shared = !half && offset % each == 0; /* else a copy is made when it is fetched */
         if (param->shared) param->value = (float *)param->mapped;
         return STATUS_OK;
     }
-    TRY(param_alloc(param));
-    return h5file_read(file, name, H5KIND_F32, param->ndim, param->dims, param->value);
+    bool copied = param_fetch(param) != NULL;
+    param->mapped = NULL;
+    return copied ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "%s: out of memory for %s", h5file_path(file), param->name);
 }
 
 /* Looks at all values once. The name of the first parameter that is not finite decides what the error says. */
@@ -277,32 +300,32 @@ static Status check_and_hash(const H5File *file, const ParamSet *params, uint64_
 {
     uint64_t total = 0;
     int bad = params->count;
-    bool memory = true;
-#pragma omp parallel for schedule(dynamic) reduction(+ : total) reduction(min : bad) reduction(&& : memory)
+#pragma omp parallel for schedule(dynamic) reduction(+ : total) reduction(min : bad)
     for (int i = 0; i < params->count; i++) {
-        Param *param = params->items[i];
-        const float *values = param_fetch(param);
-        if (!values) memory = false;
-        else if (params_check_finite("", "", values, param->size) != STATUS_OK) bad = i < bad ? i : bad;
-        else if (hash) total += hash_param(param, values);
-        param_leave(param);
+        bool finite = true;
+        total += read_and_hash(params->items[i], &finite);
+        if (!finite) bad = i < bad ? i : bad;
+        param_leave(params->items[i]);
     }
-    if (!memory) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", h5file_path(file));
     if (hash) *hash = mix(total);
     if (bad == params->count) return STATUS_OK;
     char name[512];
     Param *param = params->items[bad];
     const float *values = param_fetch(param);
     TRY(dataset_name(file, "params", param->name, name));
-    return values ? params_check_finite(h5file_path(file), name, values, param->size) : STATUS_NO_MEMORY;
+    if (!values) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", h5file_path(file));
+    return params_check_finite(h5file_path(file), name, values, param->size);
 }
 
 Status weights_map(const H5File *file, ParamSet *params, uint64_t *hash)
 {
     assert(params->shapes_only);
-    TRY(weights_match(file, params));
-    TRY(h5file_map(file, &params->map, &params->map_size));
-    for (int i = 0; i < params->count; i++) TRY(place_param(file, params, params->items[i]));
+    H5Info *infos = NULL;
+    Status s = match_group(file, "params", params, &infos);
+    if (s == STATUS_OK) s = h5file_map(file, &params->map, &params->map_size);
+    for (int i = 0; i < params->count && s == STATUS_OK; i++) s = place_param(file, params, params->items[i], &infos[i]);
+    free(infos);
+    TRY(s);
     params->shapes_only = false;
     params_touch(params);
     return check_and_hash(file, params, hash);

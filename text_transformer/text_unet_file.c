@@ -68,7 +68,7 @@ static Status check_derived(const H5File *file, const TextUNetConfig *found)
                        h5file_path(file), found->unet.in_channels, c.unet.in_channels, c.low_res, c.inpaint);
 }
 
-/* Names and shapes alone; a damaged field must not ask for memory that the file does not fill. */
+/* Names and shapes alone. */
 static Status read_shapes(const H5File *file, TextUNet **out)
 {
     TextUNetConfig c = {0};
@@ -77,20 +77,17 @@ static Status read_shapes(const H5File *file, TextUNet **out)
     TextUNet *m;
     Status s = text_unet_new_shapes(&c, &m);
     if (s != STATUS_OK) return status_prefix(s, "%s", h5file_path(file));
-    s = weights_match(file, &m->params);
-    if (s == STATUS_OK) s = read_tokenizer(file, m);
-    if (s != STATUS_OK) {
-        text_unet_free(m);
-        return s;
-    }
-    *out = m;
-    return STATUS_OK;
+    s = read_tokenizer(file, m);
+    if (s == STATUS_OK) *out = m;
+    else text_unet_free(m);
+    return s;
 }
 
 Status text_unet_read_header(const H5File *file, TextUNet **out)
 {
     TRY(read_shapes(file, out));
-    Status s = params_alloc(&(*out)->params);
+    Status s = weights_match(file, &(*out)->params); /* a damaged field must not ask for memory that the file does not fill */
+    if (s == STATUS_OK) s = params_alloc(&(*out)->params);
     if (s == STATUS_OK) return s;
     text_unet_free(*out);
     *out = NULL;
