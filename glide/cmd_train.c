@@ -109,7 +109,7 @@ static Status run(CliArgs *args)
     if (!c->out) return cli_usage_fail(args, "--out: expected a file for the weights, such as base.h5");
     if (c->resume && c->init) return cli_usage_fail(args, "--resume and --init exclude one another");
     if (c->threads > 0) omp_set_num_threads((int)c->threads);
-    trainer_options_defaults(&o, stage == 1);
+    trainer_options_defaults(&o, (TrainTarget)stage);
     fill(&o, c);
     interrupt_install("\nsaving a checkpoint after this step; Ctrl-C again stops at once\n");
     return trainer_run(&o);

@@ -4,7 +4,8 @@
 
 #include "glide/trainer_state.h"
 
-Status train_report_held_out(Trainer *tr); /* into the last record: errors on 64 held-out pictures, noise and steps fixed */
+/* Into the last record, and as text ("" when nothing is measured). */
+Status train_report_held_out(Trainer *tr, char *text, size_t size);
 Status train_report_curve(Trainer *tr);   /* OUT.loss.csv and OUT.loss.svg */
 Status train_report_samples(Trainer *tr); /* OUT.samples.png, with the averaged weights */
 

@@ -1,101 +1,45 @@
 #include "glide/train_team.h"
 
 #include <omp.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { FEWEST_ROWS = 8, MOST_WORKERS = 8 }; /* chosen when the options leave the number of workers open */
 
-typedef struct Worker {
-    TrainTeam *team;
-    TextUNet *model;
-    Kernels *kernels;
-    Tape *tape;
-    TrainWorkspace *workspace;
-    int first, rows; /* of the step's */
-    TrainRows loaded;
-    TrainLoss loss;  /* each row's weighs 1 / rows of the step */
-    Status status;
-    char message[512];
-    pthread_t thread;
-} Worker;
-
 struct TrainTeam {
     Trainer *trainer;
-    Worker *workers; /* the first one borrows what is the trainer's */
-    int count, threads; /* threads of each */
-    uint32_t step;
+    TrainWorker *workers; /* the first one borrows what is the trainer's */
+    int count, threads;   /* threads of each */
+    Status (*part)(TrainWorker *w); /* of a step: what the workers are to do now */
 };
+
+typedef struct Start {
+    TrainWorker *worker;
+    TrainTeam *team;
+} Start;
 
 /* --- one worker ------------------------------------------------------------------------------------ */
 
-static int micro_batch(const TrainerOptions *o, int rows)
+static Status worker_open(TrainWorker *w)
 {
-    return o->micro_batch > 0 && o->micro_batch < rows ? o->micro_batch : rows;
-}
-
-static Status compute(Worker *w)
-{
-    Trainer *tr = w->team->trainer;
-    const TrainerOptions *o = tr->options;
-    uint32_t step = w->team->step;
-    int micro = micro_batch(o, w->rows);
-    w->loss = (TrainLoss){0};
-    for (int done = 0; done < w->rows; done += micro) {
-        int first = w->first + done, n = w->rows - done < micro ? w->rows - done : micro;
-        TrainBatch b;
-        TrainLoss part = {0};
-        TRY(train_rows_load(tr, tr->batches, &w->loaded, step, (uint32_t)first, n, o->batch, &b));
-        b.noisy_steps = o->noisy_steps;
-        tape_set_dropout(w->tape, (RngKey){.seed = o->seed, .step = step * 4096 + (uint32_t)first});
-        TRY(text_unet_train_step(w->tape, w->model, &tr->diffusion, &o->loss, &b, w->workspace, &part));
-        w->loss.mean_mse += part.mean_mse * n / o->batch;
-        w->loss.mean_vb += part.mean_vb * n / o->batch;
-    }
-    tape_reset(w->tape);
-    return STATUS_OK;
-}
-
-static void *worker_main(void *arg)
-{
-    Worker *w = arg;
-    omp_set_num_threads(w->team->threads);
-    params_touch(&w->model->params);
-    w->status = compute(w);
-    if (w->status != STATUS_OK) snprintf(w->message, sizeof w->message, "%s", status_message());
-    return NULL;
-}
-
-static Status worker_open(Worker *w)
-{
-    Trainer *tr = w->team->trainer;
-    const TrainerOptions *o = tr->options;
-    TRY(train_rows_init(&w->loaded, micro_batch(o, w->rows), o->side, tr->model->config.text.ctx));
+    Trainer *tr = w->trainer;
     if (w->first == 0) {
-        w->model = tr->model;
+        w->kernels = tr->kernels;
         w->tape = tr->tape;
-        w->workspace = tr->workspace;
-        return STATUS_OK;
+        w->params = tr->params;
+        return tr->kind->worker_open(w);
     }
-    TRY(text_unet_new_shapes(&tr->model->config, &w->model));
-    params_share(&w->model->params, &tr->model->params);
-    TRY(params_alloc_grads(&w->model->params));
-    unet_set_checkpoint(w->model->unet, o->checkpoint_blocks);
     TRY(kernels_new(KERNELS_BEST, &w->kernels));
     TRY(tape_new(w->kernels, &w->tape));
     tape_set_dtype(w->tape, tape_dtype(tr->tape));
-    w->workspace = train_workspace_new();
-    return w->workspace ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for training");
+    return tr->kind->worker_open(w);
 }
 
-static void worker_close(Worker *w)
+static void worker_close(TrainWorker *w)
 {
-    train_rows_release(&w->loaded);
+    w->trainer->kind->worker_close(w); /* its packed parameters before the kernels that packed them */
     if (w->first == 0) return;
-    train_workspace_free(w->workspace);
-    text_unet_free(w->model); /* its packed parameters before the kernels that packed them */
     tape_free(w->tape);
     kernels_free(w->kernels);
 }
@@ -121,8 +65,8 @@ Status train_team_new(Trainer *tr, TrainTeam **out)
     team->threads = omp_get_max_threads() / count > 1 ? omp_get_max_threads() / count : 1;
     for (int i = 0; i < count; i++) {
         int64_t batch = tr->options->batch;
-        Worker *w = &team->workers[team->count++];
-        w->team = team;
+        TrainWorker *w = &team->workers[team->count++];
+        w->trainer = tr;
         w->first = (int)(batch * i / count);
         w->rows = (int)(batch * (i + 1) / count) - w->first;
         TRY(worker_open(w));
@@ -141,38 +85,66 @@ void train_team_free(TrainTeam *team)
 /* The gradients of the other workers' rows go to the trainer's model, in their order, and are zeroed for the next step. */
 static void collect_gradients(TrainTeam *team)
 {
-    const ParamSet *all = &team->trainer->model->params;
+    const ParamSet *all = team->trainer->params;
 #pragma omp parallel for schedule(dynamic, 4)
     for (int i = 0; i < all->count; i++) {
         size_t size = all->items[i]->size;
         float *sum = all->items[i]->grad;
         for (int k = 1; k < team->count; k++) {
-            float *part = team->workers[k].model->params.items[i]->grad;
+            float *part = team->workers[k].params->items[i]->grad;
             for (size_t j = 0; j < size; j++) sum[j] += part[j];
             memset(part, 0, size * sizeof *part);
         }
     }
 }
 
-Status train_team_step(TrainTeam *team, uint32_t step, TrainLoss *mean)
+static void *worker_main(void *arg)
 {
+    Start *start = arg;
+    TrainWorker *w = start->worker;
+    omp_set_num_threads(start->team->threads);
+    w->status = start->team->part(w);
+    if (w->status != STATUS_OK) snprintf(w->message, sizeof w->message, "%s", status_message());
+    return NULL;
+}
+
+/* All workers do `part` at the same time. */
+static Status run(TrainTeam *team, Status (*part)(TrainWorker *w))
+{
+    Start starts[1024];
     int threads = omp_get_max_threads(), started = 1;
-    team->step = step;
-    *mean = (TrainLoss){0};
-    for (; started < team->count; started++) {
-        Worker *w = &team->workers[started];
-        if (pthread_create(&w->thread, NULL, worker_main, w) != 0) break;
-    }
-    for (int i = started; i < team->count; i++) worker_main(&team->workers[i]); /* no more threads to be had */
-    worker_main(&team->workers[0]);
+    team->part = part;
+    for (int i = 0; i < team->count; i++) starts[i] = (Start){&team->workers[i], team};
+    for (; started < team->count; started++)
+        if (pthread_create(&team->workers[started].thread, NULL, worker_main, &starts[started]) != 0) break;
+    for (int i = started; i < team->count; i++) worker_main(&starts[i]); /* no more threads to be had */
+    worker_main(&starts[0]);
     for (int i = 1; i < started; i++) pthread_join(team->workers[i].thread, NULL);
     omp_set_num_threads(threads);
-    for (int i = 0; i < team->count; i++) {
-        const Worker *w = &team->workers[i];
-        if (w->status != STATUS_OK) return status_fail(w->status, "%s", w->message);
-        mean->mean_mse += w->loss.mean_mse;
-        mean->mean_vb += w->loss.mean_vb;
+    for (int i = 0; i < team->count; i++)
+        if (team->workers[i].status != STATUS_OK) return status_fail(team->workers[i].status, "%s", team->workers[i].message);
+    return STATUS_OK;
+}
+
+static Status begin_step(TrainWorker *w)
+{
+    params_touch(w->params);
+    memset(w->loss, 0, sizeof w->loss);
+    return w->trainer->kind->step(w);
+}
+
+Status train_team_step(TrainTeam *team, uint32_t step, double mean[TRAIN_LOSSES])
+{
+    Trainer *tr = team->trainer;
+    for (int i = 0; i < team->count; i++) team->workers[i].step = step;
+    memset(mean, 0, TRAIN_LOSSES * sizeof *mean);
+    TRY(run(team, begin_step));
+    if (tr->kind->meet) {
+        TRY(tr->kind->meet(tr, mean));
+        TRY(run(team, tr->kind->finish));
     }
+    for (int i = 0; i < team->count; i++)
+        for (int k = 0; k < TRAIN_LOSSES; k++) mean[k] += team->workers[i].loss[k];
     collect_gradients(team);
     return STATUS_OK;
 }

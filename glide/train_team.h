@@ -15,8 +15,8 @@ typedef struct TrainTeam TrainTeam;
 Status train_team_new(Trainer *tr, TrainTeam **out);
 void train_team_free(TrainTeam *team); /* NULL is fine */
 
-/* The gradients of the step's rows, added to those of the trainer's model; the loss in means over the rows. */
-Status train_team_step(TrainTeam *team, uint32_t step, TrainLoss *mean);
+/* The gradients of the step's rows, added to those of the trainer's model; the losses in means over the rows. */
+Status train_team_step(TrainTeam *team, uint32_t step, double mean[TRAIN_LOSSES]);
 
 /* Operations so far, as tape_flops() counts them. */
 double train_team_flops(const TrainTeam *team);

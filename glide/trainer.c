@@ -6,17 +6,21 @@
 #include <stdio.h>
 #include <time.h>
 
-void trainer_options_defaults(TrainerOptions *o, bool upsampler)
+const TrainKind *train_kind(TrainTarget target)
 {
-    *o = (TrainerOptions){.upsampler = upsampler, .config = "small", .side = 64, .batch = 32,
-                          .n_vocab = 2048, .text_lr = 0.3, .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
+    static const TrainKind *const kinds[] = {[TRAIN_BASE] = &train_kind_base,
+                                             [TRAIN_UPSAMPLER] = &train_kind_upsampler};
+    return kinds[target];
+}
+
+void trainer_options_defaults(TrainerOptions *o, TrainTarget target)
+{
+    *o = (TrainerOptions){.target = target, .config = "small", .side = 64, .batch = 32, .n_vocab = 2048, .text_lr = 0.3,
+                          .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
     optimizer_options_defaults(&o->optimizer);
     diffusion_loss_defaults(&o->loss);
-    o->loss.min_snr_gamma = 5;
-    o->loss.snr_floor = 0.1;
-    o->loss.vb_weight = 0.1;
     o->batches = batch_options_defaults();
-    if (upsampler) o->batches.caption_drop = 0.5f;
+    train_kind(target)->defaults(o);
 }
 
 static double now(void)
@@ -28,16 +32,13 @@ static double now(void)
 
 static Status checkpoint(Trainer *tr, Progress *bar)
 {
+    char held_out[256] = "";
     TRY(trainer_save(tr));
-    TRY(train_report_held_out(tr));
+    TRY(train_report_held_out(tr, held_out, sizeof held_out));
     TRY(train_report_curve(tr));
     if (tr->options->samples) TRY(train_report_samples(tr));
-    char errors[128] = "";
-    const TrainRecord *last = tr->records.count > 0 ? &tr->records.items[tr->records.count - 1] : NULL;
-    if (last && last->held_out > 0)
-        snprintf(errors, sizeof errors, "; held out: eps %.4f, x_0 %.4f with captions, %.4f without", last->held_out,
-                 last->held_out_x_0, last->held_out_silent);
-    progress_log(bar, "step %lld: saved %s%s", (long long)tr->optimizer.step, tr->options->out, errors);
+    progress_log(bar, "step %lld: saved %s%s%s", (long long)tr->optimizer.step, tr->options->out, *held_out ? "; held out: " : "",
+                 held_out);
     return STATUS_OK;
 }
 
@@ -45,8 +46,8 @@ static void show(Trainer *tr, Progress *bar, double seconds, double flops)
 {
     char note[128];
     const TrainRecord *r = &tr->records.items[tr->records.count - 1];
-    snprintf(note, sizeof note, "mse %.4f vb %.3f, %.1f images/s, %.0f GFLOP/s", r->mse, r->vb,
-             tr->options->batch / seconds, flops / seconds * 1e-9);
+    snprintf(note, sizeof note, "%s %.4f %s %.3f, %.1f images/s, %.0f GFLOP/s", tr->kind->loss_names[0], r->loss[0],
+             tr->kind->loss_names[1], r->loss[1], tr->options->batch / seconds, flops / seconds * 1e-9);
     progress_update(bar, tr->optimizer.step, note);
 }
 
@@ -56,16 +57,15 @@ static Status train_loop(Trainer *tr, TrainTeam *team, Progress *bar)
     double begin = now(), saved = begin, step_begin = begin, pace = 0, flops = 0;
     bool stop = false;
     while (tr->optimizer.step < o->optimizer.total_steps && !stop) {
-        TrainLoss mean;
-        double norm, flops_before = train_team_flops(team);
-        TRY(train_team_step(team, (uint32_t)tr->optimizer.step, &mean));
+        double norm, mean[TRAIN_LOSSES], flops_before = train_team_flops(team);
+        TRY(train_team_step(team, (uint32_t)tr->optimizer.step, mean));
         TRY(optimizer_step(&tr->optimizer, tr->kernels, &norm));
         double t = now(), seconds = t - step_begin;
         step_begin = t;
         pace = pace > 0 ? 0.9 * pace + 0.1 * seconds : seconds;
         flops = train_team_flops(team) - flops_before;
         tr->seconds += seconds;
-        TRY(train_record(tr, &mean, norm));
+        TRY(train_record(tr, mean, norm));
         show(tr, bar, pace, flops);
         stop = (o->stop && o->stop()) || (o->minutes > 0 && t - begin > 60 * o->minutes);
         if (t - saved > 60 * o->checkpoint_minutes && !stop) {
@@ -88,7 +88,7 @@ Status trainer_run(const TrainerOptions *o)
     if (s == STATUS_OK) {
         ProgressOptions p = progress_defaults(stderr);
         p.style = o->progress;
-        p.label = o->upsampler ? "upsampler" : "base";
+        p.label = tr.kind->name;
         p.total = o->optimizer.total_steps;
         p.done = tr.optimizer.step;
         p.line_seconds = 30;
