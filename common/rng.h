@@ -16,7 +16,8 @@ typedef enum {
     RNG_TEST,
     RNG_KNOWN_NOISE,    /* of the known part of a picture that is painted on */
     RNG_JUMP_NOISE,     /* of going back to more noise */
-    RNG_MASKS           /* what training an inpainting model erases */
+    RNG_MASKS,          /* what training an inpainting model erases */
+    RNG_RESAMPLING      /* of an ablation's statistics */
 } RngStream;
 
 typedef struct RngKey {

@@ -122,6 +122,11 @@ const ScoreValue *score_value(const ScoreTable *t, int condition, ScoreMetricId 
 /* The pair of that kind, or NULL. */
 const ScorePair *score_pair(const ScoreTable *t, ScorePairKind kind, int condition, ScoreMetricId metric);
 
+/* Whether two conditions differ in nothing but the scale. */
+bool score_same_series(const AblationCondition *a, const AblationCondition *b);
+/* Whether the pictures of both are the same by definition (AblationCondition.equals). */
+bool score_same_pictures(const AblationResults *r, int a, int b);
+
 /* Long form, one number a line:
  *     condition,against,metric,value,low,high,n,seconds,p,p_holm
  * `against` is empty for a condition's own value; else the value is the paired difference condition - against. seconds: what the
