@@ -21,6 +21,7 @@ endif
 # --- what is linked -------------------------------------------------------------------------------
 LIB_PKGS     := hdf5 libpng libjpeg libutf8proc jansson libzip zlib stb
 BUILDER_PKGS := librsvg-2.0 libwebp
+SERVE_PKGS   := libmicrohttpd
 TEST_PKGS    := cmocka
 pkg_cflags    = $(shell pkg-config --cflags $(1) 2>/dev/null)
 pkg_libs      = $(shell pkg-config --libs $(1) 2>/dev/null)
@@ -43,8 +44,10 @@ ALL_SRC  := $(foreach m,$(MODULES),$(wildcard $(m)/*.c $(m)/*/*.c))
 SIMD_SRC := $(wildcard common/simd_*.c)
 CLI_SRC  := $(wildcard glide/main.c glide/cli_*.c glide/cmd_*.c)
 BUILDER_SRC := $(wildcard data/build_*.c)
+SERVE_SRC := $(wildcard glide/serve/*.c)
+SERVE_TEXTS := $(wildcard glide/serve/*.html glide/serve/*.json) # compiled into the program
 SKIP_SRC := $(if $(filter 1,$(ONEDNN)),common/kernels_no_onednn.c,common/kernels_onednn.c $(wildcard common/onednn_*.c))
-LIB_SRC  := $(filter-out $(SIMD_SRC) $(CLI_SRC) $(BUILDER_SRC) $(SKIP_SRC),$(ALL_SRC))
+LIB_SRC  := $(filter-out $(SIMD_SRC) $(CLI_SRC) $(BUILDER_SRC) $(SERVE_SRC) $(SKIP_SRC),$(ALL_SRC))
 TEST_SRC := $(wildcard tests/test_*.c)
 SUPPORT_SRC := $(wildcard tests/support_*.c)
 TOOL_SRC := $(wildcard tests/tools/*.c)
@@ -60,6 +63,7 @@ SIMD_FLAGS_v4 := -march=x86-64-v4 -mprefer-vector-width=512
 
 OBJ       = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB_OBJ  := $(call OBJ,$(LIB_SRC)) $(foreach i,$(SIMD_ISAS),$(patsubst %.c,$(BUILD)/obj/%.$(i).o,$(SIMD_SRC)))
+SERVE_OBJ := $(call OBJ,$(SERVE_SRC)) $(patsubst %,$(BUILD)/obj/%.o,$(SERVE_TEXTS))
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 TOOLS    := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC))
 
@@ -100,7 +104,7 @@ bench: all ## convolution rates, training and sampling speed
 	$(BUILD)/glide bench all
 
 lint: ## include directions, headers compile alone, unique file names
-	@CC="$(CC)" FLAGS="$(filter-out -MMD -MP,$(FLAGS)) $(call pkg_cflags,$(LIB_PKGS) $(BUILDER_PKGS) $(TEST_PKGS))" sh tests/tools/lint.sh
+	@CC="$(CC)" FLAGS="$(filter-out -MMD -MP,$(FLAGS)) $(call pkg_cflags,$(LIB_PKGS) $(BUILDER_PKGS) $(SERVE_PKGS) $(TEST_PKGS))" sh tests/tools/lint.sh
 
 format: ## clang-format on every source file
 	clang-format -i $(shell git ls-files '*.c' '*.h')
@@ -123,8 +127,8 @@ $(BUILD)/libglide.a: $(LIB_OBJ)
 $(BUILD)/libglide.so: $(LIB_OBJ)
 	$(CC) -shared $(FLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(BUILD)/libglide.a
-	$(CC) $(FLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(SERVE_OBJ) $(BUILD)/libglide.a
+	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(SERVE_PKGS))
 
 $(BUILD)/glide-dataset: $(call OBJ,$(BUILDER_SRC)) $(BUILD)/libglide.a
 	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(BUILDER_PKGS))
@@ -134,16 +138,31 @@ $(BUILD)/libsupport.a: $(call OBJ,$(SUPPORT_SRC))
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libglide.a
 	@mkdir -p $(@D)
-	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
+	@$(CC) $(FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 
-# The command line's frame is no part of the library: its tests link it themselves.
+# The command line's frame and the server are no part of the library: their tests link them themselves.
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)): $(call OBJ,$(wildcard glide/cli_*.c))
+$(filter $(BUILD)/tests/test_serve%,$(TESTS)): $(SERVE_OBJ)
+$(filter $(BUILD)/tests/test_serve%,$(TESTS)): LIBS += $(call pkg_libs,$(SERVE_PKGS))
 
 $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libsupport.a $(BUILD)/libglide.a
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 
 $(BUILD)/obj/data/build_%.o: CPPFLAGS += $(call pkg_cflags,$(BUILDER_PKGS))
+
+$(BUILD)/obj/glide/serve/%.o: CPPFLAGS += $(call pkg_cflags,$(SERVE_PKGS))
+
+# page.html -> unsigned char page_html[], as glide/serve/serve_texts.h declares it
+$(BUILD)/gen/%.c: %
+	@mkdir -p $(@D)
+	@{ echo '#include "glide/serve/serve_texts.h"'; echo 'const unsigned char $(subst .,_,$(notdir $<))[] = {'; \
+	   od -An -v -tu1 $< | sed 's/[0-9][0-9]*/&,/g'; echo '};'; \
+	   echo 'const size_t $(subst .,_,$(notdir $<))_size = sizeof $(subst .,_,$(notdir $<));'; } > $@.part && mv $@.part $@
+
+$(patsubst %,$(BUILD)/obj/%.o,$(SERVE_TEXTS)): $(BUILD)/obj/%.o: $(BUILD)/gen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)

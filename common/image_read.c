@@ -422,12 +422,19 @@ static Status mask_of_picture(const Bytes *file, Mask *out)
     return status;
 }
 
+Status mask_decode(const char *name, const unsigned char *bytes, size_t size, Mask *out)
+{
+    Bytes file = {.name = name, .data = bytes, .size = size};
+    *out = (Mask){0};
+    return file_kind(&file) == KIND_PNG ? mask_of_png(&file, out) : mask_of_picture(&file, out);
+}
+
 Status mask_read(const char *path, Mask *out)
 {
     Bytes file;
     *out = (Mask){0};
     TRY(load_file(path, &file));
-    Status status = file_kind(&file) == KIND_PNG ? mask_of_png(&file, out) : mask_of_picture(&file, out);
+    Status status = mask_decode(file.name, file.data, file.size, out);
     free((void *)file.data);
     return status;
 }
@@ -469,20 +476,24 @@ static Status copy_texts(const PngJob *job, PngTexts *out)
     return status_fail(STATUS_NO_MEMORY, "%s: out of memory", job->file->name);
 }
 
+Status png_decode_text(const char *name, const unsigned char *bytes, size_t size, PngTexts *out)
+{
+    Bytes file = {.name = name, .data = bytes, .size = size};
+    *out = (PngTexts){0};
+    if (file_kind(&file) != KIND_PNG) return refuse_kind(&file, "a PNG picture");
+    PngJob job = {.file = &file};
+    Status status = png_run(&job);
+    if (status == STATUS_OK) status = copy_texts(&job, out);
+    png_job_release(&job);
+    return status;
+}
+
 Status png_read_text(const char *path, PngTexts *out)
 {
     Bytes file;
     *out = (PngTexts){0};
     TRY(load_file(path, &file));
-    Status status;
-    if (file_kind(&file) == KIND_PNG) {
-        PngJob job = {.file = &file};
-        status = png_run(&job);
-        if (status == STATUS_OK) status = copy_texts(&job, out);
-        png_job_release(&job);
-    } else {
-        status = refuse_kind(&file, "a PNG picture");
-    }
+    Status status = png_decode_text(file.name, file.data, file.size, out);
     free((void *)file.data);
     return status;
 }

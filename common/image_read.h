@@ -28,6 +28,8 @@ void mask_release(Mask *mask); /* leaves it empty; fine on an empty one */
 
 /* How much of each pixel is marked, 0 to 255: how transparent it is if any pixel of the file is transparent, else how light. */
 Status mask_read(const char *path, Mask *out);
+/* From memory; `name` stands for the file in messages. */
+Status mask_decode(const char *name, const unsigned char *bytes, size_t size, Mask *out);
 
 /* Text chunks of a PNG (tEXt, zTXt and iTXt), in the order of the file. */
 typedef struct PngTexts {
@@ -37,6 +39,7 @@ typedef struct PngTexts {
 
 /* The picture is decoded on the way, so a damaged file is an error. JPEG: not a PNG, an error. */
 Status png_read_text(const char *path, PngTexts *out);
+Status png_decode_text(const char *name, const unsigned char *bytes, size_t size, PngTexts *out);
 void png_texts_release(PngTexts *texts);
 const char *png_texts_find(const PngTexts *texts, const char *key); /* first with that key, or NULL */
 

@@ -44,4 +44,8 @@ Status call_end_trace(Call *c, Status s);
 /* Samples in->n pictures into c->pictures. Models are loaded; `c` and `given` (may be NULL) say what is special about the call. */
 Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given);
 
+/* glide_sample() whose base model is watched (NULL: by no one), for programs that change guidance on the way. With states to save or
+ * to go on from there are at most CASCADE_BATCH pictures. */
+Status call_sample(Glide *g, const char *prompt, const GlideSampleOptions *options, const StageWatch *watch, GlidePicture *pictures);
+
 #endif

@@ -33,5 +33,7 @@ int context_enter(const Glide *g);
 
 void picture_give(Image *image, GlidePicture *out); /* takes the pixels over */
 Image picture_view(const GlidePicture *p);          /* borrowed */
+/* The bytes of the file that glide_picture_write() would make; *bytes is to be freed. */
+Status picture_encode(const GlidePicture *p, unsigned char **bytes, size_t *size);
 
 #endif

@@ -150,6 +150,12 @@ GlideStatus glide_picture_write(const GlidePicture *p, const char *path)
     return (GlideStatus)png_write(path, &image, p->recipe ? p->recipe->lines : NULL, p->recipe ? p->recipe->count : 0);
 }
 
+Status picture_encode(const GlidePicture *p, unsigned char **bytes, size_t *size)
+{
+    Image image = picture_view(p);
+    return png_encode(&image, p->recipe ? p->recipe->lines : NULL, p->recipe ? p->recipe->count : 0, bytes, size);
+}
+
 void glide_picture_release(GlidePicture *p)
 {
     free(p->rgb);

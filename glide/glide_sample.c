@@ -52,24 +52,29 @@ static Status sample_from(Call *call, const GlideSampleOptions *in, CascadeOptio
     return s;
 }
 
-static Status sample(Glide *g, const char *prompt, const GlideSampleOptions *in, GlidePicture *pictures)
+static Status sample(Glide *g, const char *prompt, const GlideSampleOptions *in, const StageWatch *watch, GlidePicture *pictures)
 {
     CascadeOptions o;
     Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = in->upsample, .pictures = pictures};
     TRY(call_fill_options(g, in, &o));
+    o.base.watch = watch;
     TRY(context_load_both(g, &call.upsampler));
     return in->init_image ? sample_from(&call, in, &o) : call_run(&call, in, NULL);
+}
+
+Status call_sample(Glide *g, const char *prompt, const GlideSampleOptions *options, const StageWatch *watch, GlidePicture *pictures)
+{
+    for (int i = 0; i < options->n; i++) pictures[i] = (GlidePicture){0};
+    int threads = context_enter(g);
+    Status s = sample(g, prompt, options, watch, pictures);
+    omp_set_num_threads(threads);
+    return s;
 }
 
 GlideStatus glide_sample(Glide *g, const char *prompt, const GlideSampleOptions *options, GlidePicture *pictures)
 {
     GlideSampleOptions defaults = glide_sample_defaults();
-    if (!options) options = &defaults;
-    for (int i = 0; i < options->n; i++) pictures[i] = (GlidePicture){0};
-    int threads = context_enter(g);
-    Status s = sample(g, prompt ? prompt : "", options, pictures);
-    omp_set_num_threads(threads);
-    return (GlideStatus)s;
+    return (GlideStatus)call_sample(g, prompt ? prompt : "", options ? options : &defaults, NULL, pictures);
 }
 
 GlideStatus glide_model_info(Glide *g, GlideStage stage, GlideModelInfo *out)

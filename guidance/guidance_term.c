@@ -20,6 +20,7 @@ static double between_points(const GuidanceTerm *t, double timestep)
     if (timestep <= p->timestep) return p->scale;
     while (p < last && timestep > p[1].timestep) p++;
     if (p == last) return p->scale;
+    if (timestep == p[1].timestep) return p[1].scale; /* which the line below may miss by a rounding */
     double share = (timestep - p->timestep) / (p[1].timestep - p->timestep);
     return p->scale + share * (p[1].scale - p->scale);
 }

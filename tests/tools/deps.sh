@@ -19,6 +19,7 @@ need_pkg stb libstb-dev
 need_pkg cmocka libcmocka-dev
 need_pkg librsvg-2.0 librsvg2-dev
 need_pkg libwebp libwebp-dev
+need_pkg libmicrohttpd libmicrohttpd-dev
 need_file /usr/include/Random123/philox.h librandom123-dev
 [ "${ONEDNN:-1}" = 1 ] && need_file /usr/include/dnnl.h libdnnl-dev
 [ -z "$missing" ] && exit 0
