@@ -5,19 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_BPE_CAPTIONS = 40000, BPE_CAPTIONS_PER_PICTURE = 16, CROP_TRIES = 4, BLOCKS_BATCH = 32 /* of the key's sequence; before: data set and captions */ };
+enum { MOST_BPE_CAPTIONS = 40000, BPE_CAPTIONS_PER_PICTURE = 16, CROP_TRIES = 4 };
+/* Blocks of the key's sequence; before them: data set and captions. */
+enum { BLOCKS_BATCH = 32, BLOCK_IS_PHOTO, BLOCK_PHOTO };
 
 struct Batches {
     Dataset *dataset;
     const Bpe *bpe;
     BatchOptions options;
-    ConceptIndex *index;
+    ConceptIndex *index, *photos; /* photos: NULL when their share is 0 */
 };
 
 BatchOptions batch_options_defaults(void)
 {
     return (BatchOptions){.text_ctx = 48, .caption_drop = 0.15f, .captions = caption_options_defaults(),
                           .filter = dataset_filter_defaults()};
+}
+
+static Status open_photos(Batches *b)
+{
+    DatasetFilter filter = {.split = b->options.filter.split, .toned_weight = 1, .photos = true};
+    Status s = concept_index_new(b->dataset, &filter, &b->photos);
+    return s == STATUS_OK ? s : status_prefix(s, "--photos %g", (double)b->options.photos);
 }
 
 Status batches_new(Dataset *d, const Bpe *bpe, const BatchOptions *options, Batches **out)
@@ -28,6 +37,7 @@ Status batches_new(Dataset *d, const Bpe *bpe, const BatchOptions *options, Batc
     b->bpe = bpe;
     b->options = *options;
     Status s = concept_index_new(d, &options->filter, &b->index);
+    if (s == STATUS_OK && options->photos > 0) s = open_photos(b);
     if (s == STATUS_OK) s = dataset_load_small(d);
     if (s != STATUS_OK) {
         batches_free(b);
@@ -41,6 +51,7 @@ void batches_free(Batches *b)
 {
     if (!b) return;
     concept_index_free(b->index);
+    concept_index_free(b->photos);
     free(b);
 }
 
@@ -49,7 +60,14 @@ static RngKey row_key(const Batches *b, uint32_t step, uint32_t row)
     return (RngKey){.seed = b->options.seed, .stream = RNG_DATA, .image = row, .step = step};
 }
 
-/* The row's caption as tokens; returns which picture it is. */
+static int draw_picture(const Batches *b, const RngKey *key)
+{
+    if (b->photos && rng_uniform(key, 4 * BLOCK_IS_PHOTO) < b->options.photos)
+        return concept_index_draw_picture(b->photos, key, BLOCK_PHOTO);
+    return concept_index_draw(b->index, key);
+}
+
+/* The row's caption as tokens. */
 static Status draw_caption(Batches *b, const RngKey *key, int picture, int32_t *tokens, uint8_t *mask)
 {
     char caption[CAPTION_SIZE] = "";
@@ -60,9 +78,9 @@ static Status draw_caption(Batches *b, const RngKey *key, int picture, int32_t *
     return bpe_encode_padded(b->bpe, caption, size, b->options.text_ctx, tokens, mask);
 }
 
-static bool draw_flip(const Batches *b, const RngKey *key)
+static bool draw_flip(const Batches *b, const RngKey *key, int picture)
 {
-    return b->options.flip && rng_uniform(key, 4 * BLOCKS_BATCH + 1) < 0.5f;
+    return (b->options.flip || dataset_item(b->dataset, picture)->photo) && rng_uniform(key, 4 * BLOCKS_BATCH + 1) < 0.5f;
 }
 
 /* Block means of `factor` of a square u8 picture of `in_side` pixels, as [-1,1]. `rows` starts at the crop's corner. */
@@ -88,10 +106,10 @@ Status batches_base(Batches *b, uint32_t step, uint32_t first_row, int64_t N, in
     int ctx = b->options.text_ctx;
     for (int64_t n = 0; n < N && status == STATUS_OK; n++) {
         RngKey key = row_key(b, step, first_row + (uint32_t)n);
-        int picture = concept_index_draw(b->index, &key);
+        int picture = draw_picture(b, &key);
         status = draw_caption(b, &key, picture, tokens + n * ctx, mask + n * ctx);
         block_mean(dataset_small(b->dataset, picture), DATASET_SMALL_SIDE, DATASET_SMALL_SIDE / side, side,
-                   draw_flip(b, &key), x + n * side * side * 3);
+                   draw_flip(b, &key, picture), x + n * side * side * 3);
     }
     return status;
 }
@@ -123,11 +141,11 @@ static const uint8_t *draw_crop(const uint8_t *picture, const RngKey *key, int s
 static Status upsampler_row(Batches *b, const RngKey *key, int side, uint8_t *rgb, float *x, float *low, int32_t *tokens,
                             uint8_t *mask)
 {
-    int picture = concept_index_draw(b->index, key);
+    int picture = draw_picture(b, key);
     TRY(draw_caption(b, key, picture, tokens, mask));
     TRY(dataset_read(b->dataset, picture, rgb));
     const uint8_t *corner = draw_crop(rgb, key, side);
-    bool flip = draw_flip(b, key);
+    bool flip = draw_flip(b, key, picture);
     block_mean(corner, DATASET_SIDE, 1, side, flip, x);
     block_mean(corner, DATASET_SIDE, 4, side / 4, flip, low);
     return STATUS_OK;

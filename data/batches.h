@@ -11,7 +11,8 @@ typedef struct BatchOptions {
     uint64_t seed;
     int text_ctx;
     float caption_drop; /* share of empty captions, for classifier-free guidance */
-    bool flip;          /* mirror half of the pictures */
+    bool flip;          /* mirror half of the pictures; half of the photos are mirrored anyhow */
+    float photos;       /* share of rows that are tiles of photos, all tiles alike; 0: none, and the rows of a data set without */
     CaptionOptions captions;
     DatasetFilter filter;
 } BatchOptions;
@@ -20,7 +21,8 @@ BatchOptions batch_options_defaults(void);
 
 typedef struct Batches Batches;
 
-/* `d` and `bpe` are borrowed. Several threads may draw rows at the same time. */
+/* `d` and `bpe` are borrowed. Several threads may draw rows at the same time. A share of photos above 0 of a data set that has
+ * none is STATUS_BAD_INPUT. */
 Status batches_new(Dataset *d, const Bpe *bpe, const BatchOptions *options, Batches **out);
 void batches_free(Batches *b); /* NULL is fine */
 

@@ -2,6 +2,8 @@
 
 #include "common/h5file.h"
 #include "common/image.h"
+#include "common/png_write.h"
+#include "data/build_photos.h"
 #include "data/build_render.h"
 #include "data/dataset.h"
 #include "data/manifest.h"
@@ -12,19 +14,87 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFLATE_LEVEL 2 /* flat colours: higher levels gain little and cost much */
 
 typedef struct Build {
     const BuildOptions *options;
-    Manifest manifest;
+    Manifest manifest; /* with a row for each tile at the end, from `drawn` on */
+    int drawn;
     SourceList sources;
+    PhotoList photos;
+    PhotoTiles tiles;
+    char (*names)[2][128]; /* root and icon of each tile */
     char *attribution;
     H5File *file;
     int done;
     Status status; /* first failure of any thread, with its message */
     char message[1024];
 } Build;
+
+/* Whole photos for measuring: CACHE/photos-held-out/NAME.png. */
+static Status keep_whole(const Build *b, const PhotoRow *row, const Image *photo)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/photos-held-out", b->options->cache);
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) return status_fail(STATUS_IO, "%s: %s", path, strerror(errno));
+    snprintf(path, sizeof path, "%s/photos-held-out/%s.png", b->options->cache, row->name);
+    return png_write(path, photo, NULL, 0);
+}
+
+/* Find the tiles of all photos. */
+static Status plan_photos(Build *b)
+{
+    for (int i = 0; i < b->photos.count; i++) {
+        const PhotoRow *row = &b->photos.rows[i];
+        Image photo = {0};
+        TRY(photo_read(row, sources_find(&b->sources, row->id), b->options->cache, &photo));
+        Status status = photo_tiles_add(&b->tiles, i, row, &photo);
+        if (status == STATUS_OK && row->split == SPLIT_TEST_PHOTO) status = keep_whole(b, row, &photo);
+        image_release(&photo);
+        TRY(status);
+        const BuildOptions *o = b->options;
+        if (o->stop && o->stop(o->context)) return status_fail(STATUS_INTERRUPTED, "%s: interrupted, nothing kept", o->out);
+    }
+    return STATUS_OK;
+}
+
+/* A row of the manifest for every tile. */
+static Status add_tile_rows(Build *b)
+{
+    Manifest *m = &b->manifest;
+    ManifestRow *rows = realloc(m->rows, (size_t)(m->count + b->tiles.count) * sizeof *rows);
+    if (rows) m->rows = rows;
+    b->names = calloc((size_t)b->tiles.count + 1, sizeof *b->names);
+    if (!rows || !b->names) return status_fail(STATUS_NO_MEMORY, "photos: out of memory");
+    for (int i = 0; i < b->tiles.count; i++) {
+        const PhotoTile *t = &b->tiles.items[i];
+        const PhotoRow *p = &b->photos.rows[t->photo];
+        char *root = b->names[i][0], *icon = b->names[i][1];
+        snprintf(root, sizeof b->names[i][0], "photo:%s", p->name);
+        snprintf(icon, sizeof b->names[i][1], "%s@%dx%d+%d+%d", p->name, t->w, t->h, t->x, t->y);
+        rows[m->count++] = (ManifestRow){.id = p->id, .icon = icon, .code = "", .root = root, .tone = "", .group = "photo",
+                                         .split = p->split, .label_en = p->label_en, .label_ko = p->label_ko, .tags_en = "",
+                                         .tags_ko = "", .licence = p->licence};
+    }
+    return STATUS_OK;
+}
+
+static Status load_photos(Build *b)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/photos.tsv", b->options->lists);
+    TRY(photos_load(path, &b->photos));
+    for (int i = 0; i < b->photos.count; i++) {
+        const Source *source = sources_find(&b->sources, b->photos.rows[i].id);
+        if (!source || source->kind < SOURCE_PHOTO_DEB)
+            return status_fail(STATUS_BAD_INPUT, "%s: %s: '%s' is no package of photos in sources.tsv", path,
+                               b->photos.rows[i].name, b->photos.rows[i].id);
+    }
+    TRY(plan_photos(b));
+    return add_tile_rows(b);
+}
 
 static Status read_attribution(const char *path, char **out)
 {
@@ -50,6 +120,8 @@ static Status load_lists(Build *b)
             return status_fail(STATUS_BAD_INPUT, "%s: line %d: package '%s' is not in sources.tsv", path, i + 2,
                                b->manifest.rows[i].id);
     }
+    b->drawn = b->manifest.count;
+    if (!b->options->no_photos) TRY(load_photos(b));
     snprintf(path, sizeof path, "%s/ATTRIBUTION.txt", b->options->lists);
     return read_attribution(path, &b->attribution);
 }
@@ -81,7 +153,8 @@ static Status write_columns(const Build *b, const char **texts)
     TRY(h5file_write_texts(b->file, "split", texts, m->count));
     for (int i = 0; i < m->count; i++) texts[i] = sources_find(&b->sources, m->rows[i].id)->style;
     TRY(h5file_write_texts(b->file, "style", texts, m->count));
-    for (int i = 0; i < m->count; i++) texts[i] = sources_find(&b->sources, m->rows[i].id)->licence;
+    for (int i = 0; i < m->count; i++)
+        texts[i] = m->rows[i].licence ? m->rows[i].licence : sources_find(&b->sources, m->rows[i].id)->licence;
     return h5file_write_texts(b->file, "licence", texts, m->count);
 }
 
@@ -165,6 +238,42 @@ static Status render_rows(Build *b, const IconSet *set, int first, int last)
     return b->status == STATUS_OK ? STATUS_OK : status_fail(b->status, "%s", b->message);
 }
 
+/* The tiles from `first` on that are of one photo at one scale; *next is the first that is not. */
+static Status cut_scale(Build *b, const Image *photo, int first, int *next)
+{
+    const PhotoTile *tiles = b->tiles.items;
+    Image reduced = {0}, small = {0}, big = {DATASET_SIDE, DATASET_SIDE, malloc(DATASET_BYTES)};
+    Status status = big.pixels ? image_resize(photo, tiles[first].w, tiles[first].h, &reduced)
+                               : status_fail(STATUS_NO_MEMORY, "photos: out of memory");
+    int i = first;
+    for (; status == STATUS_OK && i < b->tiles.count && tiles[i].photo == tiles[first].photo && tiles[i].w == reduced.w; i++) {
+        photo_tile_cut(&reduced, &tiles[i], big.pixels);
+        status = image_block_mean(&big, DATASET_SIDE / DATASET_SMALL_SIDE, &small);
+        if (status == STATUS_OK) status = store_picture(b, b->drawn + i, &big, &small);
+        image_release(&small);
+    }
+    *next = i;
+    image_release(&reduced);
+    image_release(&big);
+    return status;
+}
+
+static Status cut_photos(Build *b)
+{
+    for (int i = 0; i < b->tiles.count;) {
+        int which = b->tiles.items[i].photo;
+        const PhotoRow *row = &b->photos.rows[which];
+        Image photo = {0};
+        TRY(photo_read(row, sources_find(&b->sources, row->id), b->options->cache, &photo));
+        Status status = STATUS_OK;
+        while (status == STATUS_OK && i < b->tiles.count && b->tiles.items[i].photo == which)
+            status = cut_scale(b, &photo, i, &i);
+        image_release(&photo);
+        TRY(status);
+    }
+    return STATUS_OK;
+}
+
 static Status render_all(Build *b)
 {
     const Manifest *m = &b->manifest;
@@ -173,9 +282,9 @@ static Status render_all(Build *b)
                            DEFLATE_LEVEL));
     TRY(h5file_create_rows(b->file, "images64", H5KIND_U8, 4, (int64_t[]){n, DATASET_SMALL_SIDE, DATASET_SMALL_SIDE, 3},
                            0, 0));
-    for (int first = 0, last; first < m->count; first = last) {
+    for (int first = 0, last; first < b->drawn; first = last) {
         const Source *source = sources_find(&b->sources, m->rows[first].id);
-        for (last = first; last < m->count && strcmp(m->rows[last].id, source->id) == 0;) last++;
+        for (last = first; last < b->drawn && strcmp(m->rows[last].id, source->id) == 0;) last++;
         char folder[4096];
         snprintf(folder, sizeof folder, "%s/%s-%s", b->options->cache, source->id, source->version);
         IconSet *set;
@@ -184,7 +293,7 @@ static Status render_all(Build *b)
         iconset_free(set);
         TRY(status);
     }
-    return STATUS_OK;
+    return cut_photos(b);
 }
 
 static Status write_all(Build *b)
@@ -210,6 +319,9 @@ Status build_dataset(const BuildOptions *options)
             h5file_close(b.file);
     }
     manifest_release(&b.manifest);
+    photos_release(&b.photos);
+    photo_tiles_release(&b.tiles);
+    free(b.names);
     sources_release(&b.sources);
     free(b.attribution);
     return status;

@@ -19,11 +19,12 @@
 
 static const char usage[] =
     "usage: glide-dataset -o FILE [options]\n"
-    "Fetch the pinned packages of pictures, render them and write the training data set (HDF5).\n"
+    "Fetch the pinned packages of pictures and photos, render and cut them and write the training data set (HDF5).\n"
     "  -o, --output FILE   the data set to write\n"
     "      --cache DIR     keep the packages here (default: $XDG_CACHE_HOME/glide or ~/.cache/glide)\n"
-    "      --lists DIR     folder of sources.tsv, manifest.tsv.gz and fetch.sh (default: the project's data/)\n"
+    "      --lists DIR     folder of sources.tsv, the lists and fetch.sh (default: the project's data/)\n"
     "      --no-fetch      use what the cache holds, fetch nothing\n"
+    "      --no-photos     drawn pictures only\n"
     "      --threads N     default: all\n"
     "      --quiet         no progress\n"
     "      --help\n";
@@ -94,7 +95,7 @@ static Status run_fetch(const BuildOptions *o, const Progress *p)
     if (child < 0) return status_fail(STATUS_IO, "%s: %s", script, strerror(errno));
     if (child == 0) {
         sigprocmask(SIG_UNBLOCK, &p->signals, NULL);
-        execlp("sh", "sh", script, o->cache, sources, (char *)NULL);
+        execlp("sh", "sh", script, o->cache, sources, o->no_photos ? "--no-photos" : (char *)NULL, (char *)NULL);
         _exit(127);
     }
     int result;
@@ -131,11 +132,12 @@ static const char *default_cache(char *text, size_t size)
 
 static Status parse_options(int argc, char **argv, Options *o)
 {
-    enum { CACHE = 256, LISTS, NO_FETCH, THREADS, QUIET, HELP };
+    enum { CACHE = 256, LISTS, NO_FETCH, NO_PHOTOS, THREADS, QUIET, HELP };
     static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
                                           {"cache", required_argument, NULL, CACHE},
                                           {"lists", required_argument, NULL, LISTS},
                                           {"no-fetch", no_argument, NULL, NO_FETCH},
+                                          {"no-photos", no_argument, NULL, NO_PHOTOS},
                                           {"threads", required_argument, NULL, THREADS},
                                           {"quiet", no_argument, NULL, QUIET},
                                           {"help", no_argument, NULL, HELP},
@@ -155,6 +157,9 @@ static Status parse_options(int argc, char **argv, Options *o)
             break;
         case NO_FETCH:
             o->fetch = false;
+            break;
+        case NO_PHOTOS:
+            o->build.no_photos = true;
             break;
         case QUIET:
             o->quiet = true;

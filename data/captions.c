@@ -31,7 +31,7 @@ const char *caption_style_korean(const char *style)
         {"fluent mono", "플루언트 흑백"}, {"noto", "노토"},
         {"noto blob", "노토 블롭"},       {"twemoji", "트위모지"},
         {"emojione", "이모지원"},         {"fxemoji", "파이어폭스"},
-        {"streamline", "스트림라인"},
+        {"streamline", "스트림라인"},     {"photo", "사진"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (strcmp(style, words[i][0]) == 0) return words[i][1];
@@ -70,7 +70,7 @@ static void put_style(Text *t, const DatasetItem *item, bool korean)
 {
     put_text(t, ", ");
     put_text(t, korean ? caption_style_korean(item->style) : item->style);
-    put_text(t, korean ? " 이모지" : " emoji");
+    if (!item->photo) put_text(t, korean ? " 이모지" : " emoji");
 }
 
 static void put_tags(Text *t, const Tag *tags, int count)

@@ -5,6 +5,8 @@
  *   keywords and style         "fruit, ripe, red, twemoji emoji"           과일, 건강, 트위모지 이모지
  *   label                      "red apple" (any style)                     빨간 사과
  *
+ * Of a photo's tile the style is the word "photo": "mountain lake, photo"; 호수, 사진.
+ *
  * ": " in labels ("firefighter: dark skin tone") becomes ", ". A picture without Korean words gets an English caption,
  * one without enough keywords the first form. Captions end with a zero byte; what does not fit into `size` is cut
  * between characters. Functions return the length in bytes. */

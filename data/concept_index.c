@@ -20,7 +20,7 @@ DatasetFilter dataset_filter_defaults(void)
 
 static float weight_of(const DatasetItem *item, const DatasetFilter *filter)
 {
-    if (item->split != filter->split) return 0;
+    if (item->split != filter->split || item->photo != filter->photos) return 0;
     float weight = filter->style_weights ? filter->style_weights[item->style_id] : 1;
     return *item->tone ? weight * filter->toned_weight : weight;
 }
@@ -65,9 +65,10 @@ Status concept_index_new(const Dataset *d, const DatasetFilter *filter, ConceptI
     else
         fill_index(index, d, filter ? filter : &defaults, first);
     free(first);
+    if (!filter) filter = &defaults;
     if (status == STATUS_OK && index->concepts == 0)
-        status = status_fail(STATUS_BAD_INPUT, "the data set has no %s pictures in the chosen styles",
-                             split_name((filter ? filter : &defaults)->split));
+        status = status_fail(STATUS_BAD_INPUT, "the data set has no %s %s in the chosen styles", split_name(filter->split),
+                             filter->photos ? "photos" : "pictures");
     if (status != STATUS_OK)
         concept_index_free(index);
     else
@@ -98,6 +99,11 @@ const int *concept_index_members(const ConceptIndex *index, int k, int *count)
 {
     *count = index->starts[k + 1] - index->starts[k];
     return index->members + index->starts[k];
+}
+
+int concept_index_draw_picture(const ConceptIndex *index, const RngKey *key, uint32_t block)
+{
+    return index->members[rng_below(key, block, (uint32_t)index->pictures)];
 }
 
 int concept_index_draw(const ConceptIndex *index, const RngKey *key)

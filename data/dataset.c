@@ -114,8 +114,8 @@ static Status fill_items(Dataset *d)
         int split = split_from_name(d->columns[SPLIT][i]);
         if (split < 0)
             return status_fail(STATUS_BAD_INPUT,
-                               "%s: split[%d] is '%.40s', expected train, test_pair, test_tone or "
-                               "test_concept",
+                               "%s: split[%d] is '%.40s', expected train, test_pair, test_tone, "
+                               "test_concept or test_photo",
                                h5file_path(d->file), i, d->columns[SPLIT][i]);
         d->items[i] = (DatasetItem){.label_en = d->columns[LABEL_EN][i],
                                     .label_ko = d->columns[LABEL_KO][i],
@@ -127,7 +127,8 @@ static Status fill_items(Dataset *d)
                                     .group = d->columns[GROUP][i],
                                     .code = d->columns[CODE][i],
                                     .licence = d->columns[LICENCE][i],
-                                    .split = (Split)split};
+                                    .split = (Split)split,
+                                    .photo = strcmp(d->columns[GROUP][i], "photo") == 0};
         d->split_counts[split]++;
     }
     return STATUS_OK;

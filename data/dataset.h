@@ -43,6 +43,7 @@ typedef struct DatasetItem {
     const char *code;                /* code points: "1F9D1-1F3FF-200D-1F692" */
     const char *licence;
     Split split;
+    bool photo;   /* a tile of a photo: its group is "photo" and its root "photo:" and the photo's name */
     int style_id; /* index for dataset_style() */
     int root_id;  /* index for dataset_root() */
 } DatasetItem;
@@ -75,6 +76,7 @@ typedef struct DatasetFilter {
     Split split;                /* default SPLIT_TRAIN */
     const float *style_weights; /* [dataset_style_count]; 0 leaves a style out. NULL: all 1 */
     float toned_weight; /* of pictures with skin tones, against 1 for the others; default 1, 0 leaves them out */
+    bool photos;        /* tiles of photos, and nothing else; default false: none of them */
 } DatasetFilter;
 
 DatasetFilter dataset_filter_defaults(void);
@@ -93,5 +95,7 @@ const int *concept_index_members(const ConceptIndex *index, int k, int *count);
 /* A picture. Depends on the key only (stream RNG_DATA; step and image say which draw it is); the first 16 blocks of the
  * key's sequence are reserved for it. */
 int concept_index_draw(const ConceptIndex *index, const RngKey *key);
+/* A picture, each as likely as any other, whatever its concept: number rng_below(key, block, pictures). */
+int concept_index_draw_picture(const ConceptIndex *index, const RngKey *key, uint32_t block);
 
 #endif

@@ -8,8 +8,10 @@
 #define MAX_TEXT_BYTES  ((size_t)256 << 20)
 #define MANIFEST_FIELDS 11
 #define SOURCE_FIELDS   8
+#define PHOTO_FIELDS    8
 
-static const char *const split_names[SPLIT_COUNT] = {"train", "test_pair", "test_tone", "test_concept"};
+static const char *const source_kinds[SOURCE_KINDS] = {"iconify", "webp", "photo-deb", "photo-npm"};
+static const char *const split_names[SPLIT_COUNT] = {"train", "test_pair", "test_tone", "test_concept", "test_photo"};
 
 const char *split_name(Split split)
 {
@@ -154,9 +156,11 @@ static Status parse_source(const char *path, int line, char *text, Source *out)
     int n = split_fields(text, f, SOURCE_FIELDS);
     if (n != SOURCE_FIELDS)
         return status_fail(STATUS_BAD_INPUT, "%s: line %d: %d columns, expected %d", path, line, n, SOURCE_FIELDS);
-    int webp = strcmp(f[5], "webp") == 0;
-    if (!webp && strcmp(f[5], "iconify") != 0)
-        return status_fail(STATUS_BAD_INPUT, "%s: line %d: kind '%s', expected iconify or webp", path, line, f[5]);
+    int kind = 0;
+    while (kind < SOURCE_KINDS && strcmp(f[5], source_kinds[kind]) != 0) kind++;
+    if (kind == SOURCE_KINDS)
+        return status_fail(STATUS_BAD_INPUT, "%s: line %d: kind '%s', expected iconify, webp, photo-deb or photo-npm", path, line,
+                           f[5]);
     char *end;
     long margin = strtol(f[6], &end, 10);
     if (!*f[6] || *end || margin < 0 || margin > 100)
@@ -166,7 +170,7 @@ static Status parse_source(const char *path, int line, char *text, Source *out)
                     .package = f[2],
                     .version = f[3],
                     .sha256 = f[4],
-                    .kind = webp ? SOURCE_WEBP : SOURCE_ICONIFY,
+                    .kind = (SourceKind)kind,
                     .margin = (int)margin,
                     .licence = f[7]};
     return STATUS_OK;
@@ -205,6 +209,68 @@ const Source *sources_find(const SourceList *list, const char *id)
         if (strcmp(list->items[i].id, id) == 0) return &list->items[i];
     }
     return NULL;
+}
+
+/* A photo's name becomes a file's. */
+static int good_name(const char *name)
+{
+    size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-");
+    return n > 0 && n < 64 && name[n] == 0;
+}
+
+static Status parse_photo(const char *path, int line, char *text, PhotoRow *out)
+{
+    const char *f[PHOTO_FIELDS];
+    int n = split_fields(text, f, PHOTO_FIELDS);
+    if (n != PHOTO_FIELDS)
+        return status_fail(STATUS_BAD_INPUT, "%s: line %d: %d columns, expected %d", path, line, n, PHOTO_FIELDS);
+    int split = split_from_name(f[3]), halve = strcmp(f[4], "1") == 0;
+    if (!good_name(f[1]))
+        return status_fail(STATUS_BAD_INPUT, "%s: line %d: name '%s', expected a-z, 0-9 and -", path, line, f[1]);
+    if (split != SPLIT_TRAIN && split != SPLIT_TEST_PHOTO)
+        return status_fail(STATUS_BAD_INPUT, "%s: line %d: split '%s', expected train or test_photo", path, line, f[3]);
+    if (!halve && strcmp(f[4], "0") != 0)
+        return status_fail(STATUS_BAD_INPUT, "%s: line %d: halve '%s', expected 0 or 1", path, line, f[4]);
+    *out = (PhotoRow){.id = f[0], .name = f[1], .file = f[2], .split = (Split)split, .halve = halve, .licence = f[5],
+                      .label_en = f[6], .label_ko = f[7]};
+    return STATUS_OK;
+}
+
+static Status parse_photos(const char *path, PhotoList *list)
+{
+    static const char header[] = "source\tname\tfile\tsplit\thalve\tlicence\ten\tko";
+    list->rows = calloc((size_t)count_lines(list->text), sizeof *list->rows);
+    if (!list->rows) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
+    char *cursor = list->text, *line = next_line(&cursor);
+    int number = 1;
+    for (; line && *line == '#'; number++) line = next_line(&cursor);
+    if (!line || strcmp(line, header) != 0)
+        return status_fail(STATUS_BAD_INPUT, "%s: line %d: expected the columns source, name, file, split, ...", path, number);
+    for (number++; (line = next_line(&cursor)); number++) {
+        PhotoRow *row = &list->rows[list->count];
+        TRY(parse_photo(path, number, line, row));
+        for (int i = 0; i < list->count; i++)
+            if (strcmp(list->rows[i].name, row->name) == 0)
+                return status_fail(STATUS_BAD_INPUT, "%s: line %d: the name '%s' occurs twice", path, number, row->name);
+        list->count++;
+    }
+    return list->count ? STATUS_OK : status_fail(STATUS_BAD_INPUT, "%s: no photos", path);
+}
+
+Status photos_load(const char *path, PhotoList *out)
+{
+    *out = (PhotoList){0};
+    TRY(read_text(path, &out->text));
+    Status status = parse_photos(path, out);
+    if (status != STATUS_OK) photos_release(out);
+    return status;
+}
+
+void photos_release(PhotoList *list)
+{
+    free(list->rows);
+    free(list->text);
+    *list = (PhotoList){0};
 }
 
 uint32_t split_hash(const char *text)

@@ -1,5 +1,5 @@
-/* The two lists that the training data set is made from: sources.tsv (pinned packages) and manifest.tsv.gz (which
- * picture of which package shows what, in which split).
+/* The lists that the training data set is made from: sources.tsv (pinned packages), manifest.tsv.gz (which picture of which
+ * package shows what, in which split) and photos.tsv (the same of photos).
  *
  * Also the rules behind the manifest's columns `root` and `split`, so that both can be checked independently:
  *   code   code points in upper-case hex, joined with '-'
@@ -20,9 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { SPLIT_TRAIN, SPLIT_TEST_PAIR, SPLIT_TEST_TONE, SPLIT_TEST_CONCEPT, SPLIT_COUNT } Split;
+typedef enum { SPLIT_TRAIN, SPLIT_TEST_PAIR, SPLIT_TEST_TONE, SPLIT_TEST_CONCEPT, SPLIT_TEST_PHOTO, SPLIT_COUNT } Split;
 
-const char *split_name(Split split);   /* "train", "test_pair", "test_tone", "test_concept" */
+const char *split_name(Split split);   /* "train", "test_pair", "test_tone", "test_concept", "test_photo" */
 int split_from_name(const char *name); /* a Split, or -1 */
 
 /* A line of manifest.tsv.gz. All texts are UTF-8 and belong to the Manifest. */
@@ -34,6 +34,7 @@ typedef struct ManifestRow {
     Split split;
     const char *label_en, *label_ko;
     const char *tags_en, *tags_ko; /* keywords, '|' between */
+    const char *licence;           /* of this picture; NULL: its source's */
 } ManifestRow;
 
 typedef struct Manifest {
@@ -46,7 +47,28 @@ typedef struct Manifest {
 Status manifest_load(const char *path, Manifest *out);
 void manifest_release(Manifest *m); /* an all-zero Manifest is fine */
 
-typedef enum { SOURCE_ICONIFY, SOURCE_WEBP } SourceKind;
+/* A line of photos.tsv. */
+typedef struct PhotoRow {
+    const char *id;                  /* of the source: "skimage" */
+    const char *name;                /* "coffee" */
+    const char *file;                /* inside the unpacked package */
+    Split split;                     /* SPLIT_TRAIN or SPLIT_TEST_PHOTO */
+    int halve;                       /* soft: reduced to half, but not below 256, before anything else */
+    const char *licence;             /* with the author */
+    const char *label_en, *label_ko; /* "cup of coffee on a red saucer" */
+} PhotoRow;
+
+typedef struct PhotoList {
+    PhotoRow *rows;
+    int count;
+    char *text;
+} PhotoList;
+
+Status photos_load(const char *path, PhotoList *out);
+void photos_release(PhotoList *list); /* all-zero is fine */
+
+/* The photo kinds are Debian and npm packages of which photos.tsv names files; the others are npm packages. */
+typedef enum { SOURCE_ICONIFY, SOURCE_WEBP, SOURCE_PHOTO_DEB, SOURCE_PHOTO_NPM, SOURCE_KINDS } SourceKind;
 
 /* A line of sources.tsv. */
 typedef struct Source {

@@ -11,7 +11,7 @@ typedef struct TrainCommand {
     bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
     int64_t side, batch, micro_batch, workers, steps, warmup, seed, vocab, threads;
     double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps;
-    double vb_weight, korean, toned;
+    double vb_weight, korean, toned, photos;
     int precision;
 } TrainCommand;
 
@@ -44,6 +44,8 @@ static const CliOption options[] = {
     CLI_DOUBLE(TrainCommand, drop, 0, "drop", "X", 0, 1, "0.15", "share of empty captions (upsampler: 0.5 is good)"),
     CLI_DOUBLE(TrainCommand, korean, 0, "korean", "X", 0, 1, "0.25", "share of Korean captions"),
     CLI_DOUBLE(TrainCommand, toned, 0, "toned", "X", 0, 1, "1", "weight of pictures with skin tones within a concept"),
+    CLI_DOUBLE(TrainCommand, photos, 0, "photos", "X", 0, 1, "0", "share of rows cut from photos, mirrored at random (0: none; "
+               "upsampler: 0.5 is good)"),
     CLI_FLAG(TrainCommand, flip, 0, "flip", "mirror half of the pictures"),
     CLI_DOUBLE(TrainCommand, min_snr, 0, "min-snr", "X", 0, 1000, "5", "min-SNR weighting of the loss (0: off)"),
     CLI_DOUBLE(TrainCommand, snr_floor, 0, "snr-floor", "X", 0, 1000, "0.1", "more weight to steps of less SNR (0: off)"),
@@ -95,6 +97,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->batches.captions.korean = (float)c->korean;
     o->batches.filter.toned_weight = (float)c->toned;
     o->batches.flip = c->flip;
+    o->batches.photos = (float)c->photos;
     o->progress = c->quiet ? PROGRESS_QUIET : PROGRESS_AUTO;
     o->stop = interrupt_requested;
 }

@@ -6,7 +6,8 @@
 
 #include <stdint.h>
 
-#define TINY_COUNT 12
+#define TINY_COUNT  12
+#define TINY_PHOTOS 6 /* four tiles of two photos to train on, two of one held out */
 
 /* What to spoil while writing. NULL texts leave a thing as it should be. */
 typedef struct TinyFaults {
@@ -16,6 +17,7 @@ typedef struct TinyFaults {
     const char *one_less; /* string dataset with a row less */
     int small_side;       /* of images64; 0: 64 */
     int version;          /* 0: the right one */
+    int photos;           /* 1: TINY_PHOTOS tiles of photos at the end */
 } TinyFaults;
 
 /* Write it to `path`. `faults` may be NULL. */

@@ -131,7 +131,7 @@ static void test_manifest_counts_per_source(void **state)
     SourceList sources;
     OK(manifest_load("data/manifest.tsv.gz", &m));
     OK(sources_load("data/sources.tsv", &sources));
-    assert_int_equal(sources.count, 9);
+    assert_int_equal(sources.count, 17);
     for (size_t s = 0; s < 9; s++) {
         int counts[SPLIT_COUNT] = {0};
         const Source *source = sources_find(&sources, expected[s].id);

@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "common/h5file.h"
+#include "common/image_read.h"
+#include "common/png_write.h"
 #include "data/dataset.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +24,15 @@
 static char folder[] = "/tmp/test_builder.XXXXXX";
 static char program[4096];
 static char message[4096]; /* standard error of the last run */
+static bool photos;        /* of photos.tsv, too */
 
 #define HEADER        "style\tname\tcode\troot\ttone\tgroup\tsplit\ten\tko\ttags_en\ttags_ko\n"
 #define ROW(id, icon) id "\t" icon "\t1F34E\t1F34E\t\tfood-drink\ttrain\tred apple\t빨간 사과\tfruit|ripe\t과일\n"
 
 static const char sources[] = "# comment\n"
                               "flat\tflat style\t@x/flat\t1.0\t-\ticonify\t8\tMIT, somebody\n"
-                              "photo\tphoto style\t@x/photo\t2.0\t-\twebp\t0\tCC0\n";
+                              "photo\tphoto style\t@x/photo\t2.0\t-\twebp\t0\tCC0\n"
+                              "camera\tphoto\tcamera\t3.0\t-\tphoto-deb\t0\tsee photos.tsv\n";
 
 /* wide: 20x10, left half red, the other transparent; offset: a viewBox that starts at (100,100); empty: nothing. */
 static const char icons[] =
@@ -62,13 +68,13 @@ static void write_lists(const char *manifest)
 static int setup(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"", "/flat-1.0", "/photo-2.0", "/photo-2.0/assets"};
+    static const char *const folders[] = {"", "/flat-1.0", "/photo-2.0", "/photo-2.0/assets", "/camera-3.0"};
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 32);
     if (n < 0 || !mkdtemp(folder)) return -1;
     program[n] = 0;
     for (int up = 0; up < 2; up++) *strrchr(program, '/') = 0; /* BUILD/tests/test_x */
     strcat(program, "/glide-dataset");
-    for (int i = 1; i < 4; i++) {
+    for (int i = 1; i < 5; i++) {
         char path[64];
         snprintf(path, sizeof path, "%s%s", folder, folders[i]);
         if (mkdir(path, 0777) != 0) return -1;
@@ -89,8 +95,9 @@ static int teardown(void **state)
 /* Run the builder in the test's folder. Returns its exit status; its standard error goes to `message`. */
 static int run(const char *const *more, bool interrupted)
 {
-    const char *arguments[16] = {program, "--lists", ".", "--cache", ".", "--no-fetch", "--quiet", "-o", "out.h5"};
-    int count = 9, result, pipes[2];
+    const char *arguments[16] = {program,  "--lists", ".",      "--cache", ".", "--no-fetch",
+                                 "--quiet", "-o",     "out.h5", photos ? NULL : "--no-photos"};
+    int count = photos ? 9 : 10, result, pipes[2];
     while (more && *more) arguments[count++] = *more++;
     assert_int_equal(pipe(pipes), 0);
     pid_t child = fork();
@@ -200,6 +207,129 @@ static void test_failures(void **state)
     write_file("photo-2.0/assets/blue.webp", webp, sizeof webp);
 }
 
+/* --- photos --- */
+
+#define PHOTO_HEADER "# comment\nsource\tname\tfile\tsplit\thalve\tlicence\ten\tko\n"
+
+/* Left half one colour, right half waves. */
+static void write_photo(const char *name, int w, int h)
+{
+    char path[128];
+    Image image = {0};
+    assert_int_equal(image_init(w, h, &image), STATUS_OK);
+    for (int i = 0; i < w * h; i++) {
+        int x = i % w, y = i / w;
+        for (int c = 0; c < 3; c++)
+            image.pixels[3 * i + c] = (uint8_t)(x < w / 2 ? 40 : 128 + 60 * sin(x * 0.9 + c) + 60 * cos(y * 0.13));
+    }
+    snprintf(path, sizeof path, "%s/camera-3.0/%s", folder, name);
+    assert_int_equal(png_write(path, &image, NULL, 0), STATUS_OK);
+    image_release(&image);
+}
+
+static void write_photos(const char *rows)
+{
+    char text[2048];
+    snprintf(text, sizeof text, PHOTO_HEADER "%s", rows);
+    write_file("photos.tsv", text, strlen(text));
+}
+
+/* A tile is the part of the reduced photo that its icon says. */
+static void check_tile(const char *icon, const char *file, const uint8_t *rgb)
+{
+    char path[128];
+    int w, h, x, y;
+    Image photo = {0}, reduced = {0};
+    assert_int_equal(sscanf(icon, "%*[a-z]@%dx%d+%d+%d", &w, &h, &x, &y), 4);
+    assert_true(x >= 0 && y >= 0 && x + DATASET_SIDE <= w && y + DATASET_SIDE <= h);
+    snprintf(path, sizeof path, "%s/camera-3.0/%s", folder, file);
+    assert_int_equal(image_read(path, &photo), STATUS_OK);
+    assert_int_equal(image_resize(&photo, w, h, &reduced), STATUS_OK);
+    for (int row = 0; row < DATASET_SIDE; row++)
+        assert_memory_equal(rgb + row * DATASET_SIDE * 3, reduced.pixels + 3 * ((y + row) * w + x), DATASET_SIDE * 3);
+    image_release(&photo);
+    image_release(&reduced);
+}
+
+static void test_photos(void **state)
+{
+    (void)state;
+    char path[64];
+    static uint8_t rgb[DATASET_BYTES];
+    write_lists(HEADER ROW("flat", "wide"));
+    write_photo("big.png", 900, 700);
+    write_photo("seen.png", 256, 300);
+    write_photos("camera\tbig\tbig.png\ttrain\t0\tCC0, me\twaves\t물결\n"
+                 "camera\tseen\tseen.png\ttest_photo\t1\tCC0, you\tmore waves\t\n");
+    photos = true;
+    int status = run(NULL, false);
+    photos = false;
+    if (status != 0) fail_msg("status %d: %s", status, message);
+    snprintf(path, sizeof path, "%s/out.h5", folder);
+    Dataset *d;
+    if (dataset_open(path, &d) != STATUS_OK) fail_msg("%s", status_message());
+    int big = dataset_split_count(d, SPLIT_TRAIN) - 1;
+    /* 4x3 cells at 900x700, 3x2 at 636x495, 2x2 at 450x350, and 1x1 of 329x256; the flat left part says nothing. */
+    assert_in_range(big, 9, 22);
+    assert_in_range(dataset_split_count(d, SPLIT_TEST_PHOTO), 1, 2);
+    H5File *file;
+    char **places;
+    int count;
+    assert_int_equal(h5file_open(path, &file), STATUS_OK);
+    assert_int_equal(h5file_load_texts(file, "icon", &places, &count), STATUS_OK);
+    for (int i = 1; i < dataset_count(d); i++) {
+        const DatasetItem *item = dataset_item(d, i);
+        assert_true(item->photo);
+        assert_string_equal(item->style, "photo");
+        assert_string_equal(item->root, i <= big ? "photo:big" : "photo:seen");
+        assert_string_equal(item->licence, i <= big ? "CC0, me" : "CC0, you");
+        assert_string_equal(item->label_ko, i <= big ? "물결" : "");
+        assert_int_equal(dataset_read(d, i, rgb), STATUS_OK);
+        check_tile(places[i], i <= big ? "big.png" : "seen.png", rgb);
+    }
+    free(places);
+    h5file_close(file);
+    dataset_free(d);
+    Image whole = {0};
+    snprintf(path, sizeof path, "%s/photos-held-out/seen.png", folder);
+    assert_int_equal(image_read(path, &whole), STATUS_OK);
+    assert_int_equal(whole.w, 256);
+    image_release(&whole);
+    snprintf(path, sizeof path, "%s/photos-held-out/big.png", folder);
+    assert_int_not_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/out.h5", folder);
+    unlink(path);
+}
+
+static void test_photo_failures(void **state)
+{
+    (void)state;
+    char path[64];
+    static const char *const wrong[][2] = {
+        {"camera\tbig\tbig.png\ttrain\t0\tCC0\twaves\n", "photos.tsv: line 3: 7 columns, expected 8"},
+        {"camera\tBig\tbig.png\ttrain\t0\tCC0\twaves\t\n", "line 3: name 'Big'"},
+        {"camera\t../x\tbig.png\ttrain\t0\tCC0\twaves\t\n", "line 3: name '../x'"},
+        {"camera\tbig\tbig.png\ttest_pair\t0\tCC0\twaves\t\n", "split 'test_pair', expected train or test_photo"},
+        {"camera\tbig\tbig.png\ttrain\t2\tCC0\twaves\t\n", "halve '2', expected 0 or 1"},
+        {"camera\tbig\tnone.png\ttrain\t0\tCC0\twaves\t\n", "none.png"},
+        {"camera\tbig\tsmall.png\ttrain\t0\tCC0\twaves\t\n", "255x300 pixels, expected at least 256"},
+        {"flat\tbig\tbig.png\ttrain\t0\tCC0\twaves\t\n", "'flat' is no package of photos"},
+        {"camera\ta\tbig.png\ttrain\t0\tCC0\tw\t\ncamera\ta\tbig.png\ttrain\t0\tCC0\tw\t\n", "line 4: the name 'a' occurs twice"},
+        {"", "no photos"},
+    };
+    write_photo("big.png", 900, 700);
+    write_photo("small.png", 255, 300);
+    photos = true;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        write_photos(wrong[i][0]);
+        run_fails(1, wrong[i][1], false);
+    }
+    snprintf(path, sizeof path, "%s/photos.tsv", folder);
+    unlink(path);
+    run_fails(1, "photos.tsv", false);
+    photos = false;
+}
+
 static void test_interrupt_leaves_nothing(void **state)
 {
     (void)state;
@@ -225,6 +355,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_builds),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_photos),
+        cmocka_unit_test(test_photo_failures),
         cmocka_unit_test(test_interrupt_leaves_nothing),
         cmocka_unit_test(test_usage),
     };
