@@ -4,37 +4,66 @@
 
 #include <stdlib.h>
 
+static void add_model(GlideRecipe *r, const char *key, const Model *m, bool upsampler)
+{
+    recipe_add_hash(r, key, m->hash);
+    recipe_add_file(r, key, m->path ? m->path : upsampler ? "upsampler.h5" : "base.h5");
+}
+
+static void add_picture(GlideRecipe *r, const char *key, const Image *image)
+{
+    if (image) recipe_add_hash(r, key, recipe_hash_pixels(image->w, image->h, 3, image->pixels));
+}
+
+static void add_upsampler(GlideRecipe *r, const Call *c)
+{
+    recipe_add_text(r, "upsampler_sampler", c->options->upsampler.sampler);
+    recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
+    recipe_add_number(r, "upsample_temp", c->upsample_temp);
+    recipe_add(r, "colour_cells", "%d", c->options->upsampler.colour_cells);
+}
+
+/* What the picture was made of besides the prompt. */
+static void add_pictures(GlideRecipe *r, const Call *c)
+{
+    add_picture(r, "input", c->whole ? c->whole : c->input);
+    if (c->mask) recipe_add_hash(r, "mask", recipe_hash_pixels(c->whole->w, c->whole->h, 1, c->mask));
+    add_picture(r, "init_image", c->start);
+    if (c->start) recipe_add_number(r, "strength", c->strength);
+    if (c->inpaint) {
+        recipe_add(r, "jump", "%d", c->options->base.jump);
+        recipe_add(r, "repeats", "%d", c->options->base.repeats);
+    }
+}
+
 /* Nothing about threads or about how many pictures were made together: the same picture is the same file. */
-static Status write_recipe(const Call *c, int64_t index, GlideRecipe **out)
+Status call_recipe(const Call *c, int64_t index, GlideRecipe **out)
 {
     const Glide *g = c->glide;
-    TRY(recipe_new(out));
+    TRY(recipe_new(c->task ? c->task : "sample", out));
     GlideRecipe *r = *out;
     recipe_add_text(r, "prompt", c->prompt);
     recipe_add(r, "seed", "%llu", (unsigned long long)c->rows[index].seed);
     recipe_add(r, "image", "%u", c->rows[index].image + 1);
+    if (c->label >= 0) recipe_add(r, "class", "%d", c->label);
     if (c->base) {
         recipe_add_text(r, "sampler", c->options->base.sampler);
         recipe_add_text(r, "steps", c->options->base.steps);
         call_recipe_guidance(r, c->glide, c->guidance, &c->options->base, false);
     }
-    if (c->upsampler) call_recipe_guidance(r, c->glide, c->upsampler_guidance, &c->options->upsampler, true);
-    if (c->label >= 0) recipe_add(r, "class", "%d", c->label);
     if (c->upsampler) {
-        recipe_add_text(r, "upsampler_sampler", c->options->upsampler.sampler);
-        recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
-        recipe_add_number(r, "upsample_temp", c->upsample_temp);
-        recipe_add(r, "colour_cells", "%d", c->options->upsampler.colour_cells);
+        add_upsampler(r, c);
+        call_recipe_guidance(r, c->glide, c->upsampler_guidance, &c->options->upsampler, true);
     }
-    if (c->start) recipe_add_number(r, "strength", c->options->base.strength);
-    if (c->inpaint) {
-        recipe_add(r, "jump", "%d", c->options->base.jump);
-        recipe_add(r, "repeats", "%d", c->options->base.repeats);
-    }
+    add_pictures(r, c);
     recipe_add_text(r, "precision", g->int8 ? "int8" : g->precision == DTYPE_BF16 ? "bf16" : "f32");
-    if (c->base) recipe_add(r, "weights", "%016llx", (unsigned long long)g->base.hash);
-    if (c->upsampler) recipe_add(r, "upsampler_weights", "%016llx", (unsigned long long)g->upsampler.hash);
-    return recipe_status(r);
+    if (c->base) add_model(r, "weights", &g->base, false);
+    if (c->upsampler) add_model(r, "upsampler_weights", &g->upsampler, true);
+    Status s = recipe_status(r);
+    if (s == STATUS_OK) return s;
+    recipe_free(r);
+    *out = NULL;
+    return s;
 }
 
 static Status take_picture(void *ctx, int64_t index, Image *image)
@@ -48,7 +77,7 @@ static Status take_picture(void *ctx, int64_t index, Image *image)
         *image = painted;
     }
     picture_give(image, p);
-    Status s = write_recipe(c, index, &p->recipe);
+    Status s = call_recipe(c, index, &p->recipe);
     if (s != STATUS_OK) {
         glide_picture_release(p);
         return s;
@@ -97,7 +126,7 @@ Status call_begin_trace(Call *c, const char *path, CascadeOptions *o)
 static Status note_recipe(const Call *c)
 {
     GlideRecipe *r = NULL;
-    Status s = write_recipe(c, 0, &r);
+    Status s = call_recipe(c, 0, &r);
     for (int i = 0; s == STATUS_OK && i < r->count; i++) s = trace_note(c->trace, r->lines[i].key, r->lines[i].value);
     recipe_free(r);
     return s;
@@ -227,11 +256,12 @@ Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given
     c->label = heard ? in->label : -1; /* a classifier of scale 0 leaves no trace */
     c->base = true;
     c->upsample_temp = in->upsample_temp;
+    c->strength = in->strength;
     CascadeHooks hooks = call_hooks(c);
     Cascade cascade = {g->kernels, g->base.net, c->upsampler ? g->upsampler.net : NULL};
     CascadeInput input = {.n = in->n, .prompts = r.prompts, .labels = r.labels, .rows = r.rows, .given = given};
-    Status s = call_begin_trace(c, in->trace, &o);
-    if (s == STATUS_OK) s = call_end_trace(c, cascade_sample(&cascade, &o, &input, &hooks));
+    Status s = c->only_recipe ? call_recipe(c, 0, c->only_recipe) : call_begin_trace(c, in->trace, &o);
+    if (s == STATUS_OK && !c->only_recipe) s = call_end_trace(c, cascade_sample(&cascade, &o, &input, &hooks));
     rows_release(&r);
     return s;
 }

@@ -19,10 +19,15 @@ typedef struct Call {
     Trace *trace; /* NULL: none */
     bool base, upsampler; /* which stages take part */
     double upsample_temp; /* as it was given; the options hold it in single precision */
-    bool start;           /* from a picture */
+    double strength;      /* likewise */
+    const Image *start;   /* the picture that all start from; NULL: noise */
+    const Image *input;   /* that is enlarged; NULL: none */
+    const uint8_t *mask;  /* (H,W) of `whole`, what is painted */
+    const char *task;     /* for the recipe; NULL: "sample" */
     const Inpaint *inpaint; /* on a part of `whole`; NULL: no such thing */
     const Image *whole;
     GlidePicture *pictures;
+    GlideRecipe **only_recipe; /* where that of the first picture goes, and nothing is sampled; NULL: pictures are made */
 } Call;
 
 /* Checks of single options, and all of them. */
@@ -40,6 +45,9 @@ Status call_check_label(const Glide *g, bool base, bool upsampler, bool guides, 
  * appears, or it never does. */
 Status call_begin_trace(Call *c, const char *path, CascadeOptions *o);
 Status call_end_trace(Call *c, Status s);
+
+/* The recipe of picture `index`. */
+Status call_recipe(const Call *c, int64_t index, GlideRecipe **out);
 
 /* Samples in->n pictures into c->pictures. Models are loaded; `c` and `given` (may be NULL) say what is special about the call. */
 Status call_run(Call *c, const GlideSampleOptions *in, const CascadeGiven *given);

@@ -131,7 +131,8 @@ static void add_guide(GlideRecipe *r, Glide *g, const TermOf *t, const StageOpti
 {
     const GuideFile *f;
     if (!t->path || !guidance_acts(&o->guidance, t->id) || guides_load(g, t->kind, t->path, &f) != STATUS_OK) return;
-    recipe_add(r, recipe_key(file, upsampler), "%016llx", (unsigned long long)f->hash);
+    recipe_add_hash(r, recipe_key(file, upsampler), f->hash);
+    recipe_add_file(r, recipe_key(file, upsampler), t->path);
     add_term(r, file + 1, upsampler, &o->guidance.terms[t->id], true);
 }
 
@@ -146,8 +147,10 @@ void call_recipe_guidance(GlideRecipe *r, Glide *g, const GlideGuidance *in, con
     if (guidance_acts(guidance, GUIDANCE_CFG)) add_unless_empty(r, RECIPE_NEGATIVE_PROMPT, upsampler, o->negative_prompt);
     if (guidance->rescale > 0) recipe_add_number(r, recipe_key(RECIPE_GUIDANCE_RESCALE, upsampler), guidance->rescale);
     add_unless_empty(r, RECIPE_THRESHOLD, upsampler, guidance_show_threshold(guidance, text, sizeof text));
-    snprintf(text, sizeof text, "%g:%g:%g", guidance->apg.eta, guidance->apg.norm, guidance->apg.momentum);
-    if (guidance->apg.on) recipe_add_text(r, recipe_key(RECIPE_APG, upsampler), text);
+    char apg[3][RECIPE_NUMBER];
+    if (guidance->apg.on)
+        recipe_add(r, recipe_key(RECIPE_APG, upsampler), "%s:%s:%s", recipe_show_number(guidance->apg.eta, apg[0]),
+                   recipe_show_number(guidance->apg.norm, apg[1]), recipe_show_number(guidance->apg.momentum, apg[2]));
     if (guidance->cfgpp) recipe_add_text(r, recipe_key(RECIPE_CFGPP, upsampler), "yes");
     add_guide(r, g, &terms[1], o, RECIPE_GUIDE_WEIGHTS, upsampler);
     add_guide(r, g, &terms[2], o, RECIPE_CLASSIFIER, upsampler);

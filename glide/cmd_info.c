@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { KEY_WIDTH = 18, VALUE_WIDTH = 200 };
+enum { KEY_WIDTH = 22, VALUE_WIDTH = 200 };
 
 /* --- output ----------------------------------------------------------------------------------------- */
 
@@ -221,7 +221,7 @@ static Status print_png(const char *path, const Image *image)
     PngTexts texts;
     GlideRecipe *recipe;
     TRY(png_read_text(path, &texts));
-    Status s = recipe_from_png(&texts, &recipe);
+    Status s = recipe_from_png(path, &texts, &recipe);
     png_texts_release(&texts);
     if (s != STATUS_OK) return s;
     printf("%s: PNG picture, %dx%d%s\n", path, image->w, image->h, recipe ? "" : ", no recipe: not made by glide");

@@ -1,5 +1,6 @@
 #include "glide/glide.h"
 
+#include "common/file_write.h"
 #include "glide/cascade.h"
 #include "glide/context.h"
 #include "glide/guides.h"
@@ -146,14 +147,24 @@ GlideStatus glide_picture_read(const char *path, GlidePicture *out)
 GlideStatus glide_picture_write(const GlidePicture *p, const char *path)
 {
     if (!p->rgb) return (GlideStatus)status_fail(STATUS_BAD_INPUT, "%s: there is no picture to write", path);
-    Image image = picture_view(p);
-    return (GlideStatus)png_write(path, &image, p->recipe ? p->recipe->lines : NULL, p->recipe ? p->recipe->count : 0);
+    unsigned char *bytes;
+    size_t size;
+    Status s = picture_encode(p, &bytes, &size);
+    if (s != STATUS_OK) return (GlideStatus)s;
+    s = file_write(path, bytes, size);
+    free(bytes);
+    return (GlideStatus)s;
 }
 
 Status picture_encode(const GlidePicture *p, unsigned char **bytes, size_t *size)
 {
     Image image = picture_view(p);
-    return png_encode(&image, p->recipe ? p->recipe->lines : NULL, p->recipe ? p->recipe->count : 0, bytes, size);
+    PngText texts[RECIPE_CHUNKS];
+    if (!p->recipe) return png_encode(&image, NULL, 0, bytes, size);
+    TRY(recipe_to_png(p->recipe, p->width, p->height, texts));
+    Status s = png_encode(&image, texts, RECIPE_CHUNKS, bytes, size);
+    for (int i = 0; i < RECIPE_CHUNKS; i++) free((char *)texts[i].value);
+    return s;
 }
 
 void glide_picture_release(GlidePicture *p)

@@ -97,16 +97,18 @@ typedef struct GlidePicture {
 
 /* A PNG or JPEG of any size; "-" is standard input. */
 GLIDE_API GlideStatus glide_picture_read(const char *path, GlidePicture *out);
-/* A PNG with the recipe in text chunks; the file appears whole or not at all. "-" is standard output. */
+/* A PNG with the recipe in two text chunks, "parameters" as AUTOMATIC1111's web UI writes it and "glide", JSON. The file appears
+ * whole or not at all. "-" is standard output. */
 GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const char *path);
 GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty; fine on an empty one */
 
-/* A line of the recipe: "prompt", "seed", "image", "sampler", "steps", "guidance_scale", "class", "upsampler_sampler", "upsampler_steps",
- * "upsample_temp", "colour_cells", "strength", "jump", "repeats", "precision", "weights" and "upsampler_weights" (hashes),
- * "Software"; of guidance what differs from the defaults: "guidance_interval", "guidance_schedule", "negative_prompt",
- * "guidance_rescale", "threshold", "apg" (eta:norm:momentum), "cfgpp", "guide_weights", "classifier" and "clip" (hashes), and
- * "autoguidance_scale", "..._interval", "..._schedule" and so on; of the upsampler's with "upsampler_" in front. NULL when there
- * is none. */
+/* A line of the recipe: "version", "task" ("sample", "inpaint", "upsample"), "prompt", "seed", "image", "class", "sampler", "steps",
+ * "guidance_scale", "upsampler_sampler", "upsampler_steps", "upsample_temp", "colour_cells", "strength", "jump", "repeats",
+ * "precision", "weights" and "upsampler_weights" (hashes), "weights_file" and "upsampler_weights_file" (names without folders),
+ * "init_image", "input" and "mask" (hashes of pixels); of guidance what differs from the defaults: "guidance_interval",
+ * "guidance_schedule", "negative_prompt", "guidance_rescale", "threshold", "apg" (eta:norm:momentum), "cfgpp", "guide_weights",
+ * "classifier" and "clip" (hashes), and "autoguidance_scale", "..._interval", "..._schedule" and so on; of the upsampler's with
+ * "upsampler_" in front. NULL when there is none. */
 GLIDE_API const char *glide_picture_recipe(const GlidePicture *picture, const char *key);
 
 /* --- progress --- */
@@ -197,6 +199,7 @@ typedef struct GlideModelInfo {
     int side;    /* of its pictures */
     bool text;   /* takes prompts */
     int classes; /* takes labels below this; 0: none */
+    uint64_t hash; /* of its weights, as recipes tell it in 16 hex digits */
 } GlideModelInfo;
 
 GLIDE_API GlideStatus glide_model_info(Glide *glide, GlideStage stage, GlideModelInfo *out);

@@ -54,7 +54,8 @@ static Status inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, c
     TRY(call_fill_options(g, so, &o));
     o.base.jump = o.upsampler.jump = options->jump;
     o.base.repeats = options->repeats;
-    Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = so->upsample, .whole = &whole, .pictures = pictures};
+    Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = so->upsample, .whole = &whole,
+                 .mask = mask->paint, .task = "inpaint", .pictures = pictures};
     TRY(context_load_both(g, &call.upsampler));
     TRY(inpaint_init(&part, &whole, mask->paint, context_side(&g->base), call.upsampler ? context_side(&g->upsampler) : 0));
     call.inpaint = &part;

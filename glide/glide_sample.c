@@ -1,4 +1,5 @@
 #include "glide/call.h"
+#include "glide/recipe_call.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ static Status sample_from(Call *call, const GlideSampleOptions *in, CascadeOptio
     float *small = NULL, *large = NULL;
     TRY(check_start(in));
     o->base.strength = o->upsampler.strength = in->strength;
-    call->start = true;
+    Image start = picture_view(in->init_image);
+    call->start = &start;
     Status s = square_f32(in->init_image, context_side(&g->base), &small);
     if (s == STATUS_OK && call->upsampler) s = square_f32(in->init_image, context_side(&g->upsampler), &large);
     if (s == STATUS_OK) s = call_run(call, in, &(CascadeGiven){.small = small, .large = large});
@@ -52,21 +54,23 @@ static Status sample_from(Call *call, const GlideSampleOptions *in, CascadeOptio
     return s;
 }
 
-static Status sample(Glide *g, const char *prompt, const GlideSampleOptions *in, const StageWatch *watch, GlidePicture *pictures)
+static Status sample(Call *call, const GlideSampleOptions *in, const StageWatch *watch)
 {
     CascadeOptions o;
-    Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = in->upsample, .pictures = pictures};
-    TRY(call_fill_options(g, in, &o));
+    call->options = &o;
+    call->upsampler = in->upsample;
+    TRY(call_fill_options(call->glide, in, &o));
     o.base.watch = watch;
-    TRY(context_load_both(g, &call.upsampler));
-    return in->init_image ? sample_from(&call, in, &o) : call_run(&call, in, NULL);
+    TRY(context_load_both(call->glide, &call->upsampler));
+    return in->init_image ? sample_from(call, in, &o) : call_run(call, in, NULL);
 }
 
 Status call_sample(Glide *g, const char *prompt, const GlideSampleOptions *options, const StageWatch *watch, GlidePicture *pictures)
 {
+    Call call = {.glide = g, .prompt = prompt, .pictures = pictures};
     for (int i = 0; i < options->n; i++) pictures[i] = (GlidePicture){0};
     int threads = context_enter(g);
-    Status s = sample(g, prompt, options, watch, pictures);
+    Status s = sample(&call, options, watch);
     omp_set_num_threads(threads);
     return s;
 }
@@ -77,6 +81,13 @@ GlideStatus glide_sample(Glide *g, const char *prompt, const GlideSampleOptions 
     return (GlideStatus)call_sample(g, prompt ? prompt : "", options ? options : &defaults, NULL, pictures);
 }
 
+Status recipe_expect(Glide *g, const char *prompt, const GlideSampleOptions *options, GlideRecipe **out)
+{
+    Call call = {.glide = g, .prompt = prompt ? prompt : "", .only_recipe = out};
+    *out = NULL;
+    return sample(&call, options, NULL);
+}
+
 GlideStatus glide_model_info(Glide *g, GlideStage stage, GlideModelInfo *out)
 {
     bool upsampler = stage == GLIDE_STAGE_UPSAMPLER;
@@ -84,7 +95,7 @@ GlideStatus glide_model_info(Glide *g, GlideStage stage, GlideModelInfo *out)
     Status s = context_load(g, upsampler);
     if (s != STATUS_OK) return (GlideStatus)s;
     const TextUNet *m = (upsampler ? &g->upsampler : &g->base)->net;
-    *out = (GlideModelInfo){m->config.unet.image_size, m->text != NULL, m->config.unet.num_classes};
+    *out = (GlideModelInfo){m->config.unet.image_size, m->text != NULL, m->config.unet.num_classes, (upsampler ? &g->upsampler : &g->base)->hash};
     return GLIDE_OK;
 }
 

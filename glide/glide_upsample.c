@@ -30,7 +30,8 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     GlideCallbacks callbacks = in->callbacks;
     callbacks.picture = NULL;
     Call call = {.glide = g, .callbacks = &callbacks, .prompt = prompt, .rows = &row, .options = &o, .label = in->label,
-                 .upsampler_guidance = &in->guidance, .upsampler = true, .upsample_temp = in->upsample_temp, .pictures = out};
+                 .upsampler_guidance = &in->guidance, .upsampler = true, .upsample_temp = in->upsample_temp,
+                 .task = "upsample", .input = small, .pictures = out};
     CascadeHooks hooks = call_hooks(&call);
     TRY(call_begin_trace(&call, in->trace, &o));
     return call_end_trace(&call, cascade_upsample(&(Cascade){g->kernels, NULL, g->upsampler.net}, &o, small, prompt, &label, &row,

@@ -1,6 +1,7 @@
 #include "tests/support_cli.h"
 
 #include "common/image_read.h"
+#include "glide/recipe.h"
 #include "tests/support_dataset.h"
 #include "tests/support_models.h"
 
@@ -113,15 +114,15 @@ void cli_check_picture(const char *name, int side)
     image_release(&image);
 }
 
-void cli_read_chunk(const char *name, const char *key, char *value, size_t size)
+void cli_read_recipe(const char *name, const char *key, char *value, size_t size)
 {
     char path[512];
-    PngTexts texts;
+    GlideRecipe *recipe;
     snprintf(path, sizeof path, "%s/%s", test_folder, name);
-    if (png_read_text(path, &texts) != STATUS_OK) fail_msg("%s", status_message());
-    const char *found = png_texts_find(&texts, key);
+    if (recipe_read(path, &recipe) != STATUS_OK) fail_msg("%s", status_message());
+    const char *found = recipe_find(recipe, key);
     snprintf(value, size, "%s", found ? found : "");
-    png_texts_release(&texts);
+    recipe_free(recipe);
 }
 
 void cli_assert_same_files(const char *a, const char *b)

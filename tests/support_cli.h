@@ -36,7 +36,7 @@ void cli_expect(const char *words, int exit_status, const char *part);
 /* --- files of the folder --- */
 bool cli_exists(const char *name);
 void cli_check_picture(const char *name, int side);
-void cli_read_chunk(const char *name, const char *key, char *value, size_t size); /* "" when there is no such chunk */
+void cli_read_recipe(const char *name, const char *key, char *value, size_t size); /* "" when there is no such line */
 void cli_assert_same_files(const char *a, const char *b);
 
 #endif

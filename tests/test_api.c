@@ -1,5 +1,5 @@
 /* The public header: its example compiles, links and runs; contexts, errors, callbacks, recipes; nothing else is exported. */
-#include "common/image_read.h"
+#include "glide/recipe.h"
 #include "glide/glide.h"
 #include "tests/support_folder.h"
 #include "tests/support_models.h"
@@ -124,11 +124,11 @@ static void test_example(void **state)
     assert_non_null(fgets(text, sizeof text, f));
     fclose(f);
     assert_string_equal(text, "apple.png: 64 x 64 pixels\n"); /* the tiny models' size */
-    PngTexts texts;
-    assert_int_equal(png_read_text(in_test_folder("apple.png"), &texts), 0);
-    assert_string_equal(png_texts_find(&texts, "prompt"), "red apple, fluent 3d emoji");
-    assert_string_equal(png_texts_find(&texts, "seed"), "7");
-    png_texts_release(&texts);
+    GlideRecipe *recipe;
+    assert_int_equal(recipe_read(in_test_folder("apple.png"), &recipe), 0);
+    assert_string_equal(recipe_find(recipe, "prompt"), "red apple, fluent 3d emoji");
+    assert_string_equal(recipe_find(recipe, "seed"), "7");
+    recipe_free(recipe);
     run_command("cd %s && ! GLIDE_WEIGHTS=/nowhere ./example 2> error.txt && grep -q 'no default weights' error.txt", test_folder);
 }
 
@@ -248,16 +248,16 @@ static void test_recipe(void **state)
                     {"steps", "3"}, {"guidance_scale", "2.1"}, {"upsampler_sampler", "dpmpp_2m"}, {"upsampler_steps", "2"}, {"upsample_temp", "0.997"},
                     {"precision", "f32"}};
     check(glide_picture_write(&p, in_test_folder("recipe.png")));
-    PngTexts texts;
-    assert_int_equal(png_read_text(in_test_folder("recipe.png"), &texts), 0);
+    GlideRecipe *written;
+    assert_int_equal(recipe_read(in_test_folder("recipe.png"), &written), 0);
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         assert_string_equal(glide_picture_recipe(&p, expected[i].key), expected[i].value);
-        assert_string_equal(png_texts_find(&texts, expected[i].key), expected[i].value);
+        assert_string_equal(recipe_find(written, expected[i].key), expected[i].value);
     }
     assert_int_equal(strlen(glide_picture_recipe(&p, "weights")), 16);
     assert_string_not_equal(glide_picture_recipe(&p, "weights"), glide_picture_recipe(&p, "upsampler_weights"));
     assert_null(glide_picture_recipe(&p, "threads"));
-    png_texts_release(&texts);
+    recipe_free(written);
     glide_picture_release(&p);
     glide_close(g);
 }

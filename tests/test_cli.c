@@ -38,7 +38,7 @@ static void test_sample(void **state)
     static const char *const chunks[][2] = {{"prompt", "red apple"}, {"seed", "5"}, {"image", "1"}, {"sampler", "euler_ancestral"},
                                             {"steps", "3"}, {"guidance_scale", "3"}, {"upsampler_steps", "2"}};
     for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
-        cli_read_chunk("apple.png", chunks[i][0], value, sizeof value);
+        cli_read_recipe("apple.png", chunks[i][0], value, sizeof value);
         assert_string_equal(value, chunks[i][1]);
     }
     cli_run_ok(&r, "$G sample 'red apple' --no-upsample --steps 2 -s 5 -o small.png --quiet");
@@ -46,9 +46,9 @@ static void test_sample(void **state)
     assert_string_equal(r.err, "");
     cli_check_picture("small.png", TINY_BASE_SIDE);
     cli_run_ok(&r, "$G sample 'red apple' -s 5 --sampler ddpm -g 2.5 --precision f32 --upsample-temp 1 -o other.png -q " QUICK);
-    cli_read_chunk("other.png", "guidance_scale", value, sizeof value);
+    cli_read_recipe("other.png", "guidance_scale", value, sizeof value);
     assert_string_equal(value, "2.5");
-    cli_read_chunk("other.png", "precision", value, sizeof value);
+    cli_read_recipe("other.png", "precision", value, sizeof value);
     assert_string_equal(value, "f32");
     cli_run_ok(&r, "$G sample 'red apple' -s 5 -q " QUICK "&& mv glide.png default.png");
     cli_assert_same_files("default.png", "apple.png");
@@ -92,7 +92,7 @@ static void test_seed(void **state)
     CliOutcome r;
     char seed[64], line[128];
     cli_run_ok(&r, "$G sample cat --no-upsample --steps 2 -o seed.png");
-    cli_read_chunk("seed.png", "seed", seed, sizeof seed);
+    cli_read_recipe("seed.png", "seed", seed, sizeof seed);
     snprintf(line, sizeof line, "seed %s\n", seed);
     assert_memory_equal(r.err, line, strlen(line));
     cli_run(&r, "$G sample cat --no-upsample --steps 2 -q -o again.png --seed %s", seed);
@@ -283,16 +283,16 @@ static void test_info(void **state)
     CliOutcome r;
     char hash[64], line[128];
     cli_run_ok(&r, "$G sample '빨간 사과' --seed 8 -o info.png -q " QUICK " && $G info info.png");
-    expect_words(&r, (const char *const[]){"info.png: PNG picture, 64x64\n", "prompt             빨간 사과\n",
-                                           "seed               8\n", "Software           glide ", NULL});
-    cli_read_chunk("info.png", "weights", hash, sizeof hash);
-    snprintf(line, sizeof line, "hash               %s\n", hash);
+    expect_words(&r, (const char *const[]){"info.png: PNG picture, 64x64\n", "prompt                 빨간 사과\n",
+                                           "seed                   8\n", "version                0.", NULL});
+    cli_read_recipe("info.png", "weights", hash, sizeof hash);
+    snprintf(line, sizeof line, "hash                   %s\n", hash);
     cli_run_ok(&r, "$G info base.h5");
-    expect_words(&r, (const char *const[]){"base.h5: weights of kind base\n", line, "tokenizer          263 tokens\n", "num_channels 32",
-                                           "half precision", "trained_with       nothing: random numbers of a test\n", NULL});
+    expect_words(&r, (const char *const[]){"base.h5: weights of kind base\n", line, "tokenizer              263 tokens\n", "num_channels 32",
+                                           "half precision", "trained_with           nothing: random numbers of a test\n", NULL});
     cli_run_ok(&r, "$G info upsampler.h5 data.h5");
     expect_words(&r, (const char *const[]){"upsampler.h5: weights of kind upsampler\n", "super_res yes", "data.h5: data set\n",
-                                           "pictures           12 of 5 concepts", "test_concept", "all ", NULL});
+                                           "pictures               12 of 5 concepts", "test_concept", "all ", NULL});
     char path[256];
     Image plain = {0};
     assert_int_equal(image_init(3, 2, &plain), STATUS_OK);

@@ -38,16 +38,16 @@ static void test_same_bytes(void **state)
                                            {"autoguidance_scale", "1"}};
     char value[64];
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        cli_read_chunk("all.png", lines[i][0], value, sizeof value);
+        cli_read_recipe("all.png", lines[i][0], value, sizeof value);
         assert_string_equal(value, lines[i][1]);
     }
     static const char *const hashes[] = {"classifier", "clip", "guide_weights"};
     for (int i = 0; i < 3; i++) {
-        cli_read_chunk("all.png", hashes[i], value, sizeof value);
+        cli_read_recipe("all.png", hashes[i], value, sizeof value);
         assert_int_equal(strlen(value), 16);
     }
     cli_run_ok(&r, "$G info all.png");
-    assert_non_null(strstr(r.out, "negative_prompt    green"));
+    assert_non_null(strstr(r.out, "negative_prompt        green"));
 }
 
 /* The cascade's upsampler, and the upsampler alone. */
@@ -57,7 +57,7 @@ static void test_upsampler(void **state)
     CliOutcome r;
     char value[64];
     cli_run_ok(&r, "$G sample cat -q -s 3 -o large.png --upsampler-guidance-scale 3 --negative-prompt red " QUICK);
-    cli_read_chunk("large.png", "upsampler_guidance_scale", value, sizeof value);
+    cli_read_recipe("large.png", "upsampler_guidance_scale", value, sizeof value);
     assert_string_equal(value, "3");
     cli_run_ok(&r, "$G sample cat -q -s 3 -o small.png --no-upsample --steps 3 --negative-prompt red");
     cli_run_ok(&r, "$G upsample small.png -p cat -q -s 3 -o again.png -g 3 --negative-prompt red --steps 2 --trace up.h5");

@@ -32,9 +32,9 @@ static void test_upsample(void **state)
     assert_memory_equal(a.pixels, b.pixels, image_bytes(&a));
     image_release(&a);
     image_release(&b);
-    cli_read_chunk("large.png", "upsampler_steps", value, sizeof value);
+    cli_read_recipe("large.png", "upsampler_steps", value, sizeof value);
     assert_string_equal(value, "2");
-    cli_read_chunk("large.png", "sampler", value, sizeof value);
+    cli_read_recipe("large.png", "sampler", value, sizeof value);
     assert_string_equal(value, "");
 
     assert_int_equal(image_init(90, 40, &a), STATUS_OK); /* any picture */
@@ -71,7 +71,7 @@ static void test_inpaint(void **state)
     write_ramp("mask.png", 7, 1); /* the right half */
     cli_run_ok(&r, "$G inpaint ramp.png --mask mask.png -p cat -o painted.png --seed 1 --repeats 2 -n 2 " QUICK);
     assert_string_equal(r.out, "painted-1.png\npainted-2.png\n");
-    cli_read_chunk("painted-2.png", "repeats", value, sizeof value);
+    cli_read_recipe("painted-2.png", "repeats", value, sizeof value);
     assert_string_equal(value, "2");
     cli_run_ok(&r, "mkdir -p in && $G inpaint - -m mask.png --invert-mask -p cat -o in -q --seed 1 " QUICK " < ramp.png");
     assert_true(cli_exists("in/glide-painted.png"));
@@ -83,7 +83,7 @@ static void test_inpaint(void **state)
     cli_refuse("$G inpaint ramp.png -m base.h5 -o x.png", "found an HDF5 file");
     cli_refuse("$G inpaint ramp.png -m mask.png -o x.png --repeats 17", "--repeats");
     cli_run_ok(&r, "$G sample cat --init-image ramp.png --strength 0.25 -o from.png --seed 1 " QUICK);
-    cli_read_chunk("from.png", "strength", value, sizeof value);
+    cli_read_recipe("from.png", "strength", value, sizeof value);
     assert_string_equal(value, "0.25");
     cli_refuse("$G sample cat --strength 0.5 -o x.png", "--strength: expected --init-image");
     cli_refuse("$G sample cat --init-image missing.png -o x.png", "missing.png");
@@ -119,7 +119,7 @@ static void test_classes(void **state)
     write_labelled("plain.h5", false, 0);
     cli_run_ok(&r, "$G sample --class 4 -w classes.h5 -o four.png --seed 1 --steps 3 -n 2");
     cli_check_picture("four-1.png", TINY_BASE_SIDE); /* no upsampler but the default one, which knows prompts */
-    cli_read_chunk("four-1.png", "class", value, sizeof value);
+    cli_read_recipe("four-1.png", "class", value, sizeof value);
     assert_string_equal(value, "4");
     cli_run_ok(&r, "$G sample --class 3 -w classes.h5 -o three.png --seed 1 --steps 3 -n 2");
     cli_run(&r, "cmp -s four-1.png three-1.png");
