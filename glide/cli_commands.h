@@ -9,6 +9,7 @@
     X(sample)         \
     X(upsample)       \
     X(inpaint)        \
+    X(ablate)         \
     X(train)          \
     X(dataset)        \
     X(info)           \

@@ -1,0 +1,159 @@
+#include "glide/ablation/study_guides.h"
+
+#include "common/rng.h"
+#include "glide/call_guidance.h"
+#include "glide/weights_path.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { UNTRAINED_CLASSES = 8, UNTRAINED_SEED = 20211220 };
+
+/* --- costs ------------------------------------------------------------------------------------------------ */
+
+/* Of the large convolutions; a U-Net's decoder has about as many as its encoder. */
+static double unet_cost(const UNetConfig *c, bool decoder)
+{
+    double cost = 0, side = c->image_size;
+    for (int level = 0; level < c->levels; level++, side /= 2) cost += side * side * pow(c->channels * c->mult[level], 2);
+    return cost * c->res_blocks * 18 * (decoder ? 2.2 : 1);
+}
+
+static double clip_cost(const Clip *m)
+{
+    double tokens = pow(m->config.image_size / m->config.patch_size, 2) + 1;
+    return tokens * 12 * m->config.image.layers * pow(m->config.image.width, 2);
+}
+
+static void estimate_costs(Study *s)
+{
+    enum { WITH_GRADIENT = 3 };
+    const StageGuides *g = &s->options.base.guides;
+    const Classifier *classifier = g->classifier ? g->classifier : s->untrained;
+    s->base_cost = unet_cost(&s->glide->base.net->config.unet, true);
+    if (g->weaker) s->weaker_cost = unet_cost(&g->weaker->config.unet, true);
+    if (classifier) s->guide_cost[GUIDANCE_CLASSIFIER] = WITH_GRADIENT * unet_cost(&classifier->config.unet, false);
+    if (g->clip) s->guide_cost[GUIDANCE_CLIP] = WITH_GRADIENT * clip_cost(g->clip);
+    if (s->upsampler_steps) s->upsampler_cost = s->upsampler_steps * unet_cost(&s->glide->upsampler.net->config.unet, true);
+}
+
+/* --- files ------------------------------------------------------------------------------------------------ */
+
+static Status guide_path(const char *given, const char *usual, const char *mode, const char *option, char *path)
+{
+    if (given) {
+        snprintf(path, PATH_MAX, "%s", given);
+        return STATUS_OK;
+    }
+    if (usual && weights_path_default(usual, path, PATH_MAX) == STATUS_OK) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "--modes: %s: expected --%s beside it%s%s", mode, option,
+                       usual ? "; there are no default weights " : "", usual ? usual : "");
+}
+
+static Status note_hash(Study *s, GuidesKind kind, const char *name, const char *path)
+{
+    const GuideFile *f;
+    TRY(guides_load(s->glide, kind, path, &f));
+    return study_facts_add(&s->spec.settings, name, "%016llx", (unsigned long long)f->hash);
+}
+
+static Status load_files(Study *s, const StudyAsk *ask)
+{
+    char weaker[PATH_MAX], classifier[PATH_MAX], clip[PATH_MAX];
+    const bool *uses = s->grid.uses;
+    GlideGuidance in = glide_guidance_defaults();
+    StageOptions *o = &s->options.base;
+    if (uses[GUIDANCE_AUTOGUIDANCE]) {
+        TRY(guide_path(ask->guide_weights, NULL, "autoguidance", "guide-weights", weaker));
+        in.guide_weights = weaker;
+    }
+    if (uses[GUIDANCE_CLASSIFIER]) {
+        TRY(guide_path(ask->classifier, "classifier.h5", "classifier", "classifier", classifier));
+        in.classifier_weights = classifier;
+    }
+    if (uses[GUIDANCE_CLIP]) {
+        TRY(guide_path(ask->clip, "clip.h5", "clip", "clip", clip));
+        in.clip_weights = clip;
+    }
+    for (int i = 0; i < GUIDANCE_MODES; i++) o->guidance.terms[i].scale += uses[i] ? 1 : 0;
+    TRY(call_load_guides(s->glide, &in, &s->glide->base, o));
+    guidance_defaults(&o->guidance);
+    if (in.guide_weights) TRY(note_hash(s, GUIDES_WEAKER, "guide_weights", weaker));
+    if (in.classifier_weights) TRY(note_hash(s, GUIDES_CLASSIFIER, "classifier", classifier));
+    return in.clip_weights ? note_hash(s, GUIDES_CLIP, "clip", clip) : STATUS_OK;
+}
+
+/* --- the classifier that nobody trained ------------------------------------------------------------------- */
+
+static void small_config(int side, ClassifierConfig *c)
+{
+    classifier_config_defaults(c);
+    snprintf(c->pool, sizeof c->pool, "adaptive");
+    c->unet = (UNetConfig){.image_size = side, .in_channels = 3, .out_channels = UNTRAINED_CLASSES, .channels = 32, .levels = 3,
+                           .mult = {1, 2, 2}, .res_blocks = 1, .head_channels = 32, .heads = 1, .heads_upsample = -1,
+                           .scale_shift_norm = true, .resblock_updown = true};
+}
+
+/* Layers that training starts at zero would leave no gradient. */
+static Status fill_zeros(ParamSet *set)
+{
+    for (int i = 0; i < set->count; i++) {
+        Param *p = set->items[i];
+        if (p->init != INIT_ZERO || p->ndim < 2) continue;
+        float scale = 1 / sqrtf((float)p->size / (float)p->dims[0]), *values = param_fetch(p);
+        if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory for a classifier");
+        rng_normal(&(RngKey){.seed = UNTRAINED_SEED, .stream = RNG_PARAMS, .image = (uint32_t)i, .step = 1}, values, (int64_t)p->size);
+        for (size_t k = 0; k < p->size; k++) values[k] *= scale;
+    }
+    params_touch(set);
+    return STATUS_OK;
+}
+
+static Status make_untrained(Study *s)
+{
+    const Classifier *trained = s->options.base.guides.classifier;
+    ClassifierConfig config;
+    if (trained) config = trained->config;
+    else small_config(context_side(&s->glide->base), &config);
+    TRY(classifier_new(&config, &s->untrained));
+    params_randomize(&s->untrained->params, UNTRAINED_SEED);
+    TRY(fill_zeros(&s->untrained->params));
+    return study_facts_add(&s->spec.facts, "untrained classifier", "random weights of seed %d%s", UNTRAINED_SEED,
+                           trained ? ", otherwise as the classifier" : ", a small network, asked for classes that mean nothing");
+}
+
+Status study_guides_load(Study *s, const StudyAsk *ask)
+{
+    TRY(load_files(s, ask));
+    if (s->grid.untrained) TRY(make_untrained(s));
+    estimate_costs(s);
+    return STATUS_OK;
+}
+
+/* --- classes ---------------------------------------------------------------------------------------------- */
+
+static Status label_of(const Classifier *m, const char *of_class, const char *source, const char *prompt, int32_t *out)
+{
+    char *end;
+    long label = strtol(of_class, &end, 10);
+    int classes = m->config.unet.out_channels;
+    if (end == of_class || *end) label = -1;
+    *out = (int32_t)label;
+    if (label >= 0 && label < classes) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "--prompts: %s: \"%.40s\": expected a class from 0 to %d behind a TAB, found \"%.40s\"", source,
+                       prompt, classes - 1, of_class);
+}
+
+Status study_guides_label(Study *s, const StudyPrompts *prompts, const Dataset *d, const char *source)
+{
+    const Classifier *m = s->options.base.guides.classifier;
+    (void)d;
+    for (int i = 0; i < prompts->count; i++) {
+        s->spec.label[i] = s->untrained ? i % s->untrained->config.unet.out_channels : -1;
+        if (m) TRY(label_of(m, prompts->of_class[i] ? prompts->of_class[i] : "", source, prompts->text[i], &s->spec.label[i]));
+    }
+    return STATUS_OK;
+}
