@@ -64,6 +64,8 @@ Tensor *op_affine_channels(Tape *t, Tensor *x, const float *scale, const float *
 Tensor *op_concat(Tape *t, Tensor *a, Tensor *b); /* along channels, a first */
 Tensor *op_reshape(Tape *t, Tensor *x, int ndim, const int64_t *dims);
 Tensor *op_cast(Tape *t, Tensor *x, DType type);
+/* x (N,A+B) -> (N,A*B): x[a] + x[A+b] at a * B + b, f32. */
+Tensor *op_outer_sum(Tape *t, Tensor *x, int64_t A);
 /* x (N,T,C) -> (N,C): position `index` of every row; index < 0 counts from the end. */
 Tensor *op_take_position(Tape *t, Tensor *x, int index);
 

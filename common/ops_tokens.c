@@ -11,6 +11,7 @@ typedef struct TokenNode {
     Param *param;
     bool channels_first;
     int patch;
+    int64_t count;
 } TokenNode;
 
 static TokenNode *token_node(Tape *t, Tensor *y, Tensor *x, const Param *param, void (*backward)(Tape *, Node *))
@@ -215,6 +216,38 @@ Tensor *op_mean_first_positions(Tape *t, Tensor *x, const int32_t *lengths)
     memcpy(copy->data, lengths, tensor_bytes(copy));
     Tensor *y = mean_positions(t, x, copy);
     tape_release(t, copy);
+    return y;
+}
+
+static void outer_sum_backward(Tape *t, Node *node)
+{
+    TokenNode *n = (TokenNode *)node;
+    Tensor *g = tape_grad_new(t, n->x);
+    if (!g) return;
+    const float *d_y = node->out->grad->data;
+    const int64_t A = n->count, B = g->dims[1] - A;
+    for (int64_t i = 0; i < g->dims[0]; i++)
+        for (int64_t k = 0; k < A + B; k++) {
+            const float *from = d_y + i * A * B + (k < A ? k * B : k - A);
+            double sum = 0;
+            for (int64_t j = 0; j < (k < A ? B : A); j++) sum += (double)from[k < A ? j : j * B];
+            tensor_store(g, i * (A + B) + k, (float)sum);
+        }
+    tape_grad_add(t, n->x, g);
+}
+
+Tensor *op_outer_sum(Tape *t, Tensor *x, int64_t A)
+{
+    if (tape_failed(t) || !op_expect(t, x->ndim == 2 && A > 0 && A < x->dims[1], "outer_sum", "(N,A+B)", x)) return NULL;
+    const int64_t N = x->dims[0], B = x->dims[1] - A;
+    Tensor *y = tape_tensor(t, DTYPE_F32, 2, (int64_t[]){N, A * B});
+    if (!y) return NULL;
+    for (int64_t i = 0; i < N * A * B; i++) {
+        const int64_t row = i / (A * B) * (A + B), a = i % (A * B) / B, b = i % B;
+        tensor_store(y, i, tensor_load(x, row + a) + tensor_load(x, row + A + b));
+    }
+    TokenNode *n = token_node(t, y, x, NULL, outer_sum_backward);
+    if (n) n->count = A;
     return y;
 }
 

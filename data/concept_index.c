@@ -1,7 +1,9 @@
 /* The part of dataset.h that draws pictures by concept. */
 #include "data/dataset.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Blocks of the key's sequence; rng_below(b) and rng_uniform(4 b) both read block b. */
 enum { BLOCK_CONCEPT = 0, BLOCK_PICTURE = 1 };
@@ -18,9 +20,17 @@ DatasetFilter dataset_filter_defaults(void)
     return (DatasetFilter){.split = SPLIT_TRAIN, .toned_weight = 1};
 }
 
+DatasetHalf dataset_half(const DatasetItem *item)
+{
+    char text[2 * DATASET_MAX_TEXT + 16];
+    snprintf(text, sizeof text, "judge:%s:%s", item->root, strncmp(item->style, "fluent ", 7) ? item->style : "fluent");
+    return split_hash(text) < 500 ? HALF_JUDGE : HALF_GUIDES;
+}
+
 static float weight_of(const DatasetItem *item, const DatasetFilter *filter)
 {
     if (item->split != filter->split || item->photo != filter->photos) return 0;
+    if (filter->half != HALF_BOTH && filter->half != dataset_half(item)) return 0;
     float weight = filter->style_weights ? filter->style_weights[item->style_id] : 1;
     return *item->tone ? weight * filter->toned_weight : weight;
 }

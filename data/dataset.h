@@ -71,10 +71,17 @@ const uint8_t *dataset_small(const Dataset *d, int i);
 /* Read and decompress picture i: rgb (256,256,3) u8, about a millisecond. Any thread; one at a time gets its turn. */
 Status dataset_read(Dataset *d, int i, uint8_t *rgb);
 
+/* The pictures of training in two halves, so that what judges has seen no drawing that what guides was trained on. By concept and
+ * style (skin tones stay together, and so do the three Fluent styles, which share drawings): the judge's when
+ * u("judge:" root ":" family) < 500, u and family as in manifest.h, with the style's name for the source's id; else the guides'. */
+typedef enum { HALF_BOTH, HALF_GUIDES, HALF_JUDGE } DatasetHalf;
+DatasetHalf dataset_half(const DatasetItem *item);
+
 /* Which pictures an index holds. */
 typedef struct DatasetFilter {
     Split split;                /* default SPLIT_TRAIN */
     const float *style_weights; /* [dataset_style_count]; 0 leaves a style out. NULL: all 1 */
+    DatasetHalf half;   /* default HALF_BOTH */
     float toned_weight; /* of pictures with skin tones, against 1 for the others; default 1, 0 leaves them out */
     bool photos;        /* tiles of photos, and nothing else; default false: none of them */
 } DatasetFilter;

@@ -1,4 +1,4 @@
-/* glide train base|upsampler */
+/* glide train base|upsampler|classifier|clip|judge */
 #include "common/interrupt.h"
 #include "glide/cli_commands.h"
 #include "glide/trainer.h"
@@ -7,7 +7,7 @@
 #include <string.h>
 
 typedef struct TrainCommand {
-    const char *data, *config, *out, *init;
+    const char *data, *config, *out, *init, *subgroups;
     bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
     int64_t side, batch, micro_batch, workers, steps, warmup, seed, vocab, threads;
     double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps;
@@ -16,12 +16,14 @@ typedef struct TrainCommand {
 } TrainCommand;
 
 static const char *const precisions[] = {"bf16", "f32", NULL};
-static const char *const stages[] = {"base", "upsampler", NULL};
+static const char *const targets[] = {"base", "upsampler", "classifier", "clip", "judge", NULL}; /* in the order of TrainTarget */
 
 static const CliOption options[] = {
     CLI_FILE(TrainCommand, data, 'd', "data", "FILE", NULL, "data set made by glide dataset"),
-    CLI_TEXT(TrainCommand, config, 'c', "config", "NAME", "small", "size of a new model: tiny, small, medium (base), glide"),
+    CLI_TEXT(TrainCommand, config, 'c', "config", "NAME", "small", "size of a new model: tiny, small; base also medium, glide"),
     CLI_FILE(TrainCommand, out, 'o', "out", "FILE.h5", NULL, "where the weights go; checkpoint, curve and samples beside it"),
+    CLI_FILE(TrainCommand, subgroups, 0, "subgroups", "FILE", NULL, "classifier: which subgroup each concept is in (default: the "
+             "project's data/subgroups.tsv)"),
     CLI_FLAG(TrainCommand, resume, 'r', "resume", "go on from the checkpoint beside --out"),
     CLI_FILE(TrainCommand, init, 0, "init", "FILE", NULL, "start from these weights instead of random ones"),
     CLI_FLAG(TrainCommand, inpaint, 0, "inpaint", "train on pictures with erased regions; --init may be a model that draws from text "
@@ -62,12 +64,48 @@ static const CliOption options[] = {
     CLI_FLAG(TrainCommand, quiet, 'q', "quiet", "show no progress"),
 };
 
+/* Options that not all targets have, those of U-Nets first. */
+static const struct {
+    const char *name;
+    bool classifier, clip_or_judge;
+} partial[] = {{"init", false, false},        {"inpaint", false, false},   {"micro-batch", false, false}, {"side", false, false},
+               {"text-lr", false, false},     {"drop", false, false},      {"photos", false, false},      {"flip", false, false},
+               {"min-snr", false, false},     {"snr-floor", false, false}, {"noisy-steps", false, false}, {"vb-weight", false, false},
+               {"checkpoint-blocks", false, false}, {"no-samples", false, false}, {"subgroups", true, false}, {"korean", false, true},
+               {"vocab", false, true}};
+
+static Status check_options(CliArgs *args, TrainTarget target)
+{
+    const bool unet = target <= TRAIN_UPSAMPLER;
+    for (int i = 0; i < CLI_COUNT(partial); i++) {
+        bool of_unets = strcmp(partial[i].name, "subgroups") != 0;
+        if (unet ? of_unets : target == TRAIN_CLASSIFIER ? partial[i].classifier : partial[i].clip_or_judge) continue;
+        if (cli_given(args, partial[i].name)) return cli_usage_fail(args, "--%s: not an option of \"train %s\"", partial[i].name, targets[target]);
+    }
+    return STATUS_OK;
+}
+
+/* Where an option was not given, its default of this target. */
+static void keep_defaults(const CliArgs *args, const TrainerOptions *defaults, TrainerOptions *o)
+{
+    if (!cli_given(args, "steps")) o->optimizer.total_steps = defaults->optimizer.total_steps;
+    if (!cli_given(args, "lr")) o->optimizer.lr = defaults->optimizer.lr;
+    if (!cli_given(args, "warmup")) o->optimizer.warmup_steps = defaults->optimizer.warmup_steps;
+    if (!cli_given(args, "weight-decay")) o->optimizer.weight_decay = defaults->optimizer.weight_decay;
+    if (!cli_given(args, "ema")) o->optimizer.ema_decay = defaults->optimizer.ema_decay;
+    if (!cli_given(args, "batch")) o->batch = defaults->batch;
+    if (!cli_given(args, "vocab")) o->n_vocab = defaults->n_vocab;
+    if (!cli_given(args, "seed")) o->seed = defaults->seed;
+    o->samples = defaults->samples;
+}
+
 static void fill(TrainerOptions *o, const TrainCommand *c)
 {
     o->data = c->data;
     o->config = c->config;
     o->out = c->out;
     o->init = c->init;
+    o->subgroups = c->subgroups;
     o->inpaint = c->inpaint;
     o->resume = c->resume;
     o->side = (int)c->side;
@@ -105,29 +143,37 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
 static Status run(CliArgs *args)
 {
     const TrainCommand *c = args->options;
-    int stage;
-    TrainerOptions o;
-    TRY(cli_operand_choice(args, 0, stages, &stage));
+    int target;
+    TrainerOptions o, defaults;
+    TRY(cli_operand_choice(args, 0, targets, &target));
+    TRY(check_options(args, (TrainTarget)target));
     if (!c->data) return cli_usage_fail(args, "--data: expected a data set (glide dataset -o FILE makes one)");
     if (!c->out) return cli_usage_fail(args, "--out: expected a file for the weights, such as base.h5");
     if (c->resume && c->init) return cli_usage_fail(args, "--resume and --init exclude one another");
     if (c->threads > 0) omp_set_num_threads((int)c->threads);
-    trainer_options_defaults(&o, (TrainTarget)stage);
+    trainer_options_defaults(&o, (TrainTarget)target);
+    defaults = o;
     fill(&o, c);
+    if (target > TRAIN_UPSAMPLER) keep_defaults(args, &defaults, &o);
     interrupt_install("\nsaving a checkpoint after this step; Ctrl-C again stops at once\n");
     return trainer_run(&o);
 }
 
 const CliCommand cli_command_train = {
     .name = "train",
-    .summary = "train the base model or the upsampler on a data set",
-    .operands = "base|upsampler",
+    .summary = "train a model that draws, guides or judges on a data set",
+    .operands = "base|upsampler|classifier|clip|judge",
     .min_operands = 1,
     .max_operands = 1,
-    .description = "Writes OUT.h5 (ready to use), OUT.resume.h5 (to go on from), OUT.loss.csv, OUT.loss.svg and "
-                   "OUT.samples.png every few minutes.",
+    .description = "Writes OUT.h5 (ready to use), OUT.resume.h5 (to go on from), OUT.loss.csv, OUT.loss.svg and, of base and upsampler, "
+                   "OUT.samples.png every few minutes.\n"
+                   "A classifier tells subjects (Unicode's subgroups) and styles of noised pictures, a CLIP how well noised pictures and "
+                   "captions fit: they guide sampling. The judge does that for clean pictures, for ablations, and is trained on another "
+                   "half of the pictures than the two. Defaults of these three: batch 64 (classifier) or 128, --lr 0.001, --ema 0.995, "
+                   "--weight-decay 0.05, 1500 to 2000 steps; glide evaluate measures them.",
     .examples = "glide train base --data emoji.h5 --out base.h5 --side 32 --steps 10000\n"
-                "glide train base --data emoji.h5 --out base.h5 --resume --steps 14000",
+                "glide train base --data emoji.h5 --out base.h5 --resume --steps 14000\n"
+                "glide train classifier --data emoji.h5 --out classifier.h5",
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(TrainCommand),

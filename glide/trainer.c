@@ -9,7 +9,10 @@
 const TrainKind *train_kind(TrainTarget target)
 {
     static const TrainKind *const kinds[] = {[TRAIN_BASE] = &train_kind_base,
-                                             [TRAIN_UPSAMPLER] = &train_kind_upsampler};
+                                             [TRAIN_UPSAMPLER] = &train_kind_upsampler,
+                                             [TRAIN_CLASSIFIER] = &train_kind_classifier,
+                                             [TRAIN_CLIP] = &train_kind_clip,
+                                             [TRAIN_JUDGE] = &train_kind_judge};
     return kinds[target];
 }
 

@@ -23,6 +23,7 @@ typedef enum { TRAIN_BASE, TRAIN_UPSAMPLER, TRAIN_CLASSIFIER, TRAIN_CLIP, TRAIN_
 typedef struct TrainerOptions {
     TrainTarget target;
     const char *data, *config, *out; /* out ends in ".h5" */
+    const char *subgroups; /* classifier: the file of subgroups; NULL: the project's data/subgroups.tsv */
     const char *init;   /* a weights file to start from instead of random weights; NULL: none. U-Nets */
     bool inpaint;       /* U-Nets: a model that is shown a part of the picture; one of `init` that is not gets the channels it lacks */
     bool resume;        /* go on from OUT.resume.h5, which must be there */

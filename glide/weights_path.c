@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const places[] = {"../data/weights", "../../data/weights", "../share/glide"};
+static const char *const weights_places[] = {"../data/weights", "../../data/weights", "../share/glide", NULL};
+static const char *const data_places[] = {"../data", "../../data", "../share/glide", NULL};
 
 /* /folder/file -> /folder */
 static void cut_file_name(char *path)
@@ -31,16 +32,16 @@ static bool program_folder(char *folder, size_t size)
 static bool library_folder(char *folder, size_t size)
 {
     Dl_info info;
-    char *real = dladdr((const void *)places, &info) && info.dli_fname ? realpath(info.dli_fname, NULL) : NULL;
+    char *real = dladdr((const void *)weights_places, &info) && info.dli_fname ? realpath(info.dli_fname, NULL) : NULL;
     bool fits = real && (size_t)snprintf(folder, size, "%s", real) < size;
     free(real);
     if (fits) cut_file_name(folder);
     return fits;
 }
 
-static bool found_below(const char *folder, const char *name, char *path, size_t size)
+static bool found_below(const char *folder, const char *const *places, const char *name, char *path, size_t size)
 {
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    for (int i = 0; places[i]; i++) {
         char candidate[PATH_MAX];
         if ((size_t)snprintf(candidate, sizeof candidate, "%s/%s/%s", folder, places[i], name) >= sizeof candidate) continue;
         char *real = realpath(candidate, NULL); /* for messages: without the dots */
@@ -49,6 +50,21 @@ static bool found_below(const char *folder, const char *name, char *path, size_t
         if (found) return true;
     }
     return false;
+}
+
+static bool found_anywhere(const char *const *places, const char *name, char *path, size_t size)
+{
+    char folder[PATH_MAX];
+    if (program_folder(folder, sizeof folder) && found_below(folder, places, name, path, size)) return true;
+    return library_folder(folder, sizeof folder) && found_below(folder, places, name, path, size);
+}
+
+Status data_path_default(const char *name, char *path, size_t size)
+{
+    char folder[PATH_MAX];
+    if (found_anywhere(data_places, name, path, size)) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: is neither in ../data nor in ../share/glide beside %s", name,
+                       program_folder(folder, sizeof folder) ? folder : "the program");
 }
 
 Status weights_path_default(const char *name, char *path, size_t size)
@@ -61,8 +77,7 @@ Status weights_path_default(const char *name, char *path, size_t size)
         if (access(path, F_OK) == 0) return STATUS_OK;
         return status_fail(STATUS_BAD_INPUT, "no default weights: $GLIDE_WEIGHTS is %s, but there is no %s in it", chosen, name);
     }
-    if (program_folder(folder, sizeof folder) && found_below(folder, name, path, size)) return STATUS_OK;
-    if (library_folder(folder, sizeof folder) && found_below(folder, name, path, size)) return STATUS_OK;
+    if (found_anywhere(weights_places, name, path, size)) return STATUS_OK;
     return status_fail(STATUS_BAD_INPUT,
                        "no default weights: %s is neither in ../data/weights nor in ../share/glide beside %s; name a file with "
                        "%s, or their folder with $GLIDE_WEIGHTS",

@@ -11,6 +11,9 @@
  * STATUS_BAD_INPUT, with a line that says where it was looked for and which option names another, when it is nowhere. */
 Status weights_path_default(const char *name, char *path, size_t size);
 
+/* Path of a file of the project's data/ ("subgroups.tsv"), likewise. */
+Status data_path_default(const char *name, char *path, size_t size);
+
 /* "DIR/name" for the folder of the running program. STATUS_IO when the system does not tell. */
 Status program_sibling(const char *name, char *path, size_t size);
 

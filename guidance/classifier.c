@@ -40,6 +40,8 @@ static Status check_config(const ClassifierConfig *c, ClassifierPool *pool)
         return status_fail(STATUS_BAD_INPUT, "image_size: %d pixels cannot be halved %d times", u->image_size, u->levels - 1);
     if (*pool == POOL_ATTENTION && u->head_channels <= 0)
         return status_fail(STATUS_BAD_INPUT, "num_head_channels: a classifier with pool attention needs it");
+    if (c->styles < 0 || (c->styles > 0 && (c->styles >= u->out_channels || u->out_channels > 1 << 14)))
+        return status_fail(STATUS_BAD_INPUT, "styles: expected fewer than out_channels, %d, found %d", u->out_channels, c->styles);
     if (c->pool_width < 1 || c->pool_width > 65536 || (*pool == POOL_SPATIAL_V2 && c->pool_width % GROUP_NORM_GROUPS))
         return status_fail(STATUS_BAD_INPUT, "pool_width: expected 1 to 65536 (a multiple of 32 with spatial_v2), found %d",
                            c->pool_width);
@@ -117,7 +119,74 @@ void classifier_free(Classifier *m)
 {
     if (!m) return;
     params_release(&m->params);
+    free(m->subject_names);
+    free(m->style_names);
     free(m);
+}
+
+/* --- classes ------------------------------------------------------------------------------------- */
+
+int classifier_classes(const ClassifierConfig *c)
+{
+    return c->styles > 0 ? (c->unet.out_channels - c->styles) * c->styles : c->unet.out_channels;
+}
+
+/* As h5file_load_texts() gives them: pointers and what they point to in one block. */
+static char **copy_names(const char *const *names, int count)
+{
+    size_t size = (size_t)count * sizeof(char *);
+    for (int i = 0; i < count; i++) size += strlen(names[i]) + 1;
+    char **copy = malloc(size + 1), *at = (char *)(copy + count);
+    for (int i = 0; copy && i < count; i++) {
+        copy[i] = at;
+        at = stpcpy(at, names[i]) + 1;
+    }
+    return copy;
+}
+
+Status classifier_set_names(Classifier *m, const char *const *subjects, const char *const *styles)
+{
+    free(m->subject_names);
+    free(m->style_names);
+    m->subject_names = copy_names(subjects, m->config.unet.out_channels - m->config.styles);
+    m->style_names = copy_names(styles, m->config.styles);
+    if (m->subject_names && m->style_names) return STATUS_OK;
+    return status_fail(STATUS_NO_MEMORY, "out of memory for the names of classes");
+}
+
+static int find_name(char **names, int count, const char *name, size_t length)
+{
+    for (int i = 0; names && i < count; i++)
+        if (strlen(names[i]) == length && !memcmp(names[i], name, length)) return i;
+    return -1;
+}
+
+static int label_of(const Classifier *m, const char *subject, size_t length, const char *style)
+{
+    int i = find_name(m->subject_names, m->config.unet.out_channels - m->config.styles, subject, length);
+    int j = find_name(m->style_names, m->config.styles, style, strlen(style));
+    return i < 0 || j < 0 ? -1 : i * m->config.styles + j;
+}
+
+int classifier_label(const Classifier *m, const char *subject, const char *style)
+{
+    return label_of(m, subject, strlen(subject), style);
+}
+
+Status classifier_parse_label(const Classifier *m, const char *text, int *label)
+{
+    char *end;
+    const char *comma = strchr(text, ',');
+    int classes = classifier_classes(&m->config);
+    long number = strtol(text, &end, 10);
+    *label = -1;
+    if (*text && !*end && number >= 0 && number < classes) *label = (int)number;
+    else if (comma) *label = label_of(m, text, (size_t)(comma - text), comma + 1 + strspn(comma + 1, " "));
+    if (*label >= 0) return STATUS_OK;
+    if (!m->subject_names)
+        return status_fail(STATUS_BAD_INPUT, "class: expected a number from 0 to %d, found \"%.60s\"", classes - 1, text);
+    return status_fail(STATUS_BAD_INPUT, "class: expected a number from 0 to %d, or two names such as \"%s, %s\", found \"%.60s\"", classes - 1,
+                       m->subject_names[0], m->style_names[0], text);
 }
 
 /* --- forward ------------------------------------------------------------------------------------- */
@@ -176,6 +245,7 @@ Tensor *classifier_forward(Tape *t, const Classifier *m, Tensor *x, const float 
     if (m->pool == POOL_ATTENTION) logits = pool_attention(t, m, middle);
     else if (m->pool == POOL_ADAPTIVE) logits = pool_adaptive(t, m, middle);
     else logits = pool_spatial(t, m, &code);
+    if (m->config.styles > 0) logits = op_outer_sum(t, logits, m->config.unet.out_channels - m->config.styles);
     unet_trace_block(trace, "out", -1, logits);
     return tape_scope_end(t, scope, logits);
 }

@@ -27,6 +27,9 @@ typedef struct ClassifierConfig {
     int pool_width;          /* of the hidden layer of the spatial heads: 2048 in guided-diffusion */
     char noise_schedule[32]; /* of the noise it was trained on: "linear" or "squaredcos_cap_v2" */
     int diffusion_steps;
+    int styles; /* > 0: the last `styles` of out_channels tell the style, those before it the subject, and a class is one of each:
+                   class = subject * styles + style, its logit the sum of the two, so that the softmax over classes is the product of
+                   two softmaxes. 0 (guided-diffusion's): out_channels are the classes */
 } ClassifierConfig;
 
 void classifier_config_defaults(ClassifierConfig *c); /* the released 64x64 classifier, 1000 classes */
@@ -41,6 +44,7 @@ typedef struct Classifier {
     Linear qkv, out;       /* attention: (3C,C,1); all but adaptive: to the classes */
     Linear hidden;         /* spatial heads: (pool_width,F) */
     Conv2d out_conv;       /* adaptive: (classes,C,1,1) */
+    char **subject_names, **style_names; /* (out_channels - styles), (styles): one block each; NULL: not known */
 } Classifier;
 
 /* All parameters zero, without gradients. STATUS_BAD_INPUT names the field that is wrong. */
@@ -49,7 +53,16 @@ Status classifier_new(const ClassifierConfig *config, Classifier **out);
 Status classifier_new_shapes(const ClassifierConfig *config, Classifier **out);
 void classifier_free(Classifier *m); /* NULL is fine */
 
-/* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> logits (N,classes), f32. The encoder runs in the
+/* Labels are below this. */
+int classifier_classes(const ClassifierConfig *c);
+/* Names of a classifier with styles, copied: subjects (out_channels - styles), styles (styles). */
+Status classifier_set_names(Classifier *m, const char *const *subjects, const char *const *styles);
+/* The label of a subject in a style, such as "food-fruit" and "noto"; -1 when it knows no such. */
+int classifier_label(const Classifier *m, const char *subject, const char *style);
+/* Of "food-fruit, noto", or of a number. STATUS_BAD_INPUT says what is not known. */
+Status classifier_parse_label(const Classifier *m, const char *text, int *label);
+
+/* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> logits (N,classifier_classes()), f32. The encoder runs in the
  * tape's dtype, the head in f32. trace (may be NULL) is called with "time_embed", "input_blocks.i", "middle_block", "out". */
 Tensor *classifier_forward(Tape *t, const Classifier *m, Tensor *x, const float *timesteps, const UNetTrace *trace);
 

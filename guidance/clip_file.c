@@ -35,14 +35,23 @@ Status clip_save(const char *path, const Clip *m, H5Kind kind)
     return s;
 }
 
-static Status read_model(const H5File *file, Clip **out)
+Status clip_read_header(const H5File *file, Clip **out)
 {
     ClipConfig c = {0};
     TRY(config_read(file, "/", clip_fields, &c));
     Status s = clip_new_shapes(&c, out);
     if (s != STATUS_OK) return status_prefix(s, "%s", h5file_path(file));
-    TRY(weights_match(file, &(*out)->params)); /* a damaged field must not ask for memory that the file does not fill */
-    TRY(params_alloc(&(*out)->params));
+    s = weights_match(file, &(*out)->params); /* a damaged field must not ask for memory that the file does not fill */
+    if (s == STATUS_OK) s = params_alloc(&(*out)->params);
+    if (s == STATUS_OK) return s;
+    clip_free(*out);
+    *out = NULL;
+    return s;
+}
+
+static Status read_model(const H5File *file, Clip **out)
+{
+    TRY(clip_read_header(file, out));
     return weights_bind(file, &(*out)->params);
 }
 

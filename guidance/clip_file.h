@@ -14,6 +14,9 @@ extern const ConfigField clip_fields[];
 /* Read a whole model. *hash (may be NULL) is weights_hash(). Errors name the file and what in it is wrong. */
 Status clip_load(const char *path, Clip **out, uint64_t *hash);
 
+/* A model as the file describes it, with values of zero. */
+Status clip_read_header(const H5File *file, Clip **out);
+
 /* The configuration alone into an open weights file; parameters are the caller's to write. */
 Status clip_write_header(H5File *file, const Clip *m);
 /* A whole file. kind: H5KIND_F32 or H5KIND_F16. */

@@ -23,9 +23,9 @@ static Status copy_labels(Guide *g, const int32_t *labels)
     g->labels = malloc((size_t)g->n * sizeof *labels);
     if (!g->labels) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld labels", (long long)g->n);
     for (int64_t i = 0; i < g->n; i++) {
-        if (labels[i] < 0 || labels[i] >= g->classifier->config.unet.out_channels)
+        if (labels[i] < 0 || labels[i] >= classifier_classes(&g->classifier->config))
             return status_fail(STATUS_BAD_INPUT, "class %d: this classifier knows the classes 0 to %d", labels[i],
-                               g->classifier->config.unet.out_channels - 1);
+                               classifier_classes(&g->classifier->config) - 1);
         g->labels[i] = labels[i];
     }
     return STATUS_OK;
