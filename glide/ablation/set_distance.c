@@ -152,6 +152,13 @@ double real_set_mean_distance(const RealSet *r)
     return r->distance;
 }
 
+double real_set_own_kid(const RealSet *r)
+{
+    double same = 0, n = r->v.n;
+    for (int i = 0; i < r->v.n; i++) same += kernel(r->v.square[i], r->v.d) / n;
+    return -2 / n * (same - r->kernels / n / (n - 1));
+}
+
 /* --- values of groups --------------------------------------------------------------------------------- */
 
 /* Of what is known with all groups and without each: jackknife pseudo-values, moved so that their mean is the value itself. */
