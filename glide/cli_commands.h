@@ -11,6 +11,7 @@
     X(inpaint)        \
     X(ablate)         \
     X(train)          \
+    X(evaluate)       \
     X(dataset)        \
     X(info)           \
     X(init)           \
