@@ -17,7 +17,7 @@
 typedef struct AblateCommand {
     const char *modes, *scales, *variants, *prompts, *steps, *upsampler_steps, *data, *weights, *upsampler_weights;
     const char *classifier, *clip, *guide_weights, *judge, *out;
-    int64_t seeds, seed, threads;
+    int64_t seeds, seed, batch, threads;
     int sampler, upsampler_sampler, precision;
     bool no_controls, upsample, no_upsample, plan, json, report_only, quiet;
 } AblateCommand;
@@ -55,6 +55,8 @@ static const CliOption options[] = {
     CLI_FLAG(AblateCommand, json, 0, "json", "print the final table as JSON"),
     CLI_CHOICE(AblateCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it"),
+    CLI_INT(AblateCommand, batch, 'b', "batch", "N", 0, 4096, "0", "pictures that are made at once, and lost by a kill; 0: as suits the "
+            "models"),
     CLI_INT(AblateCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(AblateCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
@@ -91,6 +93,7 @@ static StudyAsk make_ask(const AblateCommand *c, const char *command)
     ask.clip = c->clip;
     ask.guide_weights = c->guide_weights;
     ask.command = command;
+    ask.rows = (int)c->batch;
     return ask;
 }
 

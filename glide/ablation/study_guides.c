@@ -1,6 +1,7 @@
 #include "glide/ablation/study_guides.h"
 
 #include "common/rng.h"
+#include "data/subgroups.h"
 #include "glide/call_guidance.h"
 #include "glide/weights_path.h"
 
@@ -135,25 +136,44 @@ Status study_guides_load(Study *s, const StudyAsk *ask)
 
 /* --- classes ---------------------------------------------------------------------------------------------- */
 
-static Status label_of(const Classifier *m, const char *of_class, const char *source, const char *prompt, int32_t *out)
+static Status label_of_line(const Classifier *m, const StudyPrompts *p, int i, const char *source, int *out)
 {
-    char *end;
-    long label = strtol(of_class, &end, 10);
-    int classes = m->config.unet.out_channels;
-    if (end == of_class || *end) label = -1;
-    *out = (int32_t)label;
-    if (label >= 0 && label < classes) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "--prompts: %s: \"%.40s\": expected a class from 0 to %d behind a TAB, found \"%.40s\"", source,
-                       prompt, classes - 1, of_class);
+    Status s = classifier_parse_label(m, p->of_class[i] ? p->of_class[i] : "", out);
+    return s == STATUS_OK ? s : status_prefix(s, "--prompts: %s: \"%.60s\": behind a TAB", source, p->text[i]);
+}
+
+static Status label_of_picture(const Classifier *m, const Subgroups *subgroups, const DatasetItem *item, int *out)
+{
+    const char *subject = subgroups_of(subgroups, item);
+    *out = classifier_label(m, subject, item->style);
+    if (*out >= 0) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "--prompts: the classifier has no class for \"%.40s, %.40s\"; expected a file with classes behind "
+                       "TABs", subject, item->style);
+}
+
+static Status label_all(const Classifier *m, const StudyPrompts *p, const Dataset *d, const char *source, int32_t *labels)
+{
+    char path[PATH_MAX];
+    Subgroups *subgroups = NULL;
+    Status s = STATUS_OK;
+    if (p->picture[0] >= 0) {
+        TRY(data_path_default("subgroups.tsv", path, sizeof path));
+        TRY(subgroups_load(path, &subgroups));
+    }
+    for (int i = 0; i < p->count && s == STATUS_OK; i++) {
+        int label = -1;
+        if (p->picture[i] < 0) s = label_of_line(m, p, i, source, &label);
+        else s = label_of_picture(m, subgroups, dataset_item(d, p->picture[i]), &label);
+        labels[i] = label;
+    }
+    subgroups_free(subgroups);
+    return s;
 }
 
 Status study_guides_label(Study *s, const StudyPrompts *prompts, const Dataset *d, const char *source)
 {
     const Classifier *m = s->options.base.guides.classifier;
-    (void)d;
-    for (int i = 0; i < prompts->count; i++) {
-        s->spec.label[i] = s->untrained ? i % s->untrained->config.unet.out_channels : -1;
-        if (m) TRY(label_of(m, prompts->of_class[i] ? prompts->of_class[i] : "", source, prompts->text[i], &s->spec.label[i]));
-    }
-    return STATUS_OK;
+    for (int i = 0; i < prompts->count; i++)
+        s->spec.label[i] = s->untrained ? i % classifier_classes(&s->untrained->config) : -1;
+    return m ? label_all(m, prompts, d, source, s->spec.label) : STATUS_OK;
 }

@@ -132,19 +132,30 @@ void study_journal_close(StudyJournal *j)
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
-/* At the end, all of it or nothing. */
-static Status append(int fd, const char *path, const char *text)
+/* At the end, all of it or nothing; `flush`: and on the disk. */
+static Status append(int fd, const char *path, const char *text, bool flush)
 {
     off_t before = lseek(fd, 0, SEEK_END);
     size_t size = strlen(text);
     ssize_t n;
     do n = write(fd, text, size);
     while (n < 0 && errno == EINTR);
-    if (n == (ssize_t)size && (fdatasync(fd) == 0 || errno == EINVAL)) return STATUS_OK;
+    if (n == (ssize_t)size && (!flush || fdatasync(fd) == 0 || errno == EINVAL)) return STATUS_OK;
     if (n >= 0 && n < (ssize_t)size) errno = ENOSPC;
     Status s = refused(path);
     if (before >= 0 && ftruncate(fd, before) != 0) return s; /* reading cuts it off then */
     return s;
+}
+
+/* Only when there is something to be changed: each time waits for the disk. */
+static Status replace_text(const char *path, const char *text, size_t size)
+{
+    char *old;
+    size_t old_size;
+    TRY(read_whole(path, &old, &old_size));
+    bool same = old_size == size && !memcmp(old, text, size);
+    free(old);
+    return same ? STATUS_OK : file_write(path, text, size);
 }
 
 /* Lines of what the journal has, so that none is left of a shard that was lost. */
@@ -160,7 +171,7 @@ static Status rewrite_timings(StudyJournal *j, const StudySpec *s)
                 at += sprintf(at, "%d,%d,%d,%.6g\n", c, b, study_block_rows(s, b, &first), j->seconds[i]);
         }
     }
-    Status status = file_write(j->timings, text, (size_t)(at - text));
+    Status status = replace_text(j->timings, text, (size_t)(at - text));
     free(text);
     return status;
 }
@@ -168,7 +179,7 @@ static Status rewrite_timings(StudyJournal *j, const StudySpec *s)
 static Status take_over(StudyJournal *j, const StudySpec *s, size_t good)
 {
     if (ftruncate(j->fd, (off_t)good) != 0) return refused(j->path);
-    if (good == 0) TRY(append(j->fd, j->path, HEADER));
+    if (good == 0) TRY(append(j->fd, j->path, HEADER, true));
     return rewrite_timings(j, s);
 }
 
@@ -198,11 +209,11 @@ Status study_journal_add(StudyJournal *j, int condition, int block, int pictures
     snprintf(line, sizeof line, "%d,%d,%d,%.6g\n", condition, block, pictures, seconds);
     int fd = open(j->timings, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0) return refused(j->timings);
-    Status s = append(fd, j->timings, line);
+    Status s = append(fd, j->timings, line, false);
     close(fd);
     TRY(s);
     snprintf(line, sizeof line, "%s %016llx\n", study_shard_name(condition, block, name, sizeof name), (unsigned long long)hash);
-    if (!j->done[i]) TRY(append(j->fd, j->path, line));
+    if (!j->done[i]) TRY(append(j->fd, j->path, line, true));
     j->done[i] = true;
     j->hash[i] = hash;
     j->seconds[i] = seconds;

@@ -196,8 +196,8 @@ static char *trim(char *text)
 
 static Status take_line(StudyPrompts *p, char *line, const char *path, int number)
 {
-    line = trim(line);
-    if (!*line || *line == '#') return STATUS_OK;
+    const char *begin = line + strspn(line, " \t\r");
+    if (!*begin || *begin == '#') return STATUS_OK;
     if (strlen(line) >= CAPTION_SIZE || !is_utf8(line))
         return status_fail(STATUS_BAD_INPUT, "--prompts: %s: line %d: expected UTF-8 of less than %d bytes", path, number, CAPTION_SIZE);
     if (p->count == STUDY_PROMPTS_MOST)
