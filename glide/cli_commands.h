@@ -14,6 +14,8 @@
     X(evaluate)       \
     X(dataset)        \
     X(info)           \
+    X(recipe)         \
+    X(verify)         \
     X(init)           \
     X(import)         \
     X(export)         \

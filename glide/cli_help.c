@@ -51,7 +51,7 @@ static void print_option(FILE *out, const CliOption *o)
 {
     char limits[320], help[1024];
     int n = o->letter ? fprintf(out, "  -%c, --%s", o->letter, o->name) : fprintf(out, "      --%s", o->name);
-    if (o->kind != CLI_KIND_FLAG) n += fprintf(out, " %s", o->value);
+    if (o->kind != CLI_KIND_FLAG) n += fprintf(out, o->bare ? "[=%s]" : " %s", o->value);
     if (n > INDENT - 2) {
         fputc('\n', out);
         n = 0;

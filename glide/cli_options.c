@@ -64,6 +64,7 @@ const char *cli_describe_value(const CliOption *o, char *text, size_t size)
         return describe_range("a number", isfinite(o->double_min), isfinite(o->double_max), min, max, text, size);
     case CLI_KIND_CHOICE: return list_choices(o->choices, text, size);
     case CLI_KIND_FILE: snprintf(text, size, "a file name"); return text;
+    case CLI_KIND_TEXTS:
     case CLI_KIND_TEXT: snprintf(text, size, "a text"); return text;
     default: snprintf(text, size, "no value"); return text;
     }
@@ -122,14 +123,24 @@ static Status store_choice(const CliOption *o, const char *text, int *field)
     return value_fail(o, text);
 }
 
+static Status store_next(const CliOption *o, const char *text, CliTexts *field)
+{
+    if (field->count == CLI_MOST_TEXTS)
+        return status_fail(STATUS_BAD_INPUT, "--%s: expected at most %d of them", o->name, CLI_MOST_TEXTS);
+    field->items[field->count++] = text;
+    return STATUS_OK;
+}
+
 static Status store(const CliOption *o, const char *text, void *options)
 {
     void *field = (char *)options + o->offset;
+    if (!text && o->bare) text = o->bare;
     switch (o->kind) {
     case CLI_KIND_FLAG: *(bool *)field = true; return STATUS_OK;
     case CLI_KIND_INT: return store_int(o, text, field);
     case CLI_KIND_DOUBLE: return store_double(o, text, field);
     case CLI_KIND_CHOICE: return store_choice(o, text, field);
+    case CLI_KIND_TEXTS: return store_next(o, text, field);
     case CLI_KIND_FILE:
         if (!*text) return value_fail(o, text);
         break;
@@ -143,7 +154,7 @@ static Status store(const CliOption *o, const char *text, void *options)
 typedef struct Parser {
     const CliCommand *command;
     struct option longs[CLI_MAX_OPTIONS + 2];
-    char letters[2 * CLI_MAX_OPTIONS + 8];
+    char letters[3 * CLI_MAX_OPTIONS + 8];
 } Parser;
 
 static void parser_init(Parser *p, const CliCommand *command)
@@ -155,11 +166,16 @@ static void parser_init(Parser *p, const CliCommand *command)
     p->letters[n++] = ':'; /* a missing value is told apart from an unknown option */
     for (int i = 0; i < command->option_count; i++) {
         const CliOption *o = &command->options[i];
-        p->longs[i] = (struct option){.name = o->name, .has_arg = o->kind != CLI_KIND_FLAG, .val = LONG_BASE + i};
+        p->longs[i] = (struct option){.name = o->name,
+                                      .has_arg = o->kind == CLI_KIND_FLAG ? 0
+                                                 : o->bare                ? 2
+                                                                          : 1,
+                                      .val = LONG_BASE + i};
         if (!o->letter) continue;
         assert(o->letter != HELP_VALUE && !strchr(p->letters, o->letter));
         p->letters[n++] = o->letter;
         if (o->kind != CLI_KIND_FLAG) p->letters[n++] = ':';
+        if (o->bare) p->letters[n++] = ':';
     }
     p->letters[n] = HELP_VALUE;
     p->longs[command->option_count] = (struct option){.name = "help", .val = HELP_VALUE};
@@ -275,12 +291,55 @@ void cli_args_release(CliArgs *args)
     *args = (CliArgs){0};
 }
 
+const CliOption *cli_option(const CliCommand *command, const char *name)
+{
+    for (int i = 0; i < command->option_count; i++)
+        if (!strcmp(command->options[i].name, name)) return &command->options[i];
+    return NULL;
+}
+
+/* The bit of an option that is there. */
+static uint64_t bit_of(const CliArgs *args, const char *name)
+{
+    const CliOption *o = cli_option(args->command, name);
+    assert(o && "no such option in the table");
+    return UINT64_C(1) << (o - args->command->options);
+}
+
 bool cli_given(const CliArgs *args, const char *name)
 {
-    for (int i = 0; i < args->command->option_count; i++)
-        if (!strcmp(args->command->options[i].name, name)) return args->given >> i & 1;
-    assert(!"cli_given: no such option in the table");
-    return false;
+    return args->given & bit_of(args, name);
+}
+
+bool cli_has(const CliArgs *args, const char *name)
+{
+    return (args->given | args->preset) & bit_of(args, name);
+}
+
+static Status store_typed(CliArgs *args, const char *name, const char *text)
+{
+    const CliOption *o = cli_option(args->command, name);
+    if (o->kind != CLI_KIND_FLAG) return store(o, text, args->options);
+    bool yes = !strcmp(text, "yes");
+    if (!yes && strcmp(text, "no")) {
+        char quoted[80];
+        return status_fail(STATUS_BAD_INPUT, "--%s: expected yes or no, found %s", name, cli_quote(text, quoted, sizeof quoted));
+    }
+    *(bool *)((char *)args->options + o->offset) = yes;
+    return STATUS_OK;
+}
+
+Status cli_preset(CliArgs *args, const char *name, const char *text)
+{
+    if (cli_given(args, name)) return STATUS_OK;
+    args->preset |= bit_of(args, name);
+    return store_typed(args, name, text);
+}
+
+Status cli_set(CliArgs *args, const char *name, const char *text)
+{
+    args->given |= bit_of(args, name);
+    return store_typed(args, name, text);
 }
 
 /* --- for commands --- */

@@ -37,8 +37,15 @@ typedef enum {
     CLI_KIND_DOUBLE, /* double, finite */
     CLI_KIND_CHOICE, /* int: index of the word */
     CLI_KIND_TEXT,   /* const char *: borrowed from argv (or from the table) */
-    CLI_KIND_FILE    /* the same, not empty */
+    CLI_KIND_FILE,   /* the same, not empty */
+    CLI_KIND_TEXTS   /* CliTexts: each time that it is given, in order */
 } CliKind;
+
+enum { CLI_MOST_TEXTS = 4 };
+typedef struct CliTexts {
+    const char *items[CLI_MOST_TEXTS];
+    int count;
+} CliTexts;
 
 typedef struct CliOption {
     const char *name; /* without dashes */
@@ -51,6 +58,7 @@ typedef struct CliOption {
     int64_t int_min, int_max;
     double double_min, double_max;
     const char *const *choices; /* ends with NULL */
+    const char *bare; /* what --name alone means, where a value may be left out (--name or --name=VALUE); NULL: it may not */
 } CliOption;
 
 /* The field's offset, and a warning from the compiler when its type is not the one that will be stored there. */
@@ -67,6 +75,12 @@ typedef struct CliOption {
 #define CLI_CHOICE(Struct, field, letter_, name_, choices_, fallback_, help_)                                \
     {.name = name_, .letter = letter_, .kind = CLI_KIND_CHOICE, .offset = CLI_FIELD(Struct, field, int),     \
      .value = "WORD", .fallback = fallback_, .help = help_, .choices = choices_}
+#define CLI_CHOICE_OR_BARE(Struct, field, letter_, name_, choices_, bare_, help_)                            \
+    {.name = name_, .letter = letter_, .kind = CLI_KIND_CHOICE, .offset = CLI_FIELD(Struct, field, int),     \
+     .value = "WORD", .help = help_, .choices = choices_, .bare = bare_}
+#define CLI_TEXTS(Struct, field, letter_, name_, value_, help_)                                              \
+    {.name = name_, .letter = letter_, .kind = CLI_KIND_TEXTS, .offset = CLI_FIELD(Struct, field, CliTexts), \
+     .value = value_, .help = help_}
 #define CLI_TEXT(Struct, field, letter_, name_, value_, fallback_, help_)                                    \
     {.name = name_, .letter = letter_, .kind = CLI_KIND_TEXT, .offset = CLI_FIELD(Struct, field, const char *), \
      .value = value_, .fallback = fallback_, .help = help_}
@@ -85,6 +99,7 @@ typedef struct CliArgs {
     bool help_wanted; /* --help: nothing else was checked */
     bool usage_error; /* a failure is the command line's fault: exit status 2 */
     uint64_t given;   /* bit i: options[i] was on the command line */
+    uint64_t preset;  /* bit i: cli_preset() set it */
     const char **operand_storage;
 } CliArgs;
 
@@ -107,6 +122,15 @@ void cli_args_release(CliArgs *args);
 
 /* Whether the option (a name of the table) was on the command line, as against having its default. */
 bool cli_given(const CliArgs *args, const char *name);
+/* Or cli_preset() has set it. */
+bool cli_has(const CliArgs *args, const char *name);
+/* The command's option of that name; NULL: none. */
+const CliOption *cli_option(const CliCommand *command, const char *name);
+/* An option's value as if it had been typed (flags: "yes" or "no"). It does not count as given; one that was given stays.
+ * `text` is borrowed. STATUS_BAD_INPUT. */
+Status cli_preset(CliArgs *args, const char *name, const char *text);
+/* The same, but it counts as given, and takes the place of what was. */
+Status cli_set(CliArgs *args, const char *name, const char *text);
 
 /* For what a command finds wrong itself (options that exclude one another, a bad operand): exit status 2. */
 Status cli_usage_fail(CliArgs *args, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -84,7 +84,7 @@ static Status check_modifiers(CliArgs *args, const CliGuidance *c, const GlideGu
 static Status check_cfgpp(CliArgs *args, const CliGuidance *c, GlideGuidance *out)
 {
     if (!c->cfgpp) return STATUS_OK;
-    if (!cli_given(args, "guidance-scale")) out->cfg.scale = CLI_GUIDANCE_CFGPP_SCALE;
+    if (!cli_has(args, "guidance-scale")) out->cfg.scale = CLI_GUIDANCE_CFGPP_SCALE;
     if (out->cfg.scale <= 1) return STATUS_OK;
     return cli_usage_fail(args, "--cfgpp: expected a --guidance-scale from 0 to 1 beside it, found %g", out->cfg.scale);
 }
@@ -109,7 +109,7 @@ Status cli_guidance(CliArgs *args, const CliGuidance *c, GlideGuidance *out)
     if (!c->guide_weights) TRY(check_alone(args, "autoguidance", "guide-weights"));
     if (!c->classifier) TRY(check_alone(args, "classifier", "classifier"));
     if (!c->clip) TRY(check_alone(args, "clip", "clip"));
-    if (c->classifier && !cli_given(args, "class"))
+    if (c->classifier && !cli_has(args, "class"))
         return cli_usage_fail(args, "--classifier: expected --class beside it, what it is to guide towards");
     if (c->apg) TRY(fill_apg(args, c->apg, out));
     TRY(check_cfgpp(args, c, out));

@@ -89,6 +89,9 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     cli_choose_seed(args, c->seed, c->quiet, &seed);
     GlideInpaintOptions o = inpaint_options(c, seed);
     cli_run_start(&run, output, c->quiet, 1);
+    run.input = args->operands[0];
+    run.mask = c->mask;
+    run.invert_mask = c->inverted;
     o.sample.callbacks = cli_run_callbacks(&run);
     Status s = cli_run_finish(&run, glide_inpaint(g, in, mask, c->prompt, &o, pictures));
     free(pictures); /* each was written and emptied by the run */

@@ -1,6 +1,7 @@
 /* glide sample PROMPT... */
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
+#include "glide/cmd_from.h"
 #include "glide/cmd_guidance.h"
 #include "glide/cmd_sampling.h"
 
@@ -9,7 +10,7 @@
 #include <string.h>
 
 typedef struct SampleCommand {
-    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image;
+    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image, *from;
     int64_t n, seed, image, label, threads, colour_cells;
     double upsampler_guidance_scale, upsample_temp, strength;
     CliGuidance guidance;
@@ -42,6 +43,7 @@ static const CliOption options[] = {
     CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this PNG or JPEG instead of noise"),
     CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
+    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
     CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, found as said above)"),
     CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
@@ -65,7 +67,8 @@ static int calls_of(const CliArgs *args)
 static Status check_usage(CliArgs *args, const SampleCommand *c)
 {
     GlideGuidance guidance;
-    if (args->operand_count == 0 && !c->weights) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
+    if (args->operand_count == 0 && !c->weights && !c->from)
+        return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
     for (int i = 0; i < args->operand_count; i++)
         if (is_blank(args->operands[i]))
             return cli_usage_fail(args, "expected a prompt, found an empty one; say what to draw, for example \"red apple, "
@@ -128,7 +131,7 @@ static Status check_model(Glide *g, CliArgs *args)
 {
     GlideModelInfo info;
     const SampleCommand *c = args->options;
-    bool labelled = cli_given(args, "class");
+    bool labelled = cli_has(args, "class");
     TRY((Status)glide_model_info(g, GLIDE_STAGE_BASE, &info));
     if (info.text && args->operand_count == 0) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
     if (info.text && labelled && !c->guidance.classifier)
@@ -159,7 +162,21 @@ static GlideStatus sample_prompts(Glide *g, const CliArgs *args, GlideSampleOpti
     return s;
 }
 
-static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, const GlidePicture *init)
+/* Other weights than the recipe's are worth a warning. */
+static Status compare_weights(Glide *g, const CliArgs *args, const CliFrom *from)
+{
+    const SampleCommand *c = args->options;
+    GlideModelInfo info;
+    if (!from->recipe) return STATUS_OK;
+    TRY((Status)glide_model_info(g, GLIDE_STAGE_BASE, &info));
+    cli_from_compare(from, args, "weights", "weights", info.hash);
+    if (c->no_upsample) return STATUS_OK;
+    TRY((Status)glide_model_info(g, GLIDE_STAGE_UPSAMPLER, &info));
+    cli_from_compare(from, args, "upsampler-weights", "upsampler_weights", info.hash);
+    return STATUS_OK;
+}
+
+static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, const GlidePicture *init, const CliFrom *from)
 {
     const SampleCommand *c = args->options;
     uint64_t seed;
@@ -170,18 +187,20 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
     if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
     Status s = check_model(g, args);
     if (s == STATUS_OK) s = warn_of_cut_prompts(g, args);
+    if (s == STATUS_OK) s = compare_weights(g, args, from);
     if (s == STATUS_OK) {
         cli_choose_seed(args, c->seed, c->quiet, &seed);
-        GlideSampleOptions o = sample_options(c, &guidance, seed, cli_given(args, "class"));
+        GlideSampleOptions o = sample_options(c, &guidance, seed, cli_has(args, "class"));
         o.init_image = init->rgb ? init : NULL;
         cli_run_start(&run, output, c->quiet, calls_of(args));
+        run.init_image = c->init_image;
         s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));
     }
     free(pictures);
     return s;
 }
 
-static Status run(CliArgs *args)
+static Status sample_files(CliArgs *args, const CliFrom *from)
 {
     const SampleCommand *c = args->options;
     CliOutput output;
@@ -194,11 +213,22 @@ static Status run(CliArgs *args)
         GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
                           .precision = cli_precision(args, c->precision)};
         s = (Status)glide_open(&o, &g);
-        if (s == STATUS_OK) s = sample_with(g, args, &output, &init);
+        if (s == STATUS_OK) s = sample_with(g, args, &output, &init, from);
         glide_close(g);
         cli_output_release(&output);
     }
     glide_picture_release(&init);
+    return s;
+}
+
+static Status run(CliArgs *args)
+{
+    SampleCommand *c = args->options;
+    CliFrom from = {0};
+    Status s = STATUS_OK;
+    if (c->from) s = cli_from(args, c->from, &from);
+    if (s == STATUS_OK) s = sample_files(args, &from);
+    cli_from_release(&from);
     return s;
 }
 
@@ -219,7 +249,8 @@ const CliCommand cli_command_sample = {
         "stop at their own size.\n"
         "\n"
         "The same prompt, seed and options make the same file, byte for byte, on any number of threads, alone or among others. "
-        "Each PNG carries its recipe, which \"glide info\" shows.\n"
+        "Each PNG carries its recipe, which \"glide recipe\" shows; --from makes another picture by it, with what is said here "
+        "instead, and \"glide verify\" the same one again.\n"
         "\n"
         "Default weights are taken from the folder that $GLIDE_WEIGHTS names, else from ../data/weights or ../share/glide "
         "beside the program's own folder.\n"
@@ -230,6 +261,7 @@ const CliCommand cli_command_sample = {
                 "glide sample --seed 1 --image 3 \"rocket, noto emoji\" -o third.png\n"
                 "glide sample --init-image sketch.png --strength 0.7 \"red apple, noto emoji\"\n"
                 "glide sample -g 6 --guidance-interval 100:800 --negative-prompt \"blurry\" \"red apple\" --trace steps.h5\n"
+                "glide sample --from apple.png --seed 2 --guidance-scale 5 -o other.png\n"
                 "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
     .options = options,
     .option_count = CLI_COUNT(options),

@@ -2,6 +2,7 @@
 
 #include "common/interrupt.h"
 #include "common/respace.h"
+#include "glide/recipe.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ const char *const cli_samplers[] = {"ddpm",     "ddim",     "euler",         "eu
 
 GlidePrecision cli_precision(const CliArgs *args, int choice)
 {
-    if (!cli_given(args, "precision")) return GLIDE_PRECISION_AUTO;
+    if (!cli_has(args, "precision")) return GLIDE_PRECISION_AUTO;
     static const GlidePrecision precisions[] = {GLIDE_PRECISION_F32, GLIDE_PRECISION_BF16, GLIDE_PRECISION_INT8};
     return precisions[choice];
 }
@@ -56,7 +57,7 @@ Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t 
 {
     uint32_t drawn;
     *seed = (uint64_t)given;
-    if (cli_given(args, "seed")) return STATUS_OK;
+    if (cli_has(args, "seed")) return STATUS_OK;
     if (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn) drawn = (uint32_t)time(NULL) ^ (uint32_t)getpid() << 16;
     *seed = drawn % 1000000000; /* short enough to be typed again */
     if (!quiet) fprintf(stderr, "seed %llu\n", (unsigned long long)*seed);
@@ -109,10 +110,22 @@ GlideCallbacks cli_run_callbacks(CliRun *r)
     return (GlideCallbacks){.progress = on_progress, .picture = on_picture, .context = r};
 }
 
+/* Where the recipe's reader may look for what the picture was made of. */
+static Status add_hints(const CliRun *r, GlideRecipe *recipe)
+{
+    if (!recipe) return STATUS_OK;
+    recipe_add_file(recipe, "init_image", r->init_image);
+    recipe_add_file(recipe, "input", r->input);
+    recipe_add_file(recipe, "mask", r->mask);
+    if (r->mask && r->invert_mask) recipe_add_text(recipe, "invert_mask", "yes");
+    return recipe_status(recipe);
+}
+
 Status cli_run_write(CliRun *r, const GlidePicture *picture)
 {
     char path[PATH_MAX];
     cli_output_name(r->output, r->written, path, sizeof path);
+    TRY(add_hints(r, picture->recipe));
     TRY((Status)glide_picture_write(picture, path));
     r->written++;
     return STATUS_OK;

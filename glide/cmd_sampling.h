@@ -31,6 +31,8 @@ typedef struct CliRun {
     bool quiet, bar_shown;
     int calls, call; /* calls of the library in all; of the one under way, from 0 */
     int written;     /* files */
+    const char *init_image, *input, *mask; /* files that the pictures are made of, for their recipes; NULL: none */
+    bool invert_mask;
     Status status;   /* of writing them, and its message */
     char failure[512];
 } CliRun;

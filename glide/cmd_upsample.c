@@ -80,6 +80,7 @@ static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, 
     o.upsample_temp = c->upsample_temp;
     o.colour_cells = (int)c->colour_cells;
     cli_run_start(&run, output, c->quiet, 1);
+    run.input = args->operands[0];
     o.callbacks = cli_run_callbacks(&run);
     GlideStatus s = glide_upsample(g, in, &o, &large);
     if (s == GLIDE_OK) s = (GlideStatus)cli_run_write(&run, &large);

@@ -142,6 +142,25 @@ const char *recipe_find(const GlideRecipe *r, const char *key)
     return NULL;
 }
 
+static bool is_hint(const char *key)
+{
+    size_t n = strlen(key);
+    return !strcmp(key, "invert_mask") || (n > 5 && !strcmp(key + n - 5, "_file"));
+}
+
+int recipe_compare(const GlideRecipe *a, const GlideRecipe *b, RecipeDifference *out, int room)
+{
+    int count = 0;
+    for (int i = 0; i < a->count + b->count; i++) {
+        const PngText *line = i < a->count ? &a->lines[i] : &b->lines[i - a->count];
+        const char *in_a = recipe_find(a, line->key), *in_b = recipe_find(b, line->key);
+        if (is_hint(line->key) || (i >= a->count && in_a) || (in_a && in_b && !strcmp(in_a, in_b))) continue;
+        if (count < room) out[count] = (RecipeDifference){line->key, in_a, in_b};
+        count++;
+    }
+    return count;
+}
+
 uint64_t recipe_hash_pixels(int w, int h, int channels, const uint8_t *pixels)
 {
     const uint64_t prime = 0x100000001b3u;

@@ -61,6 +61,13 @@ Status recipe_status(const GlideRecipe *r); /* STATUS_NO_MEMORY when a line coul
 
 const char *recipe_find(const GlideRecipe *r, const char *key); /* NULL when there is none */
 
+/* Lines in which two recipes differ, names of files and "invert_mask" aside, which only say where to look: how many of them, the
+ * first `room` in `out`. Values are borrowed; NULL: there is no such line. */
+typedef struct RecipeDifference {
+    const char *key, *a, *b;
+} RecipeDifference;
+int recipe_compare(const GlideRecipe *a, const GlideRecipe *b, RecipeDifference *out, int room);
+
 /* Of a picture or a mask, `channels` bytes a pixel: FNV-1a over its size and bytes. */
 uint64_t recipe_hash_pixels(int w, int h, int channels, const uint8_t *pixels);
 
