@@ -8,14 +8,15 @@
 
 typedef struct TrainCommand {
     const char *data, *config, *out, *init, *subgroups;
-    bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip;
+    bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip, noise_conditioning;
     int64_t side, batch, micro_batch, workers, steps, warmup, seed, vocab, threads;
     double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps;
     double vb_weight, korean, toned, photos;
-    int precision;
+    int precision, degrade;
 } TrainCommand;
 
 static const char *const precisions[] = {"bf16", "f32", NULL};
+static const char *const degradations[] = {"plain", "real", NULL}; /* by DegradeKind */
 static const char *const targets[] = {"base", "upsampler", "classifier", "clip", "judge", NULL}; /* in the order of TrainTarget */
 
 static const CliOption options[] = {
@@ -28,6 +29,10 @@ static const CliOption options[] = {
     CLI_FILE(TrainCommand, init, 0, "init", "FILE", NULL, "start from these weights instead of random ones"),
     CLI_FLAG(TrainCommand, inpaint, 0, "inpaint", "train on pictures with erased regions; --init may be a model that draws from text "
              "alone"),
+    CLI_CHOICE(TrainCommand, degrade, 0, "degrade", degradations, "plain", "upsampler: its input is a little blurred and noisy, or what "
+               "happens to pictures in the world (blur, other reductions, noise, JPEG)"),
+    CLI_FLAG(TrainCommand, noise_conditioning, 0, "noise-conditioning", "upsampler: noise is added to its input and its level told; "
+             "--init may be a model that is not told"),
     CLI_INT(TrainCommand, steps, 0, "steps", "N", 1, 100000000, "20000", "optimiser steps to reach"),
     CLI_DOUBLE(TrainCommand, minutes, 0, "minutes", "M", 0, 1e6, "0", "stop after this time (0: when the steps are done)"),
     CLI_INT(TrainCommand, batch, 'b', "batch", "N", 1, 65536, "32", "pictures per step"),
@@ -72,13 +77,15 @@ static const struct {
                {"text-lr", false, false},     {"drop", false, false},      {"photos", false, false},      {"flip", false, false},
                {"min-snr", false, false},     {"snr-floor", false, false}, {"noisy-steps", false, false}, {"vb-weight", false, false},
                {"checkpoint-blocks", false, false}, {"no-samples", false, false}, {"subgroups", true, false}, {"korean", false, true},
-               {"vocab", false, true}};
+               {"vocab", false, true},        {"degrade", false, false},   {"noise-conditioning", false, false}};
 
 static Status check_options(CliArgs *args, TrainTarget target)
 {
     const bool unet = target <= TRAIN_UPSAMPLER;
     for (int i = 0; i < CLI_COUNT(partial); i++) {
         bool of_unets = strcmp(partial[i].name, "subgroups") != 0;
+        if (target == TRAIN_BASE && (!strcmp(partial[i].name, "degrade") || !strcmp(partial[i].name, "noise-conditioning")))
+            of_unets = false;
         if (unet ? of_unets : target == TRAIN_CLASSIFIER ? partial[i].classifier : partial[i].clip_or_judge) continue;
         if (cli_given(args, partial[i].name)) return cli_usage_fail(args, "--%s: not an option of \"train %s\"", partial[i].name, targets[target]);
     }
@@ -107,6 +114,8 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->init = c->init;
     o->subgroups = c->subgroups;
     o->inpaint = c->inpaint;
+    o->degrade = (DegradeKind)c->degrade;
+    o->noise_conditioning = c->noise_conditioning;
     o->resume = c->resume;
     o->side = (int)c->side;
     o->batch = (int)c->batch;

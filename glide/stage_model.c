@@ -69,6 +69,7 @@ static const UNetCondition *condition_for(StageModel *m, GuidanceAsks asks)
         int64_t first = asks == GUIDANCE_UNCONDITIONAL ? m->n * m->model->config.text.ctx : 0;
         m->conditions[asks] = text_unet_encode(m->tape, m->model, m->tokens ? m->tokens + first : NULL,
                                                m->mask ? m->mask + first : NULL, m->labels, guidance_rows(asks, m->n), NULL);
+        text_unet_tell_level(m->tape, m->model, NULL, guidance_rows(asks, m->n), &m->conditions[asks]);
         m->ready[asks] = true;
     }
     return &m->conditions[asks];

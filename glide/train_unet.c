@@ -4,6 +4,7 @@
 #include "base_model/base_model.h"
 #include "data/masks.h"
 #include "text_transformer/text_unet_file.h"
+#include "upsampler/degrade.h"
 #include "upsampler/upsampler.h"
 
 #include <stdio.h>
@@ -41,6 +42,7 @@ static Status new_model(Trainer *tr)
     Bpe *bpe;
     TRY(upsampler ? upsampler_config(o->config, &c) : base_model_config(o->config, &c));
     c.inpaint = o->inpaint;
+    c.low_res_level = upsampler && o->noise_conditioning;
     TRY(batches_train_bpe(tr->dataset, o->n_vocab, &bpe));
     c.text.n_vocab = bpe_vocab_size(bpe);
     Status s = text_unet_new(&c, &u->model);
@@ -59,12 +61,18 @@ static Status open_model(Trainer *tr, const H5File *resume)
     UNetTraining *u = tr->state;
     if (resume) {
         TRY(text_unet_read_header(resume, &u->model));
-        if (!o->inpaint || u->model->config.inpaint) return STATUS_OK;
-        return status_fail(STATUS_BAD_INPUT, "%s: is no inpainting model; expected --init instead of --resume to make it one",
-                           h5file_path(resume));
+        const TextUNetConfig *c = &u->model->config;
+        if (o->inpaint && !c->inpaint)
+            return status_fail(STATUS_BAD_INPUT, "%s: is no inpainting model; expected --init instead of --resume to make it one",
+                               h5file_path(resume));
+        if (o->noise_conditioning && !c->low_res_level)
+            return status_fail(STATUS_BAD_INPUT, "%s: is not told noise levels; expected --init instead of --resume to make it so",
+                               h5file_path(resume));
+        return STATUS_OK;
     }
     TRY(o->init ? text_unet_load(o->init, tr->kind->name, &u->model, NULL) : new_model(tr));
     if (o->inpaint && !u->model->config.inpaint) TRY(text_unet_add_inpaint(&u->model));
+    if (o->noise_conditioning && is_upsampler(tr) && !u->model->config.low_res_level) TRY(text_unet_add_level(&u->model));
     return STATUS_OK;
 }
 
@@ -124,7 +132,7 @@ static Status write_header(const Trainer *tr, H5File *file)
 /* --- rows ----------------------------------------------------------------------------------------- */
 
 typedef struct Rows {
-    float *x, *low, *scratch, *known;
+    float *x, *low, *scratch, *known, *levels;
     int32_t *tokens;
     uint8_t *mask;
 } Rows;
@@ -135,6 +143,7 @@ static void rows_release(Rows *r)
     free(r->low);
     free(r->scratch);
     free(r->known);
+    free(r->levels);
     free(r->tokens);
     free(r->mask);
     *r = (Rows){0};
@@ -144,11 +153,29 @@ static Status rows_init(Rows *r, int64_t n, int64_t side, int ctx)
 {
     size_t size = (size_t)(side * side) * 3 * sizeof(float), count = (size_t)n;
     *r = (Rows){.x = malloc(count * size), .low = malloc(count * size / 16 + 64), .scratch = malloc(size),
-                     .known = malloc(count * size / 3),
+                     .known = malloc(count * size / 3), .levels = calloc(count, sizeof(float)),
                      .tokens = malloc(count * (size_t)ctx * sizeof(int32_t)), .mask = malloc(count * (size_t)ctx)};
-    if (r->x && r->low && r->scratch && r->known && r->tokens && r->mask) return STATUS_OK;
+    if (r->x && r->low && r->scratch && r->known && r->levels && r->tokens && r->mask) return STATUS_OK;
     rows_release(r);
     return status_fail(STATUS_NO_MEMORY, "out of memory for a batch of %lld pictures", (long long)n);
+}
+
+/* The low-resolution side of the rows from their crops, and noise whose level the model is told. */
+static Status degrade_rows(const Trainer *tr, Rows *r, uint32_t step, uint32_t first, int64_t n)
+{
+    const TrainerOptions *o = tr->options;
+    const UNetTraining *u = tr->state;
+    DegradeOptions d = degrade_defaults();
+    int64_t side = o->side, small = side / UPSAMPLER_FACTOR, size = small * small * 3;
+    if (o->degrade == DEGRADE_PLAIN) upsampler_degrade(r->low, n, small, o->seed, step, first, r->scratch);
+    for (int64_t i = 0; i < n; i++) {
+        RngKey row = {.seed = o->seed, .image = first + (uint32_t)i, .step = step}, noise = degrade_level_key(&row);
+        float *low = r->low + i * size;
+        if (o->degrade == DEGRADE_REAL) TRY(degrade_row(&d, r->x + i * side * side * 3, (int)side, &row, low));
+        r->levels[i] = u->model->config.low_res_level ? degrade_draw_level(&d, &row) : 0;
+        TRY(degrade_add_noise(low, size, r->levels[i], &noise));
+    }
+    return STATUS_OK;
 }
 
 static Status rows_load(Trainer *tr, Batches *source, Rows *r, uint32_t step, uint32_t first, int64_t n, int64_t total,
@@ -166,6 +193,10 @@ static Status rows_load(Trainer *tr, Batches *source, Rows *r, uint32_t step, ui
     TRY(batches_upsampler(source, step, first, n, o->side, r->x, r->low, r->tokens, r->mask));
     b->low_res = r->low;
     b->low_side = o->side / UPSAMPLER_FACTOR;
+    if (source == u->batches) {
+        b->levels = r->levels;
+        return degrade_rows(tr, r, step, first, n);
+    }
     upsampler_degrade(r->low, n, b->low_side, o->seed, step, first, r->scratch);
     return STATUS_OK;
 }

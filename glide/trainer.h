@@ -19,6 +19,10 @@
 
 typedef enum { TRAIN_BASE, TRAIN_UPSAMPLER, TRAIN_CLASSIFIER, TRAIN_CLIP, TRAIN_JUDGE } TrainTarget;
 
+/* How the upsampler's input is made: the block means, a little blurred and noisy (upsampler/upsampler.h), or what happens to
+ * pictures in the world (upsampler/degrade.h). Held-out rows are always plain. */
+typedef enum { DEGRADE_PLAIN, DEGRADE_REAL } DegradeKind;
+
 /* What follows "U-Nets:" concerns the base model and the upsampler alone. */
 typedef struct TrainerOptions {
     TrainTarget target;
@@ -26,6 +30,8 @@ typedef struct TrainerOptions {
     const char *subgroups; /* classifier: the file of subgroups; NULL: the project's data/subgroups.tsv */
     const char *init;   /* a weights file to start from instead of random weights; NULL: none. U-Nets */
     bool inpaint;       /* U-Nets: a model that is shown a part of the picture; one of `init` that is not gets the channels it lacks */
+    DegradeKind degrade; /* upsampler */
+    bool noise_conditioning; /* upsampler: a model that is told how noisy its input is; one of `init` that is not learns it */
     bool resume;        /* go on from OUT.resume.h5, which must be there */
     int side;           /* pixels: 64 or 32 for the base model, crops for the upsampler. U-Nets */
     int batch;          /* rows of a step */

@@ -55,7 +55,10 @@ static Status build(TextUNet *m)
     text_unet_config_complete(c);
     TRY(unet_new(&c->unet, &m->params, &m->unet));
     if (c->text.width > 0) TRY(text_transformer_new(&c->text, 4 * c->unet.channels, &m->params, &m->text));
-    return STATUS_OK;
+    if (!c->low_res_level) return STATUS_OK;
+    if (!c->low_res) return status_fail(STATUS_BAD_INPUT, "low_res_level: expected it with super_res only");
+    m->level = linear_make(&m->params, c->unet.channels, 4 * c->unet.channels, 0, "low_res_level");
+    return m->level.bias ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a model");
 }
 
 static Status new_model(const TextUNetConfig *config, bool shapes_only, TextUNet **out)
@@ -133,14 +136,13 @@ static void widen_first_conv(const Param *from, Param *to)
                    (size_t)spatial * sizeof(float));
 }
 
-Status text_unet_add_inpaint(TextUNet **m)
+/* *m becomes a model of that configuration with the values it has; what it had not stays zero. */
+static Status rebuild(TextUNet **m, const TextUNetConfig *c)
 {
     TextUNet *from = *m, *to;
-    TextUNetConfig c = from->config;
-    c.inpaint = true;
-    TRY(text_unet_new(&c, &to));
-    for (int i = 0; i < to->params.count; i++) {
-        const Param *old = from->params.items[i]; /* registered in the same order */
+    TRY(text_unet_new(c, &to));
+    for (int i = 0; i < from->params.count; i++) {
+        const Param *old = from->params.items[i]; /* registered in the same order, what is new at the end */
         Param *new = to->params.items[i];
         if (new->size == old->size) memcpy(new->value, old->value, old->size * sizeof(float));
         else widen_first_conv(old, new);
@@ -153,12 +155,38 @@ Status text_unet_add_inpaint(TextUNet **m)
     return STATUS_OK;
 }
 
+Status text_unet_add_inpaint(TextUNet **m)
+{
+    TextUNetConfig c = (*m)->config;
+    c.inpaint = true;
+    return rebuild(m, &c);
+}
+
+Status text_unet_add_level(TextUNet **m)
+{
+    TextUNetConfig c = (*m)->config;
+    c.low_res_level = true;
+    return rebuild(m, &c);
+}
+
 UNetCondition text_unet_encode(Tape *t, const TextUNet *m, const int32_t *tokens, const uint8_t *mask, const int32_t *labels,
                                int64_t N, const TextTrace *trace)
 {
     TextFeatures f = {0};
     if (m->text && tokens) f = text_transformer_forward(t, m->text, tokens, mask, N, trace);
     return unet_condition(t, m->unet, f.sequence, f.pooled, labels, N);
+}
+
+/* A level is told as the timestep 1000 times as large would be: the sinusoids tell steps of that size apart. */
+void text_unet_tell_level(Tape *t, const TextUNet *m, const float *levels, int64_t N, UNetCondition *c)
+{
+    if (!m->config.low_res_level || tape_failed(t)) return;
+    int scope = tape_scope_begin(t);
+    Tensor *told = tape_tensor(t, DTYPE_F32, 1, &N);
+    for (int64_t i = 0; told && i < N; i++) ((float *)told->data)[i] = levels ? 1000 * levels[i] : 0;
+    Tensor *emb = told ? op_linear(t, op_timestep_embedding(t, told->data, N, m->config.unet.channels), &m->level, NULL) : NULL;
+    if (emb && c->emb) emb = op_add(t, c->emb, emb);
+    c->emb = tape_scope_end(t, scope, emb);
 }
 
 /* (N,H,W,4): the known picture times the mask, then the mask; zeros when nothing is known. */

@@ -19,6 +19,7 @@ typedef struct TextUNetConfig {
     TextConfig text; /* width 0: no text */
     bool low_res;    /* an upsampler: a low-resolution picture comes with x (GLIDE: super_res) */
     bool inpaint;    /* the known picture and its mask come with x */
+    bool low_res_level; /* upsamplers: told how much noise was added to the low-resolution picture (arXiv 2106.15282) */
     char noise_schedule[32]; /* "squaredcos_cap_v2" or "linear" */
     int diffusion_steps;
 } TextUNetConfig;
@@ -44,6 +45,7 @@ typedef struct TextUNet {
     ParamSet params;
     UNet *unet;
     TextTransformer *text; /* NULL without text */
+    Linear level;          /* low_res_level: sinusoids of the level -> added to the time embedding; zero in a new model */
     Bpe *bpe;              /* tokenizer of its captions, owned; NULL until known */
 } TextUNet;
 
@@ -61,9 +63,17 @@ void text_unet_free(TextUNet *m); /* NULL is fine */
  * picture and its mask, behind those of x, with weights of zero. Gradients are not carried over. On failure *m is as it was. */
 Status text_unet_add_inpaint(TextUNet **m);
 
+/* *m, an upsampler that is told no noise level, becomes one that is, with the same answers at every level: what is made of the
+ * level has weights of zero. Likewise. */
+Status text_unet_add_level(TextUNet **m);
+
 /* tokens, mask (N,ctx); labels (N) for class-conditional models, else NULL. Tensors of the current scope. trace may be NULL. */
 UNetCondition text_unet_encode(Tape *t, const TextUNet *m, const int32_t *tokens, const uint8_t *mask, const int32_t *labels,
                                int64_t N, const TextTrace *trace);
+
+/* Adds to *c how noisy the low-resolution pictures are: levels (N), standard deviations of the noise that was added to values in
+ * [-1,1]; NULL: none was. Does nothing for a model that is not told levels. */
+void text_unet_tell_level(Tape *t, const TextUNet *m, const float *levels, int64_t N, UNetCondition *c);
 
 typedef struct TextUNetInput {
     Tensor *x;              /* (N,H,W,3) x_t */

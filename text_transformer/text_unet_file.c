@@ -20,6 +20,7 @@ const ConfigField text_unet_fields[] = {
     TEXT(CONFIG_BOOL, "xf_padding", padding),
     CONFIG_FIELD(TextUNetConfig, CONFIG_BOOL, "super_res", low_res),
     CONFIG_FIELD(TextUNetConfig, CONFIG_BOOL, "inpaint", inpaint),
+    CONFIG_OPTIONAL(TextUNetConfig, CONFIG_BOOL, "low_res_level", low_res_level), /* files from before it: false */
     CONFIG_FIELD(TextUNetConfig, CONFIG_TEXT, "noise_schedule", noise_schedule),
     CONFIG_FIELD(TextUNetConfig, CONFIG_INT, "diffusion_steps", diffusion_steps),
     {0}};

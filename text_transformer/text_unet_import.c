@@ -72,6 +72,7 @@ Status text_unet_infer(const StateDict *dict, const char *path, TextUNetConfig *
     int in = c->unet.in_channels;
     c->low_res = in == 6 || in == 10;
     c->inpaint = in == 7 || in == 10;
+    c->low_res_level = names_find(&n, "low_res_level.weight") != NULL;
     if (!c->low_res && !c->inpaint && in != 3)
         return status_fail(STATUS_BAD_INPUT, "%s: input_blocks.0.0.weight takes %d channels, expected 3, 6 (a low-resolution "
                            "picture), 7 (inpainting) or 10 (both)", path, in);

@@ -114,6 +114,7 @@ static Tensor *predict(Tape *t, const TextUNet *m, const TrainBatch *b, const Tr
         in.inpaint_mask = tape_input(t, DTYPE_F32, 4, (int64_t[]){b->N, b->side, b->side, 1}, b->known);
     }
     UNetCondition condition = text_unet_encode(t, m, b->tokens, b->mask, NULL, b->N, NULL);
+    text_unet_tell_level(t, m, b->levels, b->N, &condition);
     return text_unet_forward(t, m, &in, &condition, NULL);
 }
 

@@ -11,6 +11,7 @@ typedef struct TrainBatch {
     const float *x_start;    /* (N,side,side,3) in [-1,1] */
     const float *low_res;    /* (N,low_side,low_side,3), upsamplers only, else NULL */
     int64_t low_side;
+    const float *levels;     /* (N) of the noise in low_res, for models that are told it; NULL: there is none */
     const float *known;      /* (N,side,side) 1 where x_start is shown to an inpainting model; NULL: nowhere */
     const int32_t *tokens;   /* (N,ctx) */
     const uint8_t *mask;     /* (N,ctx) */

@@ -1,0 +1,90 @@
+#include "common/jpeg_write.h"
+
+#include "common/file_write.h"
+
+#include <assert.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <jpeglib.h>
+
+/* libjpeg leaves by longjmp: what must be freed lives outside of the function that it leaves. */
+typedef struct JpegJob {
+    struct jpeg_compress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    unsigned char *bytes;
+    unsigned long size;
+    char message[JMSG_LENGTH_MAX];
+    jmp_buf leave;
+} JpegJob;
+
+static void on_error(j_common_ptr info)
+{
+    JpegJob *job = info->client_data;
+    info->err->format_message(info, job->message);
+    longjmp(job->leave, 1);
+}
+
+static void no_message(j_common_ptr info, int level)
+{
+    (void)info;
+    (void)level;
+}
+
+static void compress(JpegJob *job, const Image *image, const JpegOptions *o)
+{
+    struct jpeg_compress_struct *jpeg = &job->jpeg;
+    jpeg_create_compress(jpeg);
+    jpeg->client_data = job;
+    jpeg_mem_dest(jpeg, &job->bytes, &job->size);
+    jpeg->image_width = (JDIMENSION)image->w;
+    jpeg->image_height = (JDIMENSION)image->h;
+    jpeg->input_components = 3;
+    jpeg->in_color_space = JCS_RGB;
+    jpeg_set_defaults(jpeg);
+    jpeg_set_quality(jpeg, o->quality, TRUE);
+    jpeg->comp_info[0].h_samp_factor = jpeg->comp_info[0].v_samp_factor = o->halved_colours ? 2 : 1;
+    jpeg_start_compress(jpeg, TRUE);
+    while (jpeg->next_scanline < jpeg->image_height) {
+        JSAMPROW row = image->pixels + (size_t)jpeg->next_scanline * (size_t)image->w * 3;
+        jpeg_write_scanlines(jpeg, &row, 1);
+    }
+    jpeg_finish_compress(jpeg);
+}
+
+static Status run(JpegJob *job, const Image *image, const JpegOptions *o)
+{
+    job->jpeg.err = jpeg_std_error(&job->errors);
+    job->jpeg.client_data = job;
+    job->errors.error_exit = on_error;
+    job->errors.emit_message = no_message;
+    if (setjmp(job->leave))
+        return status_fail(STATUS_NO_MEMORY, "JPEG of %dx%d: %s", image->w, image->h, job->message);
+    compress(job, image, o);
+    return STATUS_OK;
+}
+
+Status jpeg_encode(const Image *image, const JpegOptions *options, unsigned char **bytes, size_t *size)
+{
+    assert(options->quality >= 1 && options->quality <= 100);
+    JpegJob job = {.bytes = NULL};
+    Status status = run(&job, image, options);
+    jpeg_destroy_compress(&job.jpeg);
+    if (status != STATUS_OK) {
+        free(job.bytes);
+        return status;
+    }
+    *bytes = job.bytes;
+    *size = job.size;
+    return STATUS_OK;
+}
+
+Status jpeg_write(const char *path, const Image *image, const JpegOptions *options)
+{
+    unsigned char *bytes;
+    size_t size;
+    TRY(jpeg_encode(image, options, &bytes, &size));
+    Status status = file_write(path, bytes, size);
+    free(bytes);
+    return status;
+}

@@ -1,0 +1,22 @@
+/* Write JPEG files (libjpeg): baseline, without metadata. The same picture and options give the same bytes. */
+#ifndef GLIDE_COMMON_JPEG_WRITE_H
+#define GLIDE_COMMON_JPEG_WRITE_H
+
+#include "common/image.h"
+
+#include <stdbool.h>
+
+#define JPEG_WRITE_QUALITY 95
+
+typedef struct JpegOptions {
+    int quality;          /* 1 to 100 */
+    bool halved_colours;  /* 4:2:0; else every pixel has its own colour (4:4:4) */
+} JpegOptions;
+
+/* In memory; *bytes is the caller's to free(). */
+Status jpeg_encode(const Image *image, const JpegOptions *options, unsigned char **bytes, size_t *size);
+
+/* To a file, all or nothing, or to standard output: see file_write.h. */
+Status jpeg_write(const char *path, const Image *image, const JpegOptions *options);
+
+#endif
