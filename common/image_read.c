@@ -393,7 +393,7 @@ static void lightness(const unsigned char *pixels, size_t n, int channels, uint8
 
 static Status mask_init(int w, int h, const char *name, Mask *out)
 {
-    *out = (Mask){w, h, malloc((size_t)w * (size_t)h)};
+    *out = (Mask){.w = w, .h = h, .values = malloc((size_t)w * (size_t)h)};
     return out->values ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "%s: out of memory", name);
 }
 
@@ -405,8 +405,8 @@ static Status mask_of_png(Bytes *file, Mask *out)
     if (status == STATUS_OK) {
         size_t n = (size_t)job.w * (size_t)job.h;
         lightness(job.rgba, n, 4, out->values);
-        bool transparent = any_transparent(job.rgba, n);
-        for (size_t i = 0; transparent && i < n; i++) out->values[i] = (uint8_t)(255 - job.rgba[4 * i + 3]);
+        out->from_alpha = any_transparent(job.rgba, n);
+        for (size_t i = 0; out->from_alpha && i < n; i++) out->values[i] = (uint8_t)(255 - job.rgba[4 * i + 3]);
     }
     png_job_release(&job);
     return status;

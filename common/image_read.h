@@ -12,6 +12,8 @@
 
 #include "common/image.h"
 
+#include <stdbool.h>
+
 /* "-" is standard input. */
 Status image_read(const char *path, Image *out);
 
@@ -22,6 +24,7 @@ Status image_decode(const char *name, const unsigned char *bytes, size_t size, I
 typedef struct Mask {
     int w, h;
     uint8_t *values; /* (H,W); NULL when empty */
+    bool from_alpha; /* some pixel of the file was transparent */
 } Mask;
 
 void mask_release(Mask *mask); /* leaves it empty; fine on an empty one */

@@ -9,6 +9,7 @@
     X(sample)         \
     X(upsample)       \
     X(inpaint)        \
+    X(serve)          \
     X(ablate)         \
     X(train)          \
     X(evaluate)       \

@@ -1,0 +1,387 @@
+/* What A1111's clients speak, /sdapi/v1: fields as they send them, those that mean nothing here ignored. Pictures have the models'
+ * size whatever "width" and "height" say (of img2img with a mask, the picture's). Picture i of a batch is the first of seed + i, as
+ * there. Errors are {"error", "detail", "body", "errors"}. */
+#include "common/png_write.h"
+#include "glide/serve/serve_faces.h"
+#include "glide/serve/serve_server.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* Their names for our samplers. */
+static const struct {
+    const char *name, *ours;
+} names[] = {{"Euler a", "euler_ancestral"}, {"Euler", "euler"}, {"Heun", "heun"}, {"DPM++ 2M", "dpmpp_2m"}, {"DPM++ 3M", "dpmpp_3m"},
+             {"DPM++ 2S", "dpmpp_2s"}, {"DDIM", "ddim"}, {"PLMS", "plms"}, {"DDPM", "ddpm"}};
+enum { NAMES = sizeof names / sizeof *names };
+
+static const char *their_name(const char *ours)
+{
+    for (int i = 0; i < NAMES; i++)
+        if (!strcmp(names[i].ours, ours)) return names[i].name;
+    return ours;
+}
+
+/* "DPM++ 2M Karras" asks for levels as well. */
+static const char *our_sampler(const char *theirs, bool *karras)
+{
+    size_t n = strlen(theirs);
+    if (n > 7 && !strcasecmp(theirs + n - 7, " karras")) {
+        *karras = true;
+        n -= 7;
+    }
+    for (int i = 0; i < NAMES; i++)
+        if (strlen(names[i].name) == n && !strncasecmp(names[i].name, theirs, n)) return names[i].ours;
+    const SamplerKind *kind = sampler_find(theirs);
+    return kind && !kind->ascending ? kind->name : NULL;
+}
+
+/* --- making pictures -------------------------------------------------------------------------------- */
+
+typedef struct Asked {
+    bool send_images, save_images;
+} Asked;
+
+static bool refuse(Reply *out, int status, const char *message)
+{
+    reply_fail(out, status, "%s", message);
+    return false;
+}
+
+/* How many levels, where they lie, and the sampler that goes through them. */
+static bool read_process(Fields *f, JobRequest *request, Reply *out)
+{
+    const char *name = fields_text(f, "sampler_name", 60, NULL), *index = fields_text(f, "sampler_index", 60, NULL);
+    const char *scheduler = fields_text(f, "scheduler", 60, "");
+    bool karras = !strcasecmp(scheduler, "karras");
+    int steps = (int)fields_int(f, "steps", 1, 1000, 0);
+    if (!name || !*name) name = index;
+    const char *ours = name && *name ? our_sampler(name, &karras) : sampler_find(request->sampler)->name;
+    if (!ours) return refuse(out, 404, "Sampler not found");
+    snprintf(request->sampler, sizeof request->sampler, "%s", ours);
+    if (steps == 1) steps = 2;
+    bool few = strcmp(ours, "ddpm") != 0 && request->kind == JOB_SAMPLE;
+    if (steps) snprintf(request->steps, sizeof request->steps, "%s%d", karras ? "karras" : few ? "logsnr" : "", steps);
+    return true;
+}
+
+static bool read_common(Fields *f, JobRequest *request, Asked *a, Reply *out)
+{
+    const char *prompt = fields_text(f, "prompt", JOB_MOST_PROMPT, ""), *negative = fields_text(f, "negative_prompt", JOB_MOST_PROMPT, "");
+    int64_t seed = fields_int(f, "seed", -1, INT64_MAX, -1);
+    int batch = (int)fields_int(f, "batch_size", 1, 256, 1), rounds = (int)fields_int(f, "n_iter", 1, 256, 1);
+    request->terms[GUIDANCE_CFG].scale = fields_number(f, "cfg_scale", -100, 100, request->terms[GUIDANCE_CFG].scale);
+    a->send_images = fields_bool(f, "send_images", true);
+    a->save_images = fields_bool(f, "save_images", false);
+    if (!read_process(f, request, out)) return false;
+    if (seed >= 0) request->seed = (uint64_t)seed;
+    request->n = batch * rounds;
+    request->seed_each = request->n > 1;
+    request->keep = a->save_images;
+    if (f->status != STATUS_OK) return refuse(out, 422, f->message);
+    if (request_set_text(&request->prompt, prompt) == STATUS_OK && request_set_text(&request->negative_prompt, negative) == STATUS_OK)
+        return true;
+    reply_status(out, STATUS_NO_MEMORY);
+    return false;
+}
+
+/* The line under a picture that these tools show and read. */
+static void infotext(const JobRequest *request, int i, int w, int h, char *text, size_t size)
+{
+    snprintf(text, size, "%s%s%s\nSteps: %s, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %dx%d, Model: glide", request->prompt,
+             *request->negative_prompt ? "\nNegative prompt: " : "", request->negative_prompt, *request->steps ? request->steps : "default",
+             their_name(request->sampler), request->terms[GUIDANCE_CFG].scale, (unsigned long long)(request->seed + (uint64_t)i), w, h);
+}
+
+static json_t *repeated(const char *text, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(list, json_string(text));
+    return list;
+}
+
+/* What "info" holds, as a text. */
+static char *info_text(const JobRequest *r, int w, int h)
+{
+    json_t *seeds = json_array(), *texts = json_array();
+    char line[2 * JOB_MOST_PROMPT + 400];
+    for (int i = 0; i < r->n; i++) {
+        infotext(r, i, w, h, line, sizeof line);
+        json_array_append_new(seeds, json_integer((json_int_t)(r->seed + (uint64_t)i)));
+        json_array_append_new(texts, json_string(line));
+    }
+    json_t *info = json_pack("{s:s,s:o,s:s,s:o,s:I,s:O,s:i,s:i,s:s,s:f,s:s,s:i,s:s,s:o}", "prompt", r->prompt, "all_prompts",
+                             repeated(r->prompt, r->n), "negative_prompt", r->negative_prompt, "all_negative_prompts",
+                             repeated(r->negative_prompt, r->n), "seed", (json_int_t)r->seed, "all_seeds", seeds, "width", w, "height", h,
+                             "sampler_name", their_name(r->sampler), "cfg_scale", r->terms[GUIDANCE_CFG].scale, "steps", r->steps,
+                             "batch_size", r->n, "sd_model_name", "glide", "infotexts", texts);
+    char *text = info ? json_dumps(info, JSON_COMPACT) : NULL;
+    json_decref(seeds);
+    json_decref(info);
+    return text;
+}
+
+static json_t *encoded_pictures(const Request *r, const Job *job)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < job->request.n; i++) {
+        size_t size;
+        unsigned char *png = face_picture(&r->server->jobs, job, i, &size);
+        char *text = png ? base64_encode(png, size) : NULL;
+        if (text) json_array_append_new(list, json_string(text));
+        free(text);
+        free(png);
+    }
+    return list;
+}
+
+/* Takes the request over. `asked`, the client's own object, is sent back without its pictures. */
+static void run(Request *r, JobRequest *request, const Asked *a, json_t *asked, Reply *out)
+{
+    Job *job;
+    Status s = request_check(request, &r->server->limits);
+    if (s != STATUS_OK) {
+        reply_fail(out, 422, "%s", status_message());
+        request_release(request);
+        return;
+    }
+    if (!face_run(r, request, &job, out)) return;
+    json_t *parameters = json_copy(asked);
+    json_object_del(parameters, "init_images");
+    json_object_del(parameters, "mask");
+    char *info = info_text(&job->request, job->pictures[0].width, job->pictures[0].height);
+    json_t *images = a->send_images ? encoded_pictures(r, job) : json_array();
+    job_put(&r->server->jobs, job);
+    reply_json(out, 200, json_pack("{s:o,s:o,s:s}", "images", images, "parameters", parameters, "info", info ? info : "{}"));
+    free(info);
+}
+
+static json_t *read_body(Request *r, Reply *out)
+{
+    json_t *json;
+    if (json_parse(r->body, r->size, &json) == STATUS_OK && json_is_object(json)) return json;
+    reply_fail(out, 422, "%s", json ? "body: expected a JSON object" : status_message());
+    json_decref(json);
+    return NULL;
+}
+
+void a1111_txt2img(Request *r, Reply *out)
+{
+    JobRequest request;
+    Fields f;
+    Asked a;
+    json_t *json = read_body(r, out);
+    if (!json) return;
+    request_defaults(&request, JOB_SAMPLE);
+    request.upsample = r->server->limits.upsampler_side > 0;
+    fields_init(&f, json, "");
+    bool good = read_common(&f, &request, &a, out);
+    fields_end(&f, false);
+    if (good) run(r, &request, &a, json, out);
+    else request_release(&request);
+    json_decref(json);
+}
+
+/* Base64 of a picture into the request. */
+static bool take_picture(Request *r, const char *text, bool mask, bool inverted, JobRequest *request, Reply *out)
+{
+    unsigned char *bytes = NULL;
+    size_t size;
+    Status s = base64_decode(text, &bytes, &size);
+    pthread_mutex_lock(&r->server->decoding);
+    if (s == STATUS_OK && mask) s = request_decode_mask(&r->server->limits, bytes, size, inverted, false, request);
+    else if (s == STATUS_OK) s = request_decode_picture(&r->server->limits, bytes, size, &request->picture);
+    pthread_mutex_unlock(&r->server->decoding);
+    free(bytes);
+    if (s == STATUS_OK) return true;
+    reply_fail(out, s == STATUS_BAD_INPUT ? 422 : 503, "%s: %s", mask ? "mask" : "picture", status_message());
+    return false;
+}
+
+static bool read_start(Request *r, Fields *f, const json_t *asked, JobRequest *request, Reply *out)
+{
+    const json_t *images = fields_any(f, "init_images"), *mask = json_object_get(asked, "mask");
+    const char *first = json_string_value(json_array_get(images, 0));
+    request->strength = fields_number(f, "denoising_strength", 0, 1, 0.75);
+    bool inverted = fields_int(f, "inpainting_mask_invert", 0, 1, 0) != 0;
+    if (!first) return refuse(out, 404, "Init image not found");
+    if (!take_picture(r, first, false, false, request, out)) return false;
+    return !json_is_string(mask) || take_picture(r, json_string_value(mask), true, inverted, request, out);
+}
+
+void a1111_img2img(Request *r, Reply *out)
+{
+    JobRequest request;
+    Fields f;
+    Asked a;
+    json_t *json = read_body(r, out);
+    if (!json) return;
+    request_defaults(&request, json_is_string(json_object_get(json, "mask")) ? JOB_INPAINT : JOB_SAMPLE);
+    request.upsample = r->server->limits.upsampler_side > 0;
+    fields_init(&f, json, "");
+    bool good = read_start(r, &f, json, &request, out) && read_common(&f, &request, &a, out);
+    fields_end(&f, false);
+    if (good) run(r, &request, &a, json, out);
+    else request_release(&request);
+    json_decref(json);
+}
+
+void a1111_extra(Request *r, Reply *out)
+{
+    JobRequest request;
+    Job *job;
+    json_t *json = read_body(r, out);
+    if (!json) return;
+    const char *image = json_string_value(json_object_get(json, "image"));
+    request_defaults(&request, JOB_UPSAMPLE);
+    request.keep = false;
+    request.seed = 0; /* the same picture gives the same answer */
+    bool good = image ? take_picture(r, image, false, false, &request, out) : refuse(out, 422, "image: expected a picture");
+    json_decref(json);
+    if (good && request_check(&request, &r->server->limits) != STATUS_OK) good = refuse(out, 422, status_message());
+    if (!good) {
+        request_release(&request);
+        return;
+    }
+    if (!face_run(r, &request, &job, out)) return;
+    json_t *images = encoded_pictures(r, job);
+    job_put(&r->server->jobs, job);
+    reply_json(out, 200, json_pack("{s:s,s:O}", "html_info", "", "image", json_array_get(images, 0)));
+    json_decref(images);
+}
+
+/* --- what happens ----------------------------------------------------------------------------------- */
+
+void a1111_interrupt(Request *r, Reply *out)
+{
+    Jobs *q = &r->server->jobs;
+    pthread_mutex_lock(&q->lock);
+    for (int i = 0; i < q->count; i++)
+        if (q->list[i]->state == JOB_RUNNING) q->list[i]->cancel = true;
+    pthread_mutex_unlock(&q->lock);
+    reply_json(out, 200, json_object());
+}
+
+/* The first picture of the latest frame, copied. */
+static unsigned char *latest_frame(const Job *job, int *side)
+{
+    for (int i = job->event_count - 1; i >= 0; i--) {
+        const JobFrame *f = job->events[i].frame;
+        if (!f) continue;
+        size_t bytes = (size_t)f->side * (size_t)f->side * 3;
+        unsigned char *rgb = malloc(bytes);
+        if (rgb) memcpy(rgb, f->rgb, bytes);
+        *side = f->side;
+        return rgb;
+    }
+    return NULL;
+}
+
+static json_t *encode(unsigned char *rgb, int side)
+{
+    unsigned char *png = NULL;
+    size_t size = 0;
+    const Image image = {side, side, rgb};
+    char *text = rgb && png_encode(&image, NULL, 0, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
+    json_t *json = text ? json_string(text) : json_null();
+    free(text);
+    free(png);
+    free(rgb);
+    return json;
+}
+
+void a1111_progress(Request *r, Reply *out)
+{
+    Jobs *q = &r->server->jobs;
+    const Job *job = NULL;
+    unsigned char *rgb = NULL;
+    const char *skip = request_query(r, "skip_current_image");
+    int side = 0, waiting = 0, step = 0, steps = 0;
+    double fraction = 0, left = 0;
+    char name[32] = "";
+    bool cancelled = false;
+    pthread_mutex_lock(&q->lock);
+    for (int i = 0; i < q->count; i++) {
+        if (q->list[i]->state == JOB_RUNNING) job = q->list[i];
+        waiting += q->list[i]->state == JOB_QUEUED;
+    }
+    if (job) {
+        fraction = job->fraction;
+        left = jobs_seconds_left(q, job);
+        step = job->step;
+        steps = job->steps;
+        cancelled = job->cancel;
+        snprintf(name, sizeof name, "%llu", (unsigned long long)job->id);
+        if (!skip || strcasecmp(skip, "true") != 0) rgb = latest_frame(job, &side);
+    }
+    pthread_mutex_unlock(&q->lock);
+    json_t *state = json_pack("{s:b,s:b,s:b,s:s,s:i,s:s,s:i,s:i,s:i}", "skipped", 0, "interrupted", cancelled, "stopping_generation", 0,
+                              "job", name, "job_count", waiting + (job != NULL), "job_timestamp", "", "job_no", 0, "sampling_step",
+                              step, "sampling_steps", steps);
+    reply_json(out, 200, json_pack("{s:f,s:f,s:o,s:o,s:n}", "progress", fraction, "eta_relative", isfinite(left) ? left : 0.0, "state",
+                                   state, "current_image", encode(rgb, side), "textinfo"));
+}
+
+/* --- what there is ---------------------------------------------------------------------------------- */
+
+void a1111_samplers(Request *r, Reply *out)
+{
+    json_t *list = json_array();
+    (void)r;
+    for (int i = 0; i < NAMES; i++)
+        json_array_append_new(list, json_pack("{s:s,s:[s],s:{}}", "name", names[i].name, "aliases", names[i].ours, "options"));
+    reply_json(out, 200, list);
+}
+
+void a1111_options(Request *r, Reply *out)
+{
+    reply_json(out, 200, json_pack("{s:s,s:s,s:b,s:s}", "sd_model_checkpoint", "glide", "sd_checkpoint_hash", r->server->weights_hash[0],
+                                   "samples_save", r->server->options.gallery != NULL, "samples_format", "png"));
+}
+
+/* There is nothing to set: clients that choose a model first go on. */
+void a1111_set_options(Request *r, Reply *out)
+{
+    json_t *json = read_body(r, out);
+    if (json) reply_json(out, 200, json_object());
+    json_decref(json);
+}
+
+void a1111_models(Request *r, Reply *out)
+{
+    const char *hash = r->server->weights_hash[0];
+    reply_json(out, 200, json_pack("[{s:s,s:s,s:s,s:s,s:s,s:n}]", "title", "glide", "model_name", "glide", "hash", hash, "sha256", hash,
+                                   "filename", "base.h5", "config"));
+}
+
+void a1111_upscalers(Request *r, Reply *out)
+{
+    const RequestLimits *l = &r->server->limits;
+    reply_json(out, 200, l->upsampler_side ? json_pack("[{s:s,s:s,s:n,s:n,s:i}]", "name", "glide", "model_name", "glide", "model_path",
+                                                       "model_url", "scale", l->upsampler_side / l->side) : json_array());
+}
+
+void a1111_png_info(Request *r, Reply *out)
+{
+    unsigned char *bytes = NULL;
+    size_t size = 0;
+    json_t *json = read_body(r, out), *recipe = NULL;
+    const char *image = json_string_value(json_object_get(json, "image"));
+    if (json && (!image || base64_decode(image, &bytes, &size) != STATUS_OK)) reply_fail(out, 422, "image: expected a PNG in base64");
+    json_decref(json);
+    if (!bytes) return;
+    pthread_mutex_lock(&r->server->decoding);
+    recipe = face_recipe(bytes, size, out);
+    pthread_mutex_unlock(&r->server->decoding);
+    free(bytes);
+    if (!recipe) return;
+    json_t *parameters = json_object_get(recipe, "request");
+    if (!json_is_object(parameters)) parameters = json_object_get(recipe, "lines");
+    reply_json(out, 200, json_pack("{s:O,s:O,s:O}", "info", json_object_get(recipe, "parameters"), "items", json_object_get(recipe, "lines"),
+                                   "parameters", parameters));
+    json_decref(recipe);
+}

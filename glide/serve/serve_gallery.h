@@ -1,0 +1,20 @@
+/* The folder of finished pictures. Names are those that the server gave: no folders, nothing hidden, ".png" at the end. */
+#ifndef GLIDE_SERVE_GALLERY_H
+#define GLIDE_SERVE_GALLERY_H
+
+#include "common/status.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The folder is made, with those above it. */
+Status gallery_open(const char *folder);
+/* {"name", "size", "time"} of at most `most` pictures whose names sort below `before` (NULL: all), last name first. */
+Status gallery_list(const char *folder, const char *before, int most, json_t **out);
+/* STATUS_BAD_INPUT: there is none of that name. */
+Status gallery_read(const char *folder, const char *name, unsigned char **bytes, size_t *size);
+Status gallery_remove(const char *folder, const char *name);
+bool gallery_name(const char *name);
+
+#endif
