@@ -3,7 +3,8 @@
  *   1. common/simd_*.c: plain C + OpenMP for everything, compiled once per instruction set; the best set is chosen at run time.
  *   2. common/attention_avx512bf16.c overwrites attention where the CPU multiplies bf16 itself.
  *   3. common/kernels_onednn.c overwrites what oneDNN does better (convolution, linear). It falls back to layer 1 for a shape
- *      that oneDNN refuses. A build with ONEDNN=0 stops before.
+ *      that oneDNN refuses. A build with ONEDNN=0 goes without.
+ *   4. common/simd_winograd.c takes over large 3x3 convolutions in f32 whose weights are not being trained.
  *
  * Kernels check nothing: ops.h has validated shapes and allocated outputs. Activations are channels last, f32 or bf16 as the
  * shape says; statistics and gradients of parameters are f32. Forward kernels overwrite their outputs; every d_<activation>
@@ -74,6 +75,9 @@ struct Kernels {
     Status (*conv2d)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                      void *y);
     Status (*conv2d_backward_data)(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x);
+    /* Private to simd_winograd.c: where shapes go that it does not serve. */
+    Status (*conv2d_direct)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
+                            void *y);
     /* d_weight (Cout,Cin,k,k), d_bias (Cout), each may be NULL. */
     Status (*conv2d_backward_weights)(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
                                       float *d_bias);

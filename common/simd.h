@@ -22,7 +22,8 @@
     void simd_pointwise_install_##isa(Kernels *k); \
     void simd_quantize_install_##isa(Kernels *k); \
     void simd_resample_install_##isa(Kernels *k); \
-    void simd_optimizer_install_##isa(Kernels *k);
+    void simd_optimizer_install_##isa(Kernels *k); \
+    void simd_winograd_install_##isa(Kernels *k); /* over the others' convolution */
 
 SIMD_DECLARE(generic)
 #ifdef __x86_64__

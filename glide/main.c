@@ -63,9 +63,9 @@ static bool machine_is_quiet(void)
 }
 
 /* Threads that wait for others spin for milliseconds by default. Where another program wants the processors too, that makes us ten
- * times slower; asleep at once, waking costs a fifth of a sampling run. So they spin for some tens of microseconds on a machine that is
- * quiet when we start, and not at all on a busy one, or in a training, which lasts long enough for that to change. OpenMP reads
- * these settings before main(), so the program starts over, once; settings of the user's stand. */
+ * times slower; asleep at once, waking costs a fifth of a sampling run. So they spin for some tens of microseconds on a machine
+ * that is quiet when we start, and not at all on a busy one, or in a training, which lasts long enough for that to change. OpenMP
+ * reads these settings before main(), so the program starts over, once; settings of the user's stand. */
 static void wait_asleep(char **argv)
 {
     char path[4096];
