@@ -21,6 +21,8 @@ void text_buffer_add(TextBuffer *text, const char *format, ...) __attribute__((f
 void text_buffer_add_bytes(TextBuffer *text, const char *bytes, size_t size);
 /* As text of XML and HTML: <, >, & and " escaped, control characters as spaces, bytes that are not UTF-8 as question marks. */
 void text_buffer_add_escaped(TextBuffer *text, const char *s);
+/* Base64 with its padding, as in data URIs. */
+void text_buffer_add_base64(TextBuffer *text, const unsigned char *bytes, size_t size);
 void text_buffer_release(TextBuffer *text);
 
 #endif

@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Pixels of the view box; LINE of a row of text, LETTER a letter's width on average. */
-enum { LEFT = 70, RIGHT = 18, TOP = 40, PLOT_HEIGHT = 270, AXIS = 52, LINE = 20, CELL_HEIGHT = 44, MOST_BOXES = 600 };
+enum { LEFT = 70, RIGHT = 18, TOP = 40, HEIGHT = 270, LARGE_HEIGHT = 400, AXIS = 52, LINE = 20, CELL_HEIGHT = 44, MOST_BOXES = 600 };
 static const double LETTER = 6.6;
 
 typedef struct Box {
@@ -18,6 +18,7 @@ typedef struct Chart {
     TextBuffer *out;
     const ChartOptions *o;
     PlotAxis x, y;
+    int height;       /* of the plot */
     double zero;      /* pixels where x = 0 stands on a logarithmic axis; NaN: nowhere */
     Box boxes[MOST_BOXES]; /* taken: marks and labels */
     int box_count;
@@ -38,7 +39,9 @@ const char *chart_css(void)
            "svg.chart .grid{stroke:var(--grid);fill:none}svg.chart .axis{stroke:var(--soft);fill:none}\n"
            "svg.chart .line{stroke:currentColor;fill:none;stroke-width:2;stroke-linejoin:round}\n"
            "svg.chart .band{fill:currentColor;fill-opacity:.14;stroke:none}svg.chart .bar{stroke:currentColor;stroke-width:1.2;fill:none}\n"
-           "svg.chart .mark{fill:currentColor;stroke:var(--ground);stroke-width:1}\n";
+           "svg.chart .mark{fill:currentColor;stroke:var(--ground);stroke-width:1}"
+           "svg.chart .own,svg.chart .halo{paint-order:stroke;stroke:var(--ground);stroke-width:3px}"
+           "svg.chart .hollow{fill:var(--ground);stroke:currentColor;stroke-width:1.6}\n";
 }
 
 bool chart_wants_log(const double *values, int count, double ratio)
@@ -82,7 +85,8 @@ static bool place(const Chart *c, double x, double y, double *px, double *py)
 
 static void find_range(Chart *c, const ChartSeries *series, int count)
 {
-    bool zero = false;
+    bool zero = false, dodge = false;
+    for (int s = 0; s < count; s++) dodge |= series[s].dodge != 0;
     for (int s = 0; s < count; s++)
         for (int i = 0; i < series[s].count; i++) {
             const ChartPoint *p = &series[s].points[i];
@@ -97,8 +101,20 @@ static void find_range(Chart *c, const ChartSeries *series, int count)
     if (plot_axis_drawable(&c->y, c->o->level)) plot_axis_include(&c->y, c->o->level);
     c->zero = zero ? LEFT + 14 : NAN;
     if (zero) c->x.from = LEFT + 52;
-    plot_axis_finish(&c->x, 7, 0.03);
+    plot_axis_finish(&c->x, 7, dodge ? 0.09 : 0.03);
     plot_axis_finish(&c->y, 6, 0.05);
+}
+
+/* Small ticks at 2 to 9 times powers of ten, for axes whose numbers stand at powers. */
+static void draw_small_ticks(Chart *c)
+{
+    double at, bottom = TOP + c->height;
+    for (int power = (int)floor(c->x.low); c->x.log && power <= c->x.high; power++)
+        for (int i = 2; i < 10; i++) {
+            double value = i * pow(10, power), v = log10(value);
+            if (v < c->x.low || v > c->x.high || !plot_axis_place(&c->x, value, &at)) continue;
+            text_buffer_add(c->out, "<path class=\"axis\" d=\"M%.1f %.0fv3\"/>", at, bottom);
+        }
 }
 
 static void draw_axes(Chart *c)
@@ -106,7 +122,7 @@ static void draw_axes(Chart *c)
     char label[64];
     double at;
     TextBuffer *out = c->out;
-    double bottom = TOP + PLOT_HEIGHT, right = CHART_WIDTH - RIGHT;
+    double bottom = TOP + c->height, right = CHART_WIDTH - RIGHT;
     for (int i = 0; i < c->y.tick_count; i++) {
         if (!plot_axis_place(&c->y, c->y.ticks[i], &at)) continue;
         plot_axis_label(&c->y, i, label, sizeof label);
@@ -119,6 +135,7 @@ static void draw_axes(Chart *c)
         text_buffer_add(out, "<path class=\"axis\" d=\"M%.1f %.0fv5\"/>", at, bottom);
         add_text(out, at, bottom + 19, "text-anchor=\"middle\" class=\"soft\"", label);
     }
+    draw_small_ticks(c);
     text_buffer_add(out, "<path class=\"axis\" d=\"M%d %d V%.0f H%.0f\"/>\n", LEFT, TOP, bottom, right);
     if (!isnan(c->zero)) {
         add_text(out, c->zero, bottom + 19, "text-anchor=\"middle\" class=\"soft\"", "0");
@@ -126,7 +143,7 @@ static void draw_axes(Chart *c)
                         LEFT + 33, bottom + 6);
     }
     add_text(out, (LEFT + right) / 2, bottom + 41, "text-anchor=\"middle\"", c->o->x_label);
-    text_buffer_add(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">", TOP + PLOT_HEIGHT / 2);
+    text_buffer_add(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">", TOP + c->height / 2);
     text_buffer_add_escaped(out, c->o->y_label);
     text_buffer_add(out, "</text>\n");
 }
@@ -135,18 +152,19 @@ static void draw_axes(Chart *c)
 
 static const char *const dashes[CHART_DASHES] = {"none", "7 4", "2 3", "9 3 2 3"};
 
-static void draw_shape(TextBuffer *out, int colour, double x, double y)
+static void draw_shape(TextBuffer *out, int colour, bool hollow, double x, double y)
 {
     static const char *const shapes[CHART_COLOURS] = {
         "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z", "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z", "M-4.2 -4.2h8.4v8.4h-8.4z",
         "M0 -5.6L5.2 4H-5.2z", "M0 -5.8L5.8 0L0 5.8L-5.8 0z", "M0 5.6L5.2 -4H-5.2z", "M-5 -2h3v-3h4v3h3v4h-3v3h-4v-3h-3z",
         "M-5 -3.4L-1.6 0L-5 3.4L-3.4 5L0 1.6L3.4 5L5 3.4L1.6 0L5 -3.4L3.4 -5L0 -1.6L-3.4 -5z"};
-    text_buffer_add(out, "<path class=\"mark\" transform=\"translate(%.1f %.1f)\" d=\"%s\"", x, y, shapes[colour % CHART_COLOURS]);
+    text_buffer_add(out, "<path class=\"%s\" transform=\"translate(%.1f %.1f)\" d=\"%s\"", hollow ? "hollow" : "mark", x, y,
+                    shapes[colour % CHART_COLOURS]);
 }
 
 static void draw_mark(Chart *c, const ChartSeries *s, const ChartPoint *p, double x, double y)
 {
-    draw_shape(c->out, s->colour, x, y);
+    draw_shape(c->out, s->colour, s->hollow, x, y);
     text_buffer_add(c->out, *p->tip ? "><title>" : "/>\n");
     if (!*p->tip) return;
     text_buffer_add_escaped(c->out, p->tip);
@@ -215,6 +233,7 @@ static void draw_series(Chart *c, const ChartSeries *s)
         double x, y, low, high;
         const ChartPoint *p = &s->points[i];
         if (!place(c, p->x, p->y, &x, &y)) continue;
+        x += s->dodge;
         place_limits(c, p, &low, &high);
         if (!s->line && has_interval(p)) text_buffer_add(c->out, "<path class=\"bar\" d=\"M%.1f %.1fV%.1f\"/>", x, low, high);
         if (s->marks) draw_mark(c, s, p, x, y);
@@ -227,7 +246,7 @@ static void draw_series(Chart *c, const ChartSeries *s)
 
 static bool is_free(const Chart *c, const Box *box)
 {
-    if (box->x0 < LEFT + 2 || box->x1 > CHART_WIDTH - 2 || box->y0 < TOP || box->y1 > TOP + PLOT_HEIGHT - 2) return false;
+    if (box->x0 < LEFT + 2 || box->x1 > CHART_WIDTH - 2 || box->y0 < TOP || box->y1 > TOP + c->height - 2) return false;
     for (int i = 0; i < c->box_count; i++) {
         const Box *b = &c->boxes[i];
         if (box->x0 < b->x1 && b->x0 < box->x1 && box->y0 < b->y1 && b->y0 < box->y1) return false;
@@ -255,7 +274,7 @@ static void draw_labels(Chart *c, const ChartSeries *s)
     text_buffer_add(c->out, "<g class=\"c%d\">", s->colour % CHART_COLOURS);
     for (int i = 0; i < s->count; i++) {
         double x, y;
-        if (*s->points[i].label && place(c, s->points[i].x, s->points[i].y, &x, &y)) draw_label(c, &s->points[i], x, y);
+        if (*s->points[i].label && place(c, s->points[i].x, s->points[i].y, &x, &y)) draw_label(c, &s->points[i], x + s->dodge, y);
     }
     text_buffer_add(c->out, "</g>\n");
 }
@@ -276,7 +295,7 @@ static void draw_level_label(Chart *c)
         double right = CHART_WIDTH - RIGHT - 4 - i / 2 * 20, base = y + (i % 2 ? 11 : -9);
         Box box = {right - width, base - 7, right, base + 5};
         if (!is_free(c, &box)) continue;
-        add_text(c->out, right, base + 3, "text-anchor=\"end\" class=\"soft\" font-size=\"11.5\"", c->o->level_label);
+        add_text(c->out, right, base + 3, "text-anchor=\"end\" class=\"soft halo\" font-size=\"11.5\"", c->o->level_label);
         take_box(c, box);
         return;
     }
@@ -303,7 +322,7 @@ static int legend(TextBuffer *out, const ChartSeries *series, int count, double 
             if (series[s].line)
                 text_buffer_add(out, "<path class=\"line\" stroke-dasharray=\"%s\" d=\"M%.1f %.1fh26\"/>", dashes[series[s].dash % CHART_DASHES], x, y);
             if (series[s].marks) {
-                draw_shape(out, series[s].colour, x + 13, y);
+                draw_shape(out, series[s].colour, series[s].hollow, x + 13, y);
                 text_buffer_add(out, "/>");
             }
             text_buffer_add(out, "</g>");
@@ -316,9 +335,9 @@ static int legend(TextBuffer *out, const ChartSeries *series, int count, double 
 
 void chart_lines(TextBuffer *out, const ChartOptions *o, const ChartSeries *series, int count)
 {
-    Chart c = {.out = out, .o = o, .zero = NAN, .x = plot_axis(LEFT, CHART_WIDTH - RIGHT, o->log_x),
-               .y = plot_axis(TOP + PLOT_HEIGHT, TOP, o->log_y)};
-    int legend_top = TOP + PLOT_HEIGHT + AXIS, height = legend_top + legend(NULL, series, count, 0) * LINE + 8;
+    Chart c = {.out = out, .o = o, .height = o->large ? LARGE_HEIGHT : HEIGHT, .zero = NAN, .x = plot_axis(LEFT, CHART_WIDTH - RIGHT, o->log_x)};
+    c.y = plot_axis(TOP + c.height, TOP, o->log_y);
+    int legend_top = TOP + c.height + AXIS, height = legend_top + legend(NULL, series, count, 0) * LINE + 8;
     if (o->reverse_x) c.x.from = CHART_WIDTH - RIGHT, c.x.to = LEFT;
     find_range(&c, series, count);
     begin_svg(out, o->id, o->title, o->description, height);
@@ -333,7 +352,7 @@ void chart_lines(TextBuffer *out, const ChartOptions *o, const ChartSeries *seri
     for (int s = 0; s < count; s++) draw_series(&c, &series[s]);
     for (int s = 0; s < count; s++) draw_labels(&c, &series[s]);
     draw_level_label(&c);
-    if (c.box_count == 0 && count == 0) add_text(out, CHART_WIDTH / 2, TOP + PLOT_HEIGHT / 2, "text-anchor=\"middle\"", "no data");
+    if (c.box_count == 0 && count == 0) add_text(out, CHART_WIDTH / 2, TOP + c.height / 2, "text-anchor=\"middle\"", "no data");
     legend(out, series, count, legend_top);
     text_buffer_add(out, "</svg>\n");
 }

@@ -14,7 +14,7 @@ enum { CHART_COLOURS = 8, CHART_DASHES = 4, CHART_WIDTH = 560 };
 typedef struct ChartPoint {
     double x, y;
     double low, high;  /* interval of y; NaN: none */
-    char label[24];    /* beside the point where there is room, or "" */
+    char label[32];    /* beside the point where there is room, or "" */
     char tip[128];     /* shown on it, or "" */
 } ChartPoint;
 
@@ -23,6 +23,8 @@ typedef struct ChartSeries {
     int colour, dash;  /* which of the colours (and marks) and dashes; dash 0 is a full line */
     bool line;         /* points are joined, their intervals a band; else each has its bar */
     bool marks;        /* points are drawn */
+    bool hollow;       /* as outlines */
+    double dodge;      /* pixels by which it is drawn to the right, so that series with the same x stand apart */
     const ChartPoint *points;
     int count;
 } ChartSeries;
@@ -32,6 +34,7 @@ typedef struct ChartOptions {
     const char *title, *description, *x_label, *y_label;
     bool log_x, log_y; /* on a logarithmic x-axis 0 has a place of its own, left of a break */
     bool reverse_x;    /* falls from left to right */
+    bool large;        /* higher, for many labels */
     double level;      /* a dashed line across at this y, with level_label; NaN: none */
     const char *level_label;
 } ChartOptions;

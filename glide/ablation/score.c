@@ -23,7 +23,7 @@ static const ScoreMetric metrics[SCORE_METRICS] = {
      false, 0, 1},
     {"saturation", "saturation", "of full scale", "Mean over pixels of max(R,G,B) - min(R,G,B).", 0, false, false, 0, 1},
     {"contrast", "contrast", "of full scale", "Standard deviation of luma over a picture.", 0, false, false, 0, 1},
-    {"clipped", "clipped share", "share", "Values of the expected picture outside of [-1,1] before they are clamped, mean over steps.", -1,
+    {"clipped", "clipped share", "of values", "Values of the expected picture outside of [-1,1] before they are clamped, mean over steps.", -1,
      false, false, 0, 1},
     {"evaluations", "function evaluations", "per picture", "Answers asked of the diffusion model.", -1, false, true, 0, NAN},
     {"gradients", "guide gradients", "per picture", "Evaluations of a guide with its gradient.", -1, false, true, 0, NAN},
