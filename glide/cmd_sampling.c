@@ -138,10 +138,16 @@ static void print_names(const CliRun *r)
     for (int i = 0; i < r->written; i++) puts(cli_output_name(r->output, i, path, sizeof path));
 }
 
+void cli_run_end(CliRun *r, bool finished)
+{
+    if (r->bar_shown && finished) progress_finish(&r->bar);
+    else if (r->bar_shown) progress_abort(&r->bar);
+    r->bar_shown = false;
+}
+
 Status cli_run_finish(CliRun *r, GlideStatus status)
 {
-    if (r->bar_shown && status == GLIDE_OK) progress_finish(&r->bar);
-    else if (r->bar_shown) progress_abort(&r->bar);
+    cli_run_end(r, status == GLIDE_OK);
     print_names(r);
     if (status != GLIDE_CANCELLED) return (Status)status;
     if (r->status != STATUS_OK) return status_fail(r->status, "%s", r->failure);

@@ -42,6 +42,8 @@ void cli_run_start(CliRun *r, const CliOutput *output, bool quiet, int calls);
 GlideCallbacks cli_run_callbacks(CliRun *r);
 /* Into the next file. */
 Status cli_run_write(CliRun *r, const GlidePicture *picture);
+/* Ends the bar. */
+void cli_run_end(CliRun *r, bool finished);
 /* After the last call, or the one that failed: `status` is its result. Ends the bar, prints the names of the files that were
  * written (unless quiet), and puts a message in place for a run that was stopped. */
 Status cli_run_finish(CliRun *r, GlideStatus status);

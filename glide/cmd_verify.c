@@ -247,6 +247,8 @@ static Status verify_picture(Verify *v, bool *identical)
 {
     TRY(recipe_read(v->path, &v->recipe));
     TRY(image_read(v->path, &v->image));
+    if (!strcmp(recipe_find(v->recipe, "task"), "grid"))
+        return status_fail(STATUS_BAD_INPUT, "%s: is a sheet of several pictures, which are not made again", v->path);
     Status s = recipe_call(v->recipe, &v->call);
     if (s != STATUS_OK) return status_prefix(s, "%s", v->path);
     TRY(open_and_make(v));
