@@ -180,7 +180,7 @@ Job *jobs_find(Jobs *q, uint64_t id)
 static void end_job(Jobs *q, Job *job, Status status, const char *message)
 {
     JobState state = status == STATUS_OK ? JOB_DONE : status == STATUS_INTERRUPTED ? JOB_CANCELLED : JOB_FAILED;
-    static const char *const types[] = {[JOB_DONE] = "done", [JOB_FAILED] = "error", [JOB_CANCELLED] = "cancelled"};
+    static const char *const types[] = {[JOB_DONE] = "done", [JOB_FAILED] = "failed", [JOB_CANCELLED] = "cancelled"};
     snprintf(job->error, sizeof job->error, "%s", status == STATUS_OK ? "" : message);
     job->status = status;
     job->finished = jobs_now();

@@ -22,7 +22,7 @@ typedef struct JobFrame {
 } JobFrame;
 
 typedef struct JobEvent {
-    const char *type; /* "queued", "started", "step", "changed", "picture", "done", "error", "cancelled" */
+    const char *type; /* "queued", "started", "step", "changed", "picture", "done", "failed", "cancelled" */
     char *json;       /* an object */
     JobFrame *frame;  /* NULL: none, or not kept */
 } JobEvent;
