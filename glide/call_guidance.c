@@ -7,16 +7,17 @@
 typedef struct TermOf {
     GuidanceModeId id;
     const GlideGuidanceTerm *term;
-    const char *path; /* "": needs none; NULL: not given, so the mode is off */
+    const char *path; /* as in glide.h; of a mode that needs no file: a text; NULL: the mode is off */
     GuidesKind kind;
+    bool needs_file;
 } TermOf;
 
 static int terms_of(const GlideGuidance *in, TermOf terms[GUIDANCE_MODES])
 {
-    terms[0] = (TermOf){GUIDANCE_CFG, &in->cfg, "", 0};
-    terms[1] = (TermOf){GUIDANCE_AUTOGUIDANCE, &in->autoguidance, in->guide_weights, GUIDES_WEAKER};
-    terms[2] = (TermOf){GUIDANCE_CLASSIFIER, &in->classifier, in->classifier_weights, GUIDES_CLASSIFIER};
-    terms[3] = (TermOf){GUIDANCE_CLIP, &in->clip, in->clip_weights, GUIDES_CLIP};
+    terms[0] = (TermOf){GUIDANCE_CFG, &in->cfg, "none", 0, false};
+    terms[1] = (TermOf){GUIDANCE_AUTOGUIDANCE, &in->autoguidance, in->guide_weights, GUIDES_WEAKER, true};
+    terms[2] = (TermOf){GUIDANCE_CLASSIFIER, &in->classifier, in->classifier_weights, GUIDES_CLASSIFIER, true};
+    terms[3] = (TermOf){GUIDANCE_CLIP, &in->clip, in->clip_weights, GUIDES_CLIP, true};
     return GUIDANCE_MODES;
 }
 
@@ -99,7 +100,7 @@ Status call_load_guides(Glide *g, const GlideGuidance *in, const Model *model, S
     if (!model->net->text) o->guidance.terms[GUIDANCE_CFG] = guidance_term(1);
     o->guidance.last_timestep = model->net->config.diffusion_steps - 1;
     for (int i = 0; i < terms_of(in, terms); i++) {
-        if (!terms[i].path || !*terms[i].path || !guidance_acts(&o->guidance, terms[i].id)) continue;
+        if (!terms[i].path || !terms[i].needs_file || !guidance_acts(&o->guidance, terms[i].id)) continue;
         TRY(guides_load(g, terms[i].kind, terms[i].path, &f));
         TRY(take_guide(f, model->net, &o->guides));
     }
@@ -132,7 +133,7 @@ static void add_guide(GlideRecipe *r, Glide *g, const TermOf *t, const StageOpti
     const GuideFile *f;
     if (!t->path || !guidance_acts(&o->guidance, t->id) || guides_load(g, t->kind, t->path, &f) != STATUS_OK) return;
     recipe_add_hash(r, recipe_key(file, upsampler), f->hash);
-    recipe_add_file(r, recipe_key(file, upsampler), t->path);
+    recipe_add_file(r, recipe_key(file, upsampler), f->path);
     add_term(r, file + 1, upsampler, &o->guidance.terms[t->id], true);
 }
 

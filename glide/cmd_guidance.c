@@ -1,7 +1,10 @@
 #include "glide/cmd_guidance.h"
 
+#include "glide/weights_path.h"
+#include "guidance/classifier_file.h"
 #include "guidance/guidance.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,15 +39,42 @@ static Status fill_term(CliArgs *args, const char *mode, double scale, const cha
     return cli_usage_fail(args, "--%s: its points are the scales, expected no --%s beside it", name, other);
 }
 
-/* Options of a mode whose file is missing. */
-static Status check_alone(CliArgs *args, const char *mode, const char *file_option)
+/* Which option of a mode was given, in `name`; NULL: none. */
+static const char *given_of(const CliArgs *args, const char *mode, char *name, size_t size)
 {
     static const char *const ends[] = {"scale", "interval", "schedule"};
-    char name[64];
     for (int i = 0; i < 3; i++)
-        if (cli_given(args, option_of(mode, ends[i], name, sizeof name)))
-            return cli_usage_fail(args, "--%s: expected --%s beside it", name, file_option);
-    return STATUS_OK;
+        if (cli_given(args, option_of(mode, ends[i], name, size))) return name;
+    return NULL;
+}
+
+/* A guide is the file that was named, or the default one where options ask for the mode. */
+static const char *guide_file(const CliArgs *args, const char *mode, const char *file)
+{
+    char name[64];
+    return file || !given_of(args, mode, name, sizeof name) ? file : "";
+}
+
+Status cli_class(CliArgs *args, const char *text, const GlideGuidance *guidance, int *label)
+{
+    enum { MOST = 1048575 };
+    char *end, quoted[80], path[PATH_MAX];
+    const char *file = guidance->classifier_weights;
+    Classifier *m;
+    long number = strtol(text, &end, 10);
+    *label = (int)number;
+    if (*text && !*end && number >= 0 && number <= MOST) return STATUS_OK;
+    if (!file || (*text && !*end))
+        return cli_usage_fail(args, "--class: expected a whole number from 0 to %d, or for a classifier that guides \"SUBJECT, STYLE\", found %s",
+                              MOST, cli_quote(text, quoted, sizeof quoted));
+    if (!*file) {
+        TRY(weights_path_default("classifier.h5", path, sizeof path));
+        file = path;
+    }
+    TRY(classifier_load(file, &m, NULL));
+    Status s = classifier_parse_label(m, text, label);
+    classifier_free(m);
+    return s == STATUS_OK ? s : cli_usage_fail(args, "--%s", status_message());
 }
 
 static Status fill_apg(CliArgs *args, const char *text, GlideGuidance *out)
@@ -95,8 +125,8 @@ Status cli_guidance(CliArgs *args, const CliGuidance *c, GlideGuidance *out)
     *out = glide_guidance_defaults();
     out->negative_prompt = c->negative_prompt;
     out->guide_weights = c->guide_weights;
-    out->classifier_weights = c->classifier;
-    out->clip_weights = c->clip;
+    out->classifier_weights = guide_file(args, "classifier", c->classifier);
+    out->clip_weights = guide_file(args, "clip", c->clip);
     out->rescale = c->rescale;
     out->threshold = c->threshold;
     out->cfgpp = c->cfgpp;
@@ -106,11 +136,12 @@ Status cli_guidance(CliArgs *args, const CliGuidance *c, GlideGuidance *out)
                   &out->autoguidance));
     TRY(fill_term(args, "classifier", c->classifier_scale, c->classifier_interval, c->classifier_schedule, &out->classifier));
     TRY(fill_term(args, "clip", c->clip_scale, c->clip_interval, c->clip_schedule, &out->clip));
-    if (!c->guide_weights) TRY(check_alone(args, "autoguidance", "guide-weights"));
-    if (!c->classifier) TRY(check_alone(args, "classifier", "classifier"));
-    if (!c->clip) TRY(check_alone(args, "clip", "clip"));
-    if (c->classifier && !cli_has(args, "class"))
-        return cli_usage_fail(args, "--classifier: expected --class beside it, what it is to guide towards");
+    char name[64];
+    if (!c->guide_weights && given_of(args, "autoguidance", name, sizeof name))
+        return cli_usage_fail(args, "--%s: expected --guide-weights beside it", name);
+    if (out->classifier_weights && !cli_has(args, "class"))
+        return cli_usage_fail(args, "--%s: expected --class beside it, what it is to guide towards",
+                              c->classifier ? "classifier" : given_of(args, "classifier", name, sizeof name));
     if (c->apg) TRY(fill_apg(args, c->apg, out));
     TRY(check_cfgpp(args, c, out));
     return check_modifiers(args, c, out);

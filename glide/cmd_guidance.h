@@ -41,11 +41,13 @@ typedef struct CliGuidance {
     CLI_DOUBLE(S, f.autoguidance_scale, 0, "autoguidance-scale", "S", 0, 100, "1", "how far; 0 is off"),                         \
     CLI_TEXT(S, f.autoguidance_interval, 0, "autoguidance-interval", "LO:HI", NULL, "where it acts"),                            \
     CLI_TEXT(S, f.autoguidance_schedule, 0, "autoguidance-schedule", "WORD", NULL, "how its scale changes"),                     \
-    CLI_FILE(S, f.classifier, 0, "classifier", "FILE", NULL, "a noise-aware classifier that guides towards --class"),            \
+    CLI_FILE(S, f.classifier, 0, "classifier", "FILE", NULL, "a noise-aware classifier that guides towards --class "             \
+             "(default: data/weights/classifier.h5, if another of its options is given)"),                                       \
     CLI_DOUBLE(S, f.classifier_scale, 0, "classifier-scale", "S", 0, 10000, "1", "how much it does; 0 is off"),                  \
     CLI_TEXT(S, f.classifier_interval, 0, "classifier-interval", "LO:HI", NULL, "where it acts"),                                \
     CLI_TEXT(S, f.classifier_schedule, 0, "classifier-schedule", "WORD", NULL, "how its scale changes"),                         \
-    CLI_FILE(S, f.clip, 0, "clip", "FILE", NULL, "a noise-aware CLIP that guides towards the prompt"),                           \
+    CLI_FILE(S, f.clip, 0, "clip", "FILE", NULL, "a noise-aware CLIP that guides towards the prompt (default: "                  \
+             "data/weights/clip.h5, likewise)"),                                                                                 \
     CLI_DOUBLE(S, f.clip_scale, 0, "clip-scale", "S", 0, 10000, "1", "how much it does; 0 is off"),                              \
     CLI_TEXT(S, f.clip_interval, 0, "clip-interval", "LO:HI", NULL, "where it acts"),                                            \
     CLI_TEXT(S, f.clip_schedule, 0, "clip-schedule", "WORD", NULL, "how its scale changes"),                                     \
@@ -54,5 +56,8 @@ typedef struct CliGuidance {
 
 /* Checks the options and fills *out. A bad value or combination is a usage error. */
 Status cli_guidance(CliArgs *args, const CliGuidance *c, GlideGuidance *out);
+
+/* The number that --class means: a number, or "SUBJECT, STYLE" in the words of the classifier that guides. */
+Status cli_class(CliArgs *args, const char *text, const GlideGuidance *guidance, int *label);
 
 #endif

@@ -2,61 +2,53 @@
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_from.h"
-#include "glide/cmd_grid.h"
-#include "glide/cmd_sample.h"
+#include "glide/cmd_guidance.h"
+#include "glide/cmd_sampling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct SampleCommand {
+    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image, *from;
+    int64_t n, seed, image, threads, colour_cells;
+    const char *class_name;
+    double upsampler_guidance_scale, upsample_temp, strength;
+    CliGuidance guidance;
+    int sampler, upsampler_sampler, precision;
+    bool no_upsample, quiet;
+} SampleCommand;
+
 static const CliOption options[] = {
-    CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png",
-             "where the picture goes; several get numbers before the "
+    CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
              "ending (FILE-1.png); a folder is fine, and - is standard output"),
     CLI_INT(SampleCommand, n, 'n', "number", "N", 1, 100000, "1", "pictures of each prompt"),
-    CLI_INT(SampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL,
-            "where randomness starts; drawn and shown when not "
+    CLI_INT(SampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
-    CLI_INT(SampleCommand, image, 0, "image", "I", 1, 1000000000, "1",
-            "number of the first picture: --image 3 makes the third "
+    CLI_INT(SampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture: --image 3 makes the third "
             "of -n 4 alone, with the same bytes"),
-    CLI_INT(SampleCommand, label, 'c', "class", "C", 0, 1048575, NULL,
-            "what to draw, for class-conditional models "
-            "(guided-diffusion's) instead of a prompt, and for --classifier"),
+    CLI_TEXT(SampleCommand, class_name, 'c', "class", "C", NULL, "what to draw: a number, for class-conditional models "
+             "(guided-diffusion's) instead of a prompt, and for --classifier, which may know names: \"food-fruit, noto\""),
     CLI_CHOICE(SampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model"),
-    CLI_TEXT(SampleCommand, steps, 0, "steps", "N", NULL,
-             "steps of the base model, or a respacing such as logsnr20, karras20, fast27, "
+    CLI_TEXT(SampleCommand, steps, 0, "steps", "N", NULL, "steps of the base model, or a respacing such as logsnr20, karras20, fast27, "
              "ddim50 or 10,10,3 (default " CASCADE_STEPS "; for ddpm " CASCADE_DDPM_STEPS ")"),
-    CLI_CHOICE(SampleCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_UPSAMPLER,
-               "of the upsampler"),
-    CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS,
-             "steps of the upsampler"),
+    CLI_CHOICE(SampleCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_UPSAMPLER, "of the upsampler"),
+    CLI_TEXT(SampleCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
     CLI_DOUBLE(SampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "the upsampler starts from noise times this"),
-    CLI_INT(SampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS),
-            "the upsampler "
+    CLI_INT(SampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
             "keeps the mean colours of so many cells a side; 0 leaves it alone"),
-    CLI_DOUBLE(SampleCommand, upsampler_guidance_scale, 0, "upsampler-guidance-scale", "G", 0, 100, "1",
-               "--guidance-scale of the "
+    CLI_DOUBLE(SampleCommand, upsampler_guidance_scale, 0, "upsampler-guidance-scale", "G", 0, 100, "1", "--guidance-scale of the "
                "upsampler, with the same negative prompt; the other options of guidance are about the base model"),
     CLI_GUIDANCE_OPTIONS(SampleCommand, guidance, CASCADE_TEXT(CASCADE_GUIDANCE)),
     CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this PNG or JPEG instead of noise"),
-    CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH),
-               "how much of --init-image is "
+    CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
-    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL,
-             "take everything that is not said here from the recipe of this PNG"),
-    CLI_TEXTS(
-        SampleCommand, grid, 0, "grid", "NAME=V,V,...",
-        "a labelled sheet over values of an option, on the same noise; a second "
-        "--grid makes rows; prompt:WORD=V,V,... changes a word of the prompt, and ; divides values that hold commas"),
+    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
-    CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL,
-             "of the base model (default base.h5, found as said above)"),
-    CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL,
-             "of the upsampler (default upsampler.h5)"),
-    CLI_CHOICE(SampleCommand, precision, 0, "precision", cli_precisions, NULL,
-               "of the computation; bf16 is the default where "
+    CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, found as said above)"),
+    CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
+    CLI_CHOICE(SampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it; int8 is faster and coarser"),
     CLI_INT(SampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(SampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
@@ -73,9 +65,8 @@ static int calls_of(const CliArgs *args)
     return args->operand_count > 0 ? args->operand_count : 1;
 }
 
-Status sample_check(CliArgs *args)
+static Status check_usage(CliArgs *args, const SampleCommand *c)
 {
-    const SampleCommand *c = args->options;
     GlideGuidance guidance;
     if (args->operand_count == 0 && !c->weights && !c->from)
         return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
@@ -99,14 +90,13 @@ Status sample_check(CliArgs *args)
     return STATUS_OK;
 }
 
-GlideSampleOptions sample_options(const CliArgs *args, const GlideGuidance *guidance, uint64_t seed)
+static GlideSampleOptions sample_options(const SampleCommand *c, const GlideGuidance *guidance, uint64_t seed, int label)
 {
-    const SampleCommand *c = args->options;
     GlideSampleOptions o = glide_sample_defaults();
     o.n = (int)c->n;
     o.seed = seed;
     o.image = (uint32_t)c->image;
-    if (cli_has(args, "class")) o.label = (int)c->label;
+    o.label = label;
     o.guidance = *guidance;
     o.upsampler_guidance.cfg.scale = c->upsampler_guidance_scale;
     o.upsampler_guidance.negative_prompt = guidance->negative_prompt;
@@ -138,21 +128,20 @@ static Status warn_of_cut_prompts(Glide *g, const CliArgs *args)
 }
 
 /* What is asked must be what the model takes: prompts, a class, or nothing at all. */
-Status sample_check_model(Glide *g, CliArgs *args)
+static Status check_model(Glide *g, CliArgs *args, const GlideGuidance *guidance, int label)
 {
     GlideModelInfo info;
-    const SampleCommand *c = args->options;
-    bool labelled = cli_has(args, "class");
+    bool labelled = label >= 0;
     TRY((Status)glide_model_info(g, GLIDE_STAGE_BASE, &info));
     if (info.text && args->operand_count == 0) return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
-    if (info.text && labelled && !c->guidance.classifier)
+    if (info.text && labelled && !guidance->classifier_weights)
         return cli_usage_fail(args, "--class: the base model takes prompts, expected no class without --classifier");
     if (!info.text && args->operand_count > 0)
         return cli_usage_fail(args, "the base model takes no prompts, expected %s, found \"%.40s\"",
                               info.classes ? "--class" : "none", args->operands[0]);
-    if (!info.text && !info.classes && labelled && !c->guidance.classifier)
+    if (!info.text && !info.classes && labelled && !guidance->classifier_weights)
         return cli_usage_fail(args, "--class: the base model takes none");
-    if (info.classes && (!labelled || c->label >= info.classes))
+    if (info.classes && (!labelled || label >= info.classes))
         return cli_usage_fail(args, "--class: the base model wants one from 0 to %d", info.classes - 1);
     static const char *const of_prompts[] = {"guidance-scale", "negative-prompt", "guidance-interval", "guidance-schedule", "cfgpp",
                                              "clip"};
@@ -193,15 +182,17 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
     uint64_t seed;
     CliRun run;
     GlideGuidance guidance;
+    int label = -1;
     TRY(cli_guidance(args, &c->guidance, &guidance));
+    if (cli_has(args, "class")) TRY(cli_class(args, c->class_name, &guidance, &label));
     GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
     if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
-    Status s = sample_check_model(g, args);
+    Status s = check_model(g, args, &guidance, label);
     if (s == STATUS_OK) s = warn_of_cut_prompts(g, args);
     if (s == STATUS_OK) s = compare_weights(g, args, from);
     if (s == STATUS_OK) {
         cli_choose_seed(args, c->seed, c->quiet, &seed);
-        GlideSampleOptions o = sample_options(args, &guidance, seed);
+        GlideSampleOptions o = sample_options(c, &guidance, seed, label);
         o.init_image = init->rgb ? init : NULL;
         cli_run_start(&run, output, c->quiet, calls_of(args));
         run.init_image = c->init_image;
@@ -217,7 +208,7 @@ static Status sample_files(CliArgs *args, const CliFrom *from)
     CliOutput output;
     GlidePicture init = {0};
     Glide *g = NULL;
-    TRY(sample_check(args));
+    TRY(check_usage(args, c));
     if (c->init_image) TRY((Status)glide_picture_read(c->init_image, &init));
     Status s = cli_output_init(&output, args, c->output, "glide.png", (int)(calls_of(args) * c->n));
     if (s == STATUS_OK) {
@@ -238,7 +229,7 @@ static Status run(CliArgs *args)
     CliFrom from = {0};
     Status s = STATUS_OK;
     if (c->from) s = cli_from(args, c->from, &from);
-    if (s == STATUS_OK) s = c->grid.count ? grid_run(args) : sample_files(args, &from);
+    if (s == STATUS_OK) s = sample_files(args, &from);
     cli_from_release(&from);
     return s;
 }
@@ -255,10 +246,6 @@ const CliCommand cli_command_sample = {
         "\n"
         "The default weights have learned emoji: say what to draw, then a comma and a style, such as \"fluent 3d emoji\", "
         "\"noto emoji\" or \"twemoji emoji\". English and Korean are understood.\n"
-        "\n"
-        "--grid samples every combination of one or two options' values (numbers, words, files; flags are yes or no) and "
-        "writes them as one sheet with labels. Finished pictures are kept in OUTPUT.grid/ until the sheet is complete, so the same "
-        "command goes on after Ctrl-C.\n"
         "\n"
         "Models without text, such as guided-diffusion's, draw what --class says, or anything; without --upsampler-weights they "
         "stop at their own size.\n"
@@ -277,8 +264,6 @@ const CliCommand cli_command_sample = {
                 "glide sample --init-image sketch.png --strength 0.7 \"red apple, noto emoji\"\n"
                 "glide sample -g 6 --guidance-interval 100:800 --negative-prompt \"blurry\" \"red apple\" --trace steps.h5\n"
                 "glide sample --from apple.png --seed 2 --guidance-scale 5 -o other.png\n"
-                "glide sample \"red apple\" --grid guidance-scale=1,2,4,8 --grid sampler=ddim,euler_a -o sheet.png\n"
-                "glide sample \"red apple\" --grid prompt:red=red,green,blue --grid seed=1,2,3 -o colours.png\n"
                 "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
     .options = options,
     .option_count = CLI_COUNT(options),

@@ -150,9 +150,9 @@ typedef struct GlideGuidance {
     GlideGuidanceTerm autoguidance; /* away from a weaker version of the model: 0 nothing; 1 is w = 2 of arXiv 2406.02507 */
     const char *guide_weights;      /* of the weaker model */
     GlideGuidanceTerm classifier;   /* towards the class `label`, by the gradient of a noise-aware classifier */
-    const char *classifier_weights;
+    const char *classifier_weights; /* "": the default ones, data/weights/classifier.h5 */
     GlideGuidanceTerm clip;         /* towards the prompt, by the gradient of a noise-aware CLIP */
-    const char *clip_weights;
+    const char *clip_weights;       /* "": the default ones, data/weights/clip.h5 */
     double rescale;                 /* 0 to 1: how much of the unguided prediction's spread is put back (arXiv 2305.08891) */
     const char *threshold;          /* of the expected picture: "static" clamps to [-1,1], "dynamic" or "dynamic:P" is Imagen's with
                                        percentile P (0.995), "none" leaves it alone. NULL: static */

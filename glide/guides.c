@@ -1,10 +1,12 @@
 #include "glide/guides.h"
 
 #include "glide/cascade.h"
+#include "glide/weights_path.h"
 #include "guidance/classifier_file.h"
 #include "guidance/clip_file.h"
 #include "text_transformer/text_unet_file.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +60,12 @@ static Status load(GuideFile *f)
 
 Status guides_load(Glide *g, GuidesKind kind, const char *path, const GuideFile **out)
 {
+    char chosen[PATH_MAX];
+    if (!*path && kind == GUIDES_WEAKER) return status_fail(STATUS_BAD_INPUT, "autoguidance: expected the file of a weaker model");
+    if (!*path) {
+        TRY(weights_path_default(kind == GUIDES_CLASSIFIER ? "classifier.h5" : "clip.h5", chosen, sizeof chosen));
+        path = chosen;
+    }
     for (*out = g->guides; *out; *out = (*out)->next)
         if ((*out)->kind == kind && !strcmp((*out)->path, path)) return STATUS_OK;
     GuideFile *f = calloc(1, sizeof *f);

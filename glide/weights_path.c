@@ -67,6 +67,16 @@ Status data_path_default(const char *name, char *path, size_t size)
                        program_folder(folder, sizeof folder) ? folder : "the program");
 }
 
+/* Which option names another file. */
+static const char *option_of(const char *name)
+{
+    static const char *const options[][2] = {{"base.h5", "--weights"}, {"upsampler.h5", "--upsampler-weights"},
+                                             {"classifier.h5", "--classifier"}, {"clip.h5", "--clip"}, {"judge.h5", "--judge"}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (!strcmp(name, options[i][0])) return options[i][1];
+    return "an option";
+}
+
 Status weights_path_default(const char *name, char *path, size_t size)
 {
     char folder[PATH_MAX];
@@ -81,8 +91,7 @@ Status weights_path_default(const char *name, char *path, size_t size)
     return status_fail(STATUS_BAD_INPUT,
                        "no default weights: %s is neither in ../data/weights nor in ../share/glide beside %s; name a file with "
                        "%s, or their folder with $GLIDE_WEIGHTS",
-                       name, program_folder(folder, sizeof folder) ? folder : "the program",
-                       strcmp(name, "base.h5") ? "--upsampler-weights" : "--weights");
+                       name, program_folder(folder, sizeof folder) ? folder : "the program", option_of(name));
 }
 
 Status program_sibling(const char *name, char *path, size_t size)

@@ -31,6 +31,10 @@ static void test_same_bytes(void **state)
     cli_run_ok(&r, SMALL "-o all.png -g 4 --classifier classifier.h5 --class 2 --clip clip.h5 --guide-weights weaker.h5 -t 1 "
                          "--negative-prompt green --apg 0:5:-0.5 --guidance-rescale .5 --threshold dynamic:.9 "
                          "--clip-schedule cosine --guidance-interval 0:600");
+    /* default guides are those of $GLIDE_WEIGHTS */
+    cli_run_ok(&r, SMALL "-o named.png --classifier classifier.h5 --class 2 --classifier-scale 2 --clip clip.h5 --clip-interval 0:800");
+    cli_run_ok(&r, SMALL "-o default.png --class 2 --classifier-scale 2 --clip-interval 0:800");
+    cli_assert_same_files("named.png", "default.png");
     static const char *const lines[][2] = {{"guidance_scale", "4"}, {"guidance_interval", "0:600"}, {"negative_prompt", "green"},
                                            {"guidance_rescale", "0.5"}, {"threshold", "dynamic:0.9"}, {"apg", "0:5:-0.5"},
                                            {"classifier_scale", "1"}, {"class", "2"}, {"clip_scale", "1"},
@@ -142,8 +146,9 @@ static void test_refused(void **state)
         {"--guidance-interval 5", "--guidance-interval: expected an interval of timesteps"},
         {"--guidance-schedule up", "--guidance-schedule: expected constant, linear, cosine"},
         {"--guidance-schedule 0:1,999:4 -g 2", "--guidance-schedule: its points are the scales"},
-        {"--classifier-scale 2", "--classifier-scale: expected --classifier beside it"},
-        {"--clip-schedule linear", "--clip-schedule: expected --clip beside it"},
+        {"--classifier-scale 2", "--classifier-scale: expected --class beside it"},
+        {"--classifier classifier.h5 --class fruit", "expected a number from 0 to 4, found \"fruit\""},
+        {"--class fruit", "--class: expected a whole number"},
         {"--autoguidance-interval 1:2", "--autoguidance-interval: expected --guide-weights beside it"},
         {"--classifier classifier.h5", "--classifier: expected --class beside it"},
         {"--classifier classifier.h5 --class 5", "class 5: this classifier knows the classes 0 to 4"},
