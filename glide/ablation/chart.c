@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Pixels of the view box; LINE of a row of text, LETTER a letter's width on average. */
-enum { LEFT = 70, RIGHT = 18, TOP = 40, HEIGHT = 270, LARGE_HEIGHT = 400, AXIS = 52, LINE = 20, CELL_HEIGHT = 44, MOST_BOXES = 600 };
+enum { LEFT = 70, RIGHT = 18, TOP = 40, WIDTH = 480, HEIGHT = 250, LARGE_WIDTH = 680, LARGE_HEIGHT = 420, AXIS = 52, LINE = 20, CELL_HEIGHT = 44, MOST_BOXES = 600 };
 static const double LETTER = 6.6;
 
 typedef struct Box {
@@ -18,6 +18,7 @@ typedef struct Chart {
     TextBuffer *out;
     const ChartOptions *o;
     PlotAxis x, y;
+    int width;        /* of all */
     int height;       /* of the plot */
     double zero;      /* pixels where x = 0 stands on a logarithmic axis; NaN: nowhere */
     Box boxes[MOST_BOXES]; /* taken: marks and labels */
@@ -34,7 +35,7 @@ const char *chart_css(void)
            "--c7:#b99cf2}}\n"
            ".c0{color:var(--c0)}.c1{color:var(--c1)}.c2{color:var(--c2)}.c3{color:var(--c3)}.c4{color:var(--c4)}.c5{color:var(--c5)}"
            ".c6{color:var(--c6)}.c7{color:var(--c7)}.heat{color:var(--heat)}\n"
-           "svg.chart{display:block;width:100%;min-width:400px;height:auto;font:13px system-ui,sans-serif}\n"
+           "svg.chart{display:block;width:100%;min-width:320px;height:auto;font:13px system-ui,sans-serif}svg.chart.large{min-width:460px}\n"
            "svg.chart text{fill:var(--ink)}svg.chart .soft{fill:var(--soft)}svg.chart .own{fill:currentColor}svg.chart .on{fill:var(--on)}\n"
            "svg.chart .grid{stroke:var(--grid);fill:none}svg.chart .axis{stroke:var(--soft);fill:none}\n"
            "svg.chart .line{stroke:currentColor;fill:none;stroke-width:2;stroke-linejoin:round}\n"
@@ -65,10 +66,10 @@ static void add_text(TextBuffer *out, double x, double y, const char *attributes
     text_buffer_add(out, "</text>\n");
 }
 
-static void begin_svg(TextBuffer *out, const char *id, const char *title, const char *description, int height)
+static void begin_svg(TextBuffer *out, const char *id, const char *title, const char *description, int width, int height)
 {
-    text_buffer_add(out, "<svg class=\"chart\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">",
-                    CHART_WIDTH, height, id, id, id);
+    text_buffer_add(out, "<svg class=\"chart%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">",
+                    width == LARGE_WIDTH ? " large" : "", width, height, id, id, id);
     text_buffer_add_escaped(out, title);
     text_buffer_add(out, "</title>\n<desc id=\"%s-d\">", id);
     text_buffer_add_escaped(out, description);
@@ -122,7 +123,7 @@ static void draw_axes(Chart *c)
     char label[64];
     double at;
     TextBuffer *out = c->out;
-    double bottom = TOP + c->height, right = CHART_WIDTH - RIGHT;
+    double bottom = TOP + c->height, right = c->width - RIGHT;
     for (int i = 0; i < c->y.tick_count; i++) {
         if (!plot_axis_place(&c->y, c->y.ticks[i], &at)) continue;
         plot_axis_label(&c->y, i, label, sizeof label);
@@ -246,7 +247,7 @@ static void draw_series(Chart *c, const ChartSeries *s)
 
 static bool is_free(const Chart *c, const Box *box)
 {
-    if (box->x0 < LEFT + 2 || box->x1 > CHART_WIDTH - 2 || box->y0 < TOP || box->y1 > TOP + c->height - 2) return false;
+    if (box->x0 < LEFT + 2 || box->x1 > c->width - 2 || box->y0 < TOP || box->y1 > TOP + c->height - 2) return false;
     for (int i = 0; i < c->box_count; i++) {
         const Box *b = &c->boxes[i];
         if (box->x0 < b->x1 && b->x0 < box->x1 && box->y0 < b->y1 && b->y0 < box->y1) return false;
@@ -281,7 +282,7 @@ static void draw_labels(Chart *c, const ChartSeries *s)
 
 static void draw_level(Chart *c)
 {
-    double y, right = CHART_WIDTH - RIGHT;
+    double y, right = c->width - RIGHT;
     if (!plot_axis_place(&c->y, c->o->level, &y)) return;
     text_buffer_add(c->out, "<path class=\"axis\" stroke-dasharray=\"4 4\" d=\"M%d %.1fH%.0f\"/>\n", LEFT, y, right);
 }
@@ -292,7 +293,7 @@ static void draw_level_label(Chart *c)
     double y, width = LETTER * (double)strlen(c->o->level_label ? c->o->level_label : "");
     if (width == 0 || !plot_axis_place(&c->y, c->o->level, &y)) return;
     for (int i = 0; i < 24; i++) {
-        double right = CHART_WIDTH - RIGHT - 4 - i / 2 * 20, base = y + (i % 2 ? 11 : -9);
+        double right = c->width - RIGHT - 4 - i / 2 * 20, base = y + (i % 2 ? 11 : -9);
         Box box = {right - width, base - 7, right, base + 5};
         if (!is_free(c, &box)) continue;
         add_text(c->out, right, base + 3, "text-anchor=\"end\" class=\"soft halo\" font-size=\"11.5\"", c->o->level_label);
@@ -309,13 +310,13 @@ static double entry_width(const ChartSeries *s)
 }
 
 /* Rows of the legend; drawn from `top` on when out is not NULL. */
-static int legend(TextBuffer *out, const ChartSeries *series, int count, double top)
+static int legend(TextBuffer *out, const ChartSeries *series, int count, int width, double top)
 {
     double x = LEFT;
     int rows = 0;
     for (int s = 0; s < count; s++) {
         if (!*series[s].name) continue;
-        if (rows == 0 || x + entry_width(&series[s]) > CHART_WIDTH - 4) rows++, x = LEFT;
+        if (rows == 0 || x + entry_width(&series[s]) > width - 4) rows++, x = LEFT;
         double y = top + (rows - 1) * LINE + 10;
         if (out) {
             text_buffer_add(out, "<g class=\"c%d\">", series[s].colour % CHART_COLOURS);
@@ -335,12 +336,14 @@ static int legend(TextBuffer *out, const ChartSeries *series, int count, double 
 
 void chart_lines(TextBuffer *out, const ChartOptions *o, const ChartSeries *series, int count)
 {
-    Chart c = {.out = out, .o = o, .height = o->large ? LARGE_HEIGHT : HEIGHT, .zero = NAN, .x = plot_axis(LEFT, CHART_WIDTH - RIGHT, o->log_x)};
+    Chart c = {.out = out, .o = o, .width = o->large ? LARGE_WIDTH : WIDTH, .height = o->large ? LARGE_HEIGHT : HEIGHT,
+               .zero = NAN};
+    c.x = plot_axis(LEFT, c.width - RIGHT, o->log_x);
     c.y = plot_axis(TOP + c.height, TOP, o->log_y);
-    int legend_top = TOP + c.height + AXIS, height = legend_top + legend(NULL, series, count, 0) * LINE + 8;
-    if (o->reverse_x) c.x.from = CHART_WIDTH - RIGHT, c.x.to = LEFT;
+    int legend_top = TOP + c.height + AXIS, height = legend_top + legend(NULL, series, count, c.width, 0) * LINE + 8;
+    if (o->reverse_x) c.x.from = c.width - RIGHT, c.x.to = LEFT;
     find_range(&c, series, count);
-    begin_svg(out, o->id, o->title, o->description, height);
+    begin_svg(out, o->id, o->title, o->description, c.width, height);
     draw_axes(&c);
     draw_level(&c);
     for (int s = 0; s < count; s++) {
@@ -352,8 +355,8 @@ void chart_lines(TextBuffer *out, const ChartOptions *o, const ChartSeries *seri
     for (int s = 0; s < count; s++) draw_series(&c, &series[s]);
     for (int s = 0; s < count; s++) draw_labels(&c, &series[s]);
     draw_level_label(&c);
-    if (c.box_count == 0 && count == 0) add_text(out, CHART_WIDTH / 2, TOP + c.height / 2, "text-anchor=\"middle\"", "no data");
-    legend(out, series, count, legend_top);
+    if (c.box_count == 0 && count == 0) add_text(out, c.width / 2, TOP + c.height / 2, "text-anchor=\"middle\"", "no data");
+    legend(out, series, count, c.width, legend_top);
     text_buffer_add(out, "</svg>\n");
 }
 
@@ -376,10 +379,10 @@ static void draw_cell(TextBuffer *out, const ChartMatrix *m, int at, double x, d
 void chart_matrix(TextBuffer *out, const ChartMatrix *m)
 {
     int bottom = TOP + m->rows * CELL_HEIGHT;
-    double width = (CHART_WIDTH - LEFT - RIGHT) / (double)(m->columns > 0 ? m->columns : 1), low = INFINITY, high = -INFINITY;
+    double width = (WIDTH - LEFT - RIGHT) / (double)(m->columns > 0 ? m->columns : 1), low = INFINITY, high = -INFINITY;
     for (int i = 0; i < m->rows * m->columns; i++)
         if (isfinite(m->value[i])) low = fmin(low, m->value[i]), high = fmax(high, m->value[i]);
-    begin_svg(out, m->id, m->title, m->description, bottom + AXIS);
+    begin_svg(out, m->id, m->title, m->description, WIDTH, bottom + AXIS);
     text_buffer_add(out, "<g class=\"heat\">\n");
     for (int j = 0; j < m->rows; j++)
         for (int i = 0; i < m->columns; i++) {
@@ -392,7 +395,7 @@ void chart_matrix(TextBuffer *out, const ChartMatrix *m)
         add_text(out, LEFT - 8, TOP + (j + 0.5) * CELL_HEIGHT + 4.5, "text-anchor=\"end\" class=\"soft\"", m->row_names[j]);
     for (int i = 0; i < m->columns; i++)
         add_text(out, LEFT + (i + 0.5) * width, bottom + 17, "text-anchor=\"middle\" class=\"soft\"", m->column_names[i]);
-    add_text(out, (LEFT + CHART_WIDTH - RIGHT) / 2.0, bottom + 40, "text-anchor=\"middle\"", m->x_label);
+    add_text(out, (LEFT + WIDTH - RIGHT) / 2.0, bottom + 40, "text-anchor=\"middle\"", m->x_label);
     text_buffer_add(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">", (TOP + bottom) / 2);
     text_buffer_add_escaped(out, m->y_label);
     text_buffer_add(out, "</text>\n</svg>\n");

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-enum { CHART_COLOURS = 8, CHART_DASHES = 4, CHART_WIDTH = 560 };
+enum { CHART_COLOURS = 8, CHART_DASHES = 4 };
 
 typedef struct ChartPoint {
     double x, y;

@@ -1,5 +1,6 @@
 /* Tables: checks, values, paired differences, trends, provenance. */
 #include "glide/ablation/report_internal.h"
+#include "glide/ablation/statistics.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -209,14 +210,16 @@ static void add_facts(Report *r)
 
 void report_tables(Report *r)
 {
+    double least = r->results->prompts > RESAMPLING_EXACT_UNITS ? 1.0 / (RESAMPLING_FLIPS + 1) : pow(0.5, r->results->prompts - 1);
     text_buffer_add(&r->out, "<h2 id=\"checks\">Controls and honesty checks</h2>\n");
     add_checks(r, true);
     add_checks(r, false);
     add_values(r);
     text_buffer_add(&r->out, "<h2 id=\"differences\">Paired differences</h2>\n<p>On the same prompts and the same noise: mean over prompts of the difference, "
-                             "p by a two-sided sign-flip permutation test over prompts (all flips up to 16 prompts, else 131072 random ones), "
-                             "corrected by Holm for all %d tests; below 0.05 is bold. Values of prompts for KID, Fréchet distance and recall are linearised "
-                             "(jackknife, influence function). Rest on a number for its interval and uncorrected p.</p>\n", r->table->tested);
+                             "p by a two-sided sign-flip permutation test over prompts (all flips up to %d prompts, else up to %d random ones), "
+                             "corrected by Holm for all %d tests; below 0.05 is bold, %.2g is the least that can come out. Values of prompts for KID, Fréchet distance and recall are linearised "
+                             "(jackknife, influence function). Rest on a number for its interval and uncorrected p.</p>\n", RESAMPLING_EXACT_UNITS, RESAMPLING_FLIPS, r->table->tested,
+                    fmin(1, r->table->tested * least));
     add_pairs(r, SCORE_AGAINST_FIRST, "Against the study's first condition");
     add_pairs(r, SCORE_AGAINST_NEIGHBOUR, "Against the next lower scale of the same mode");
     add_rivals(r);

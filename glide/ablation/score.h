@@ -10,7 +10,7 @@
  * over the prompt's seeds where the measure is a mean over pictures, else a linearisation over prompts (set_distance.h). Then
  *   - the interval (95 %) is a percentile bootstrap that draws prompts, not pictures, for pictures of one prompt are not independent;
  *   - a paired difference is the mean over prompts of differences on the same noise, its p-value a two-sided sign-flip permutation
- *     test over prompts: exact up to 16 prompts, else 131072 random flips (p is at least 1/131073);
+ *     test over prompts: exact up to 16 prompts, else with random flips (statistics.h; p is at least 1/524289);
  *   - Holm's correction runs over all p-values of the table at once.
  * The held-out pictures are taken as given: no interval says how much another held-out set would change.
  *

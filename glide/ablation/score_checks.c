@@ -23,6 +23,14 @@ static ScoreCheck *add_check(ScoreTable *t, bool control, ScoreMark mark, const 
     return c;
 }
 
+/* " [low, high]", or nothing where they are not known. */
+static const char *show_interval(double low, double high, char *text, size_t size)
+{
+    *text = 0;
+    if (!isnan(low) && !isnan(high)) snprintf(text, size, " [%.3f, %.3f]", low, high);
+    return text;
+}
+
 static int find_none(const AblationResults *r)
 {
     for (int c = 0; c < r->conditions; c++)
@@ -76,11 +84,11 @@ static void add_at_chance(const Scoring *s, const char *what, double value, doub
 {
     ScoreMetricId metric = chance_metric(s->results);
     double chance = s->t->prompt_chance[metric == SCORE_TOP5];
-    char matched[64] = "";
+    char matched[64] = "", interval[48];
     if (!isnan(right)) snprintf(matched, sizeof matched, "; with the right prompts %.3f", right);
     ScoreCheck *check = add_check(s->t, true, low <= chance || isnan(low) ? SCORE_PASS : SCORE_FAIL, "shuffled prompts",
-                                  "%s: %s is %.3f [%.3f, %.3f], chance is %.3f%s.", what, score_metric(metric)->title, value, low, high,
-                                  chance, matched);
+                                  "%s: %s is %.3f%s, chance is %.3f%s.", what, score_metric(metric)->title, value,
+                                  show_interval(low, high, interval, sizeof interval), chance, matched);
     check->value = value;
     check->low = low;
     check->high = high;
@@ -141,11 +149,13 @@ static Status check_untrained(const Scoring *s)
         ScoreMetricId metric = chance_metric(r);
         const double *a = score_prompts(s->t, c, metric), *b = score_prompts(s->t, none, metric);
         double low, high;
+        char interval[48];
         for (int p = 0; p < r->prompts; p++) difference[p] = a[p] - b[p];
         double value = resampling_interval(s->resampling, difference, &low, &high), p = resampling_sign_flip(s->resampling, difference);
         ScoreMark mark = value > 0 && p < 0.05 ? SCORE_FAIL : SCORE_PASS;
-        ScoreCheck *check = add_check(s->t, true, mark, name, "%s: %s changes by %+.3f [%+.3f, %+.3f] against %s, p = %.3g.",
-                                      r->condition[c].label, score_metric(metric)->title, value, low, high, r->condition[none].label, p);
+        ScoreCheck *check = add_check(s->t, true, mark, name, "%s: %s changes by %+.3f%s against %s, p = %.3g.", r->condition[c].label,
+                                      score_metric(metric)->title, value, show_interval(low, high, interval, sizeof interval),
+                                      r->condition[none].label, p);
         check->value = value;
         check->low = low;
         check->high = high;
@@ -177,6 +187,10 @@ static void add_floor(const Scoring *s, const char *name, const char *what, cons
     for (int k = 0; k < 2; k++) {
         double value = distance[floor_distances[k]], least = smallest(s->t, floor_metrics[k]);
         ScoreMark mark = isnan(value) || isnan(least) ? SCORE_MISSING : fabs(value) <= near * fabs(least) ? SCORE_PASS : SCORE_WARN;
+        if (mark == SCORE_MISSING) {
+            add_check(s->t, false, mark, name, "%s: %s is not known of so few pictures.", what, score_metric(floor_metrics[k])->title);
+            continue;
+        }
         ScoreCheck *check = add_check(s->t, false, mark, name, "%s: %s is %.3g; the closest condition has %.3g.", what,
                                       score_metric(floor_metrics[k])->title, value, least);
         check->value = value;

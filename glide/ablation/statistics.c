@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DRAWS = 4000, FLIPS = 1 << 17, EXACT_UNITS = 16, SIGNS = 8, PATTERNS = 1 << SIGNS };
+enum { DRAWS = 4000, SIGNS = 8, PATTERNS = 1 << SIGNS, ENOUGH = 400, LOOK_EVERY = 1 << 14 };
 
 struct Resampling {
     int n, sign_bytes; /* sign_bytes: of a flip's signs, a bit each */
     uint32_t *draw;    /* (DRAWS,n) units */
-    uint8_t *signs;    /* (FLIPS,sign_bytes); NULL when all flips are tried */
+    uint8_t *signs;    /* (RESAMPLING_FLIPS,sign_bytes); NULL when all flips are tried */
 };
 
 static void fill_draws(Resampling *r)
@@ -25,7 +25,7 @@ static void fill_draws(Resampling *r)
 
 static void fill_signs(Resampling *r)
 {
-    for (int f = 0; f < FLIPS; f++) {
+    for (int f = 0; f < RESAMPLING_FLIPS; f++) {
         RngKey key = {.stream = RNG_RESAMPLING, .image = (uint32_t)f, .step = 1};
         uint32_t bits[4];
         for (int b = 0; b < r->sign_bytes; b += (int)sizeof bits) {
@@ -45,8 +45,8 @@ Status resampling_new(int n, Resampling **out)
     r->n = n;
     r->sign_bytes = (n + SIGNS - 1) / SIGNS;
     r->draw = malloc((size_t)DRAWS * (size_t)n * sizeof *r->draw);
-    if (n > EXACT_UNITS) r->signs = malloc((size_t)FLIPS * (size_t)r->sign_bytes);
-    if (!r->draw || (n > EXACT_UNITS && !r->signs)) {
+    if (n > RESAMPLING_EXACT_UNITS) r->signs = malloc((size_t)RESAMPLING_FLIPS * (size_t)r->sign_bytes);
+    if (!r->draw || (n > RESAMPLING_EXACT_UNITS && !r->signs)) {
         resampling_free(r);
         return status_fail(STATUS_NO_MEMORY, "out of memory for resampling %d units", n);
     }
@@ -120,8 +120,10 @@ double resampling_sign_flip(const Resampling *r, const double *v)
     if (!partial) return NAN; /* a few kilobytes */
     partial_sums(v, n, bytes, partial);
     double bar = fabs(sum) - 1e-12 * size; /* flips that give the same sum in another order count as the same */
-    long count = 0, flips = r->signs ? FLIPS : 1L << n;
+    long count = 0, flips = r->signs ? RESAMPLING_FLIPS : 1L << n;
     for (long f = 0; f < flips; f++) {
+        if (r->signs && f > 0 && f % LOOK_EVERY == 0 && count >= ENOUGH) flips = f;
+        if (f == flips) break;
         double flipped = 0;
         for (int b = 0; b < bytes; b++)
             flipped += partial[b][r->signs ? r->signs[(size_t)f * (size_t)bytes + (size_t)b] : (uint8_t)(f >> (SIGNS * b))];
