@@ -181,11 +181,12 @@ static Status make_cell(Grid *g, Cell *c)
 {
     GlideGuidance guidance;
     GlidePicture picture;
-    TRY(cli_guidance(&c->args, &c->command.guidance, &guidance));
-    Status s = sample_check_model(g->glide, &c->args);
+    int label;
+    Status s = sample_guidance(&c->args, &guidance, &label);
+    if (s == STATUS_OK) s = sample_check_model(g->glide, &c->args, &guidance, label);
     g->args->usage_error |= c->args.usage_error;
     TRY(s);
-    GlideSampleOptions o = sample_options(&c->args, &guidance, (uint64_t)c->command.seed);
+    GlideSampleOptions o = sample_options(&c->command, &guidance, (uint64_t)c->command.seed, label);
     const char *prompt = c->args.operand_count ? c->args.operands[0] : "";
     if (c->command.init_image) {
         glide_picture_release(&g->init);

@@ -2,22 +2,12 @@
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_from.h"
-#include "glide/cmd_guidance.h"
-#include "glide/cmd_sampling.h"
+#include "glide/cmd_grid.h"
+#include "glide/cmd_sample.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct SampleCommand {
-    const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image, *from;
-    int64_t n, seed, image, threads, colour_cells;
-    const char *class_name;
-    double upsampler_guidance_scale, upsample_temp, strength;
-    CliGuidance guidance;
-    int sampler, upsampler_sampler, precision;
-    bool no_upsample, quiet;
-} SampleCommand;
 
 static const CliOption options[] = {
     CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
@@ -45,6 +35,8 @@ static const CliOption options[] = {
     CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
     CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG"),
+    CLI_TEXTS(SampleCommand, grid, 0, "grid", "NAME=V,V,...", "a labelled sheet over values of an option, on the same noise; a second "
+              "--grid makes rows; prompt:WORD=V,V,... changes a word of the prompt; ; divides values that hold commas"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
     CLI_FILE(SampleCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, found as said above)"),
     CLI_FILE(SampleCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
@@ -65,8 +57,9 @@ static int calls_of(const CliArgs *args)
     return args->operand_count > 0 ? args->operand_count : 1;
 }
 
-static Status check_usage(CliArgs *args, const SampleCommand *c)
+Status sample_check(CliArgs *args)
 {
+    const SampleCommand *c = args->options;
     GlideGuidance guidance;
     if (args->operand_count == 0 && !c->weights && !c->from)
         return cli_usage_fail(args, "expected a prompt: what to draw, in quotes");
@@ -90,7 +83,15 @@ static Status check_usage(CliArgs *args, const SampleCommand *c)
     return STATUS_OK;
 }
 
-static GlideSampleOptions sample_options(const SampleCommand *c, const GlideGuidance *guidance, uint64_t seed, int label)
+Status sample_guidance(CliArgs *args, GlideGuidance *guidance, int *label)
+{
+    const SampleCommand *c = args->options;
+    *label = -1;
+    TRY(cli_guidance(args, &c->guidance, guidance));
+    return cli_has(args, "class") ? cli_class(args, c->class_name, guidance, label) : STATUS_OK;
+}
+
+GlideSampleOptions sample_options(const SampleCommand *c, const GlideGuidance *guidance, uint64_t seed, int label)
 {
     GlideSampleOptions o = glide_sample_defaults();
     o.n = (int)c->n;
@@ -128,7 +129,7 @@ static Status warn_of_cut_prompts(Glide *g, const CliArgs *args)
 }
 
 /* What is asked must be what the model takes: prompts, a class, or nothing at all. */
-static Status check_model(Glide *g, CliArgs *args, const GlideGuidance *guidance, int label)
+Status sample_check_model(Glide *g, CliArgs *args, const GlideGuidance *guidance, int label)
 {
     GlideModelInfo info;
     bool labelled = label >= 0;
@@ -182,12 +183,11 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
     uint64_t seed;
     CliRun run;
     GlideGuidance guidance;
-    int label = -1;
-    TRY(cli_guidance(args, &c->guidance, &guidance));
-    if (cli_has(args, "class")) TRY(cli_class(args, c->class_name, &guidance, &label));
+    int label;
+    TRY(sample_guidance(args, &guidance, &label));
     GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
     if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
-    Status s = check_model(g, args, &guidance, label);
+    Status s = sample_check_model(g, args, &guidance, label);
     if (s == STATUS_OK) s = warn_of_cut_prompts(g, args);
     if (s == STATUS_OK) s = compare_weights(g, args, from);
     if (s == STATUS_OK) {
@@ -208,7 +208,7 @@ static Status sample_files(CliArgs *args, const CliFrom *from)
     CliOutput output;
     GlidePicture init = {0};
     Glide *g = NULL;
-    TRY(check_usage(args, c));
+    TRY(sample_check(args));
     if (c->init_image) TRY((Status)glide_picture_read(c->init_image, &init));
     Status s = cli_output_init(&output, args, c->output, "glide.png", (int)(calls_of(args) * c->n));
     if (s == STATUS_OK) {
@@ -229,7 +229,7 @@ static Status run(CliArgs *args)
     CliFrom from = {0};
     Status s = STATUS_OK;
     if (c->from) s = cli_from(args, c->from, &from);
-    if (s == STATUS_OK) s = sample_files(args, &from);
+    if (s == STATUS_OK) s = c->grid.count ? grid_run(args) : sample_files(args, &from);
     cli_from_release(&from);
     return s;
 }
@@ -246,6 +246,10 @@ const CliCommand cli_command_sample = {
         "\n"
         "The default weights have learned emoji: say what to draw, then a comma and a style, such as \"fluent 3d emoji\", "
         "\"noto emoji\" or \"twemoji emoji\". English and Korean are understood.\n"
+        "\n"
+        "--grid samples every combination of one or two options' values (numbers, words, files; flags are yes or no) and "
+        "writes them as one sheet with labels. Finished pictures are kept in OUTPUT.grid/ until the sheet is complete, so the same "
+        "command goes on after Ctrl-C.\n"
         "\n"
         "Models without text, such as guided-diffusion's, draw what --class says, or anything; without --upsampler-weights they "
         "stop at their own size.\n"
@@ -264,6 +268,8 @@ const CliCommand cli_command_sample = {
                 "glide sample --init-image sketch.png --strength 0.7 \"red apple, noto emoji\"\n"
                 "glide sample -g 6 --guidance-interval 100:800 --negative-prompt \"blurry\" \"red apple\" --trace steps.h5\n"
                 "glide sample --from apple.png --seed 2 --guidance-scale 5 -o other.png\n"
+                "glide sample \"red apple\" --grid guidance-scale=1,2,4,8 --grid sampler=ddim,euler_a -o sheet.png\n"
+                "glide sample \"red apple\" --grid prompt:red=red,green,blue --grid seed=1,2,3 -o colours.png\n"
                 "glide sample \"빨간 사과\" \"고양이\" -o pictures/",
     .options = options,
     .option_count = CLI_COUNT(options),

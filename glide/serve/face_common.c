@@ -58,8 +58,10 @@ json_t *face_recipe(const unsigned char *png, size_t size, Reply *out)
         return NULL;
     }
     const char *parameters = png_texts_find(&texts, "parameters");
-    if (recipe_from_png(&texts, &recipe) != STATUS_OK) recipe = NULL;
-    for (int i = 0; i < texts.count; i++) json_object_set_new(lines, texts.keys[i], json_string(texts.values[i]));
+    if (recipe_from_png("the picture", &texts, &recipe) != STATUS_OK) recipe = NULL;
+    for (int i = 0; recipe && i < recipe->count; i++)
+        json_object_set_new(lines, recipe->lines[i].key, json_string(recipe->lines[i].value));
+    for (int i = 0; !recipe && i < texts.count; i++) json_object_set_new(lines, texts.keys[i], json_string(texts.values[i]));
     json_object_set_new(json, "ours", json_boolean(recipe != NULL));
     json_object_set_new(json, "lines", lines);
     json_object_set_new(json, "parameters", json_string(parameters ? parameters : ""));
