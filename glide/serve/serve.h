@@ -18,6 +18,7 @@
 
 #include <stddef.h>
 
+/* Texts are borrowed as long as the server runs. */
 typedef struct ServeOptions {
     const char *host;    /* default "127.0.0.1"; others than loopback ask for a key */
     int port;            /* default 7860; 0: any free one */

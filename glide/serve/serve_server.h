@@ -7,7 +7,7 @@
 #include "glide/serve/serve_http.h"
 
 struct Server {
-    ServeOptions options; /* texts are copies */
+    ServeOptions options; /* texts are borrowed */
     RequestLimits limits;
     Jobs jobs;
     Comparisons comparisons;
