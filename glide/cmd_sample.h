@@ -18,9 +18,11 @@ typedef struct SampleCommand {
 
 /* What can be told without models; STATUS_BAD_INPUT is a usage error. */
 Status sample_check(CliArgs *args);
+/* Guidance and class as the options say them; -1: no class. */
+Status sample_guidance(CliArgs *args, GlideGuidance *guidance, int *label);
 /* What is asked must be what the models take. */
-Status sample_check_model(Glide *g, CliArgs *args);
+Status sample_check_model(Glide *g, CliArgs *args, const GlideGuidance *guidance, int label);
 /* Texts are borrowed from the options; no callbacks, no picture to start from. */
-GlideSampleOptions sample_options(const CliArgs *args, const GlideGuidance *guidance, uint64_t seed);
+GlideSampleOptions sample_options(const SampleCommand *c, const GlideGuidance *guidance, uint64_t seed, int label);
 
 #endif
