@@ -1,8 +1,6 @@
 #include "glide/bench.h"
 
 #include "common/ops.h"
-#include "common/optimizer.h"
-#include "text_transformer/text_unet_train.h"
 #include "upsampler/upsampler.h"
 
 #include <stdio.h>
@@ -10,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MIN_REPEATS = 3, TRAIN_STEPS = 4, SAMPLE_STEPS = 8 };
+enum { MIN_REPEATS = 3, SAMPLE_STEPS = 8 };
 static const double MIN_SECONDS = 0.4;
 
 double bench_now(void)
@@ -20,7 +18,7 @@ double bench_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static Status random_floats(size_t n, uint32_t which, float **out)
+Status bench_random(size_t n, uint32_t which, float **out)
 {
     *out = malloc(n * sizeof **out);
     if (!*out) return status_fail(STATUS_NO_MEMORY, "out of memory for a measurement");
@@ -50,7 +48,7 @@ static Status random_activations(Kernels *k, const ConvShape *s, uint32_t which,
 {
     size_t n = (size_t)(s->N * s->H * s->W * s->Cin);
     float *values;
-    TRY(random_floats(n, which, &values));
+    TRY(bench_random(n, which, &values));
     *out = aligned_alloc(64, (n * dtype_size(s->dtype) + 63) / 64 * 64);
     if (*out) k->cast(DTYPE_F32, s->dtype, (int64_t)n, values, *out);
     free(values);
@@ -66,8 +64,8 @@ static Status buffers_init(ConvBuffers *b, Kernels *k, const ConvShape *s)
     params_randomize(&b->params, 1);
     TRY(random_activations(k, s, 1, &b->x));
     TRY(random_activations(k, s, 2, &b->y));
-    TRY(random_floats(b->conv.weight->size, 3, &b->d_weight));
-    return random_floats(b->conv.bias->size, 4, &b->d_bias);
+    TRY(bench_random(b->conv.weight->size, 3, &b->d_weight));
+    return bench_random(b->conv.bias->size, 4, &b->d_bias);
 }
 
 typedef Status (*ConvFn)(Kernels *k, const ConvShape *s, ConvBuffers *b);
@@ -148,91 +146,6 @@ Status bench_random_model(const TextUNetConfig *config, TextUNet **out)
     return STATUS_OK;
 }
 
-/* --- training --------------------------------------------------------------------------------------- */
-
-typedef struct TrainBench {
-    Tape *tape;
-    Diffusion diffusion;
-    Optimizer optimizer;
-    TrainWorkspace *workspace;
-    float *x, *low;
-    int32_t *tokens;
-    uint8_t *mask;
-} TrainBench;
-
-static void train_bench_release(TrainBench *b)
-{
-    train_workspace_free(b->workspace);
-    optimizer_release(&b->optimizer);
-    diffusion_release(&b->diffusion);
-    tape_free(b->tape);
-    free(b->x);
-    free(b->low);
-    free(b->tokens);
-    free(b->mask);
-}
-
-static Status random_captions(TrainBench *b, const TextUNet *m, int64_t batch)
-{
-    int64_t n = batch * m->config.text.ctx;
-    b->tokens = calloc((size_t)n + 1, sizeof *b->tokens);
-    b->mask = calloc((size_t)n + 1, 1);
-    if (!b->tokens || !b->mask) return status_fail(STATUS_NO_MEMORY, "out of memory for a measurement");
-    if (!m->text) return STATUS_OK;
-    for (int64_t i = 0; i < n; i++) {
-        b->tokens[i] = (int32_t)rng_below(&(RngKey){.stream = RNG_TEST}, (uint32_t)i, (uint32_t)m->config.text.n_vocab);
-        b->mask[i] = i % m->config.text.ctx < m->config.text.ctx / 2;
-    }
-    return STATUS_OK;
-}
-
-static Status train_bench_init(TrainBench *b, Kernels *k, TextUNet *m, DType type, int64_t side, int64_t batch)
-{
-    OptimizerOptions options;
-    size_t pixels = (size_t)(batch * side * side) * IMAGE_CHANNELS;
-    optimizer_options_defaults(&options);
-    TRY(params_alloc_grads(&m->params));
-    TRY(optimizer_init(&b->optimizer, &m->params, &options));
-    TRY(diffusion_init(&b->diffusion, m->config.noise_schedule, m->config.diffusion_steps, ""));
-    TRY(tape_new(k, &b->tape));
-    tape_set_dtype(b->tape, type);
-    TRY(random_floats(pixels, 5, &b->x));
-    TRY(random_floats(pixels, 6, &b->low));
-    TRY(random_captions(b, m, batch));
-    b->workspace = train_workspace_new();
-    return b->workspace ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a measurement");
-}
-
-static Status train_steps(TrainBench *b, Kernels *k, TextUNet *m, int64_t side, int64_t batch, BenchRun *out)
-{
-    DiffusionLoss loss_options;
-    diffusion_loss_defaults(&loss_options);
-    out->seconds = 1e30;
-    for (uint32_t step = 0; step < 1 + TRAIN_STEPS; step++) {
-        TrainLoss loss = {0};
-        double norm, start = bench_now(), flops = tape_flops(b->tape);
-        TrainBatch rows = {.N = batch, .side = side, .x_start = b->x, .tokens = b->tokens, .mask = b->mask, .seed = 1, .step = step};
-        if (m->config.low_res) rows.low_res = b->low, rows.low_side = side / UPSAMPLER_FACTOR;
-        TRY(text_unet_train_step(b->tape, m, &b->diffusion, &loss_options, &rows, b->workspace, &loss));
-        TRY(optimizer_step(&b->optimizer, k, &norm));
-        double seconds = bench_now() - start;
-        out->gflop = (tape_flops(b->tape) - flops) * 1e-9;
-        if (step > 0 && seconds < out->seconds) out->seconds = seconds; /* the first one makes primitives and memory */
-    }
-    out->peak_bytes = tape_peak_bytes(b->tape);
-    return STATUS_OK;
-}
-
-Status bench_train(Kernels *k, TextUNet *m, DType type, int64_t side, int64_t batch, BenchRun *out)
-{
-    TrainBench b = {0};
-    *out = (BenchRun){0};
-    Status s = train_bench_init(&b, k, m, type, side, batch);
-    if (s == STATUS_OK) s = train_steps(&b, k, m, side, batch, out);
-    train_bench_release(&b);
-    return s;
-}
-
 /* --- sampling --------------------------------------------------------------------------------------- */
 
 /* A whole run of the stage, text included: what a user waits for. */
@@ -267,8 +180,8 @@ Status bench_sample(Kernels *k, const TextUNet *m, DType type, double guidance_s
     o.steps = steps;
     o.guidance.terms[GUIDANCE_CFG].scale = guidance_scale;
     o.precision = type;
-    TRY(random_floats((size_t)pixels, 7, &x));
-    Status s = m->config.low_res ? random_floats((size_t)pixels, 8, &low) : STATUS_OK;
+    TRY(bench_random((size_t)pixels, 7, &x));
+    Status s = m->config.low_res ? bench_random((size_t)pixels, 8, &low) : STATUS_OK;
     in.low_res = low;
     if (s == STATUS_OK) s = time_stage(k, m, &o, &in, x, out);
     free(x);

@@ -25,7 +25,8 @@ Status bench_convs(Kernels *k, DType type, BenchConvs *out);
 typedef struct BenchRun {
     double seconds;    /* of a training step, or of a sampling step */
     double gflop;      /* in it */
-    size_t peak_bytes; /* of activations */
+    size_t peak_bytes; /* of activations, all workers' */
+    int workers;       /* training */
 } BenchRun;
 
 static inline double bench_rate(const BenchRun *r)
@@ -33,14 +34,25 @@ static inline double bench_rate(const BenchRun *r)
     return r->seconds > 0 ? r->gflop / r->seconds : 0;
 }
 
-/* Training steps (forward, backward, optimiser) on random pictures and captions; m's parameters change. */
-Status bench_train(Kernels *k, TextUNet *m, DType type, int64_t side, int64_t batch, BenchRun *out);
+/* Training steps (forward, backward, optimiser) on random pictures and captions, divided among workers as glide train does it
+ * (bench_train.c); m's parameters change. */
+typedef struct BenchTraining {
+    DType type;
+    int side, batch;
+    int workers;            /* 0: as many as glide train would take */
+    bool checkpoint_blocks; /* keep only blocks' inputs */
+} BenchTraining;
+
+Status bench_train(Kernels *k, TextUNet *m, const BenchTraining *training, BenchRun *out);
 
 /* Sampling with `guidance_scale` (above 1: two evaluations a step) by DDIM; the model must have a tokenizer. */
 Status bench_sample(Kernels *k, const TextUNet *m, DType type, double guidance_scale, BenchRun *out);
 
 /* A model with random weights and a tokenizer of single bytes. */
 Status bench_random_model(const TextUNetConfig *config, TextUNet **out);
+
+/* Standard normal numbers, always the same for `which`; free(*out). */
+Status bench_random(size_t n, uint32_t which, float **out);
 
 /* Seconds on a clock that only goes forward. */
 double bench_now(void);

@@ -51,6 +51,7 @@ typedef struct Report {
     bool int8;  /* and 8 bits inside, when sampling */
     BenchConvs convs[2]; /* by DType */
     BenchRun train, base, upsampler;
+    BenchRun checkpointed, single; /* train's step: with blocks run again in the backward pass; with one thread */
     bool random_base, random_upsampler; /* no weights were there */
     double png_seconds;
     long png_peak_kb;
@@ -68,13 +69,22 @@ static const char *precision_name(const Report *r)
 
 /* --- measuring -------------------------------------------------------------------------------------- */
 
-static Status measure_train(Kernels *k, const BenchCommand *c, Report *r)
+/* details: what else "glide bench train" tells. */
+static Status measure_train(Kernels *k, const BenchCommand *c, bool details, Report *r)
 {
     TextUNetConfig config;
     TextUNet *m;
+    BenchTraining t = {.type = r->type, .side = (int)c->side, .batch = (int)c->batch}, again = t;
     TRY(base_model_config(c->config, &config));
     TRY(bench_random_model(&config, &m));
-    Status s = bench_train(k, m, r->type, c->side, c->batch, &r->train);
+    again.checkpoint_blocks = true;
+    Status s = bench_train(k, m, &t, &r->train);
+    if (s == STATUS_OK && details) s = bench_train(k, m, &again, &r->checkpointed);
+    if (s == STATUS_OK && details && r->threads > 1) {
+        omp_set_num_threads(1);
+        s = bench_train(k, m, &t, &r->single);
+        omp_set_num_threads(r->threads);
+    }
     text_unet_free(m);
     return s;
 }
@@ -160,7 +170,7 @@ static Status measure(Kernels *k, const BenchCommand *c, int part, Report *r)
     if (sample && has_weights(c->weights, "base.h5") && has_weights(c->upsampler_weights, "upsampler.h5")) TRY(measure_png(c, r));
     if (both || r->type == DTYPE_F32) TRY(bench_convs(k, DTYPE_F32, &r->convs[DTYPE_F32]));
     if ((both && k->native_bf16) || r->type == DTYPE_BF16) TRY(bench_convs(k, DTYPE_BF16, &r->convs[DTYPE_BF16]));
-    if (part == PART_ALL || part == PART_TRAIN) TRY(measure_train(k, c, r));
+    if (part == PART_ALL || part == PART_TRAIN) TRY(measure_train(k, c, part == PART_TRAIN, r));
     return sample ? measure_sample(k, c, r) : STATUS_OK;
 }
 
@@ -194,16 +204,30 @@ static void print_run(const Report *r, const BenchRun *run)
            run->gflop, bench_rate(run), percent(r, run), type_name(r->type), (double)run->peak_bytes * 1e-6);
 }
 
+/* One thread's time over that of all, per thread. */
+static double scaling(const Report *r)
+{
+    return 100 * r->single.seconds / r->train.seconds / r->threads;
+}
+
+static void print_train(const BenchCommand *c, const Report *r)
+{
+    printf("\ntraining step of the base model \"%s\", %s, %lld pictures of %lldx%lld, %d worker%s (%.1f images/s)\n", c->config,
+           type_name(r->type), (long long)c->batch, (long long)c->side, (long long)c->side, r->train.workers,
+           r->train.workers > 1 ? "s" : "", (double)c->batch / r->train.seconds);
+    print_run(r, &r->train);
+    if (r->checkpointed.seconds > 0)
+        printf("  with --checkpoint-blocks: %.4f s, %.0f MB of activations\n", r->checkpointed.seconds,
+               (double)r->checkpointed.peak_bytes * 1e-6);
+    if (r->single.seconds > 0)
+        printf("  with one thread: %.4f s; %d threads scale to %.1f %%\n", r->single.seconds, r->threads, scaling(r));
+}
+
 static void print_table(const BenchCommand *c, const Report *r)
 {
     printf("kernels %s, %d threads\n", r->kernels, r->threads);
     print_convs(r);
-    if (r->train.seconds > 0) {
-        printf("\ntraining step of the base model \"%s\", %s, %lld pictures of %lldx%lld (%.1f images/s)\n", c->config,
-               type_name(r->type), (long long)c->batch, (long long)c->side, (long long)c->side,
-               (double)c->batch / r->train.seconds);
-        print_run(r, &r->train);
-    }
+    if (r->train.seconds > 0) print_train(c, r);
     if (r->base.seconds > 0) {
         printf("\nsampling step of the base model, %s, guidance %d%s\n", precision_name(r), CASCADE_GUIDANCE,
                r->random_base ? ", configuration \"small\" with random weights" : "");
@@ -250,6 +274,10 @@ static Status print_json(const BenchCommand *c, const Report *r)
         if (r->convs[type].rate > 0)
             json_object_set_new(root, type == DTYPE_F32 ? "conv_f32" : "conv_bf16", json_of_convs(&r->convs[type]));
     add_run(root, "train", r, &r->train);
+    add_run(root, "train_checkpointed", r, &r->checkpointed);
+    add_run(root, "train_one_thread", r, &r->single);
+    if (r->train.seconds > 0) json_object_set_new(root, "train_workers", json_integer(r->train.workers));
+    if (r->single.seconds > 0) json_object_set_new(root, "train_scaling_percent", json_real(scaling(r)));
     add_run(root, "sample_base", r, &r->base);
     add_run(root, "sample_upsampler", r, &r->upsampler);
     if (r->base.seconds > 0) json_object_set_new(root, "random_weights", json_boolean(r->random_base || r->random_upsampler));
@@ -294,9 +322,10 @@ const CliCommand cli_command_bench = {
     .max_operands = 1,
     .description =
         "conv: the rate of large 3x3 convolutions in f32 and bf16, forward and backward; the best forward one is the "
-        "convolution rate. train: a training step of the base model on random pictures, and its share of that rate. sample: a "
-        "sampling step of the base model and of the upsampler, likewise, and the time and the peak memory of \"glide sample\" "
-        "with the default steps. all: everything.\n"
+        "convolution rate. train: a training step of the base model on random pictures, with the workers that glide train "
+        "would take, and its share of that rate; by itself also the memory and time with --checkpoint-blocks, and how well "
+        "threads scale. sample: a sampling step of the base model and of the upsampler, likewise, and the time and the peak "
+        "memory of \"glide sample\" with the default steps. all: everything.\n"
         "\n"
         "Times are the best of several. Close other programs first.",
     .examples = "glide bench all\n"

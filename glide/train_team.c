@@ -155,3 +155,15 @@ double train_team_flops(const TrainTeam *team)
     for (int i = 0; i < team->count; i++) sum += tape_flops(team->workers[i].tape);
     return sum;
 }
+
+size_t train_team_peak_bytes(const TrainTeam *team)
+{
+    size_t sum = 0;
+    for (int i = 0; i < team->count; i++) sum += tape_peak_bytes(team->workers[i].tape);
+    return sum;
+}
+
+int train_team_workers(const TrainTeam *team)
+{
+    return team->count;
+}

@@ -20,5 +20,8 @@ Status train_team_step(TrainTeam *team, uint32_t step, double mean[TRAIN_LOSSES]
 
 /* Operations so far, as tape_flops() counts them. */
 double train_team_flops(const TrainTeam *team);
+/* Activations' most memory, all workers' together. */
+size_t train_team_peak_bytes(const TrainTeam *team);
+int train_team_workers(const TrainTeam *team);
 
 #endif
