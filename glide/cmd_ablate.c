@@ -171,7 +171,7 @@ static Status judge_folder(const AblateCommand *c, Glide *g)
     end_bar(&show, s);
     if (s != STATUS_OK) return s;
     if (!v.judged && !c->quiet) fprintf(stderr, "glide ablate: not judged: there is no judge.h5; name one with --judge\n");
-    if (!c->json && !c->quiet) printf("%s/metrics.csv\n", c->out);
+    if (!c->json && !c->quiet) printf("%s/metrics.csv\n%s/report.html\n", c->out, c->out);
     return STATUS_OK;
 }
 

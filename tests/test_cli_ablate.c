@@ -80,6 +80,18 @@ static void test_interrupted(void **state)
     cli_run_ok(&r, "cmp unbroken/journal study/journal && for f in unbroken/cells/*; do cmp $f study/cells/${f##*/}; done");
 }
 
+/* A disk that is full after so many KiB, as far as the program can tell. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    cli_run(&r, "trap '' XFSZ; ulimit -f 12; exec " STUDY "-o full");
+    char *end = strchr(r.err, '\n');
+    if (r.exit_status != 2 || !end || end[1] || !strstr(r.err, "full/")) fail_msg("exit status %d, \"%s\"", r.exit_status, r.err);
+    cli_run_ok(&r, STUDY "-o full");
+    cli_run_ok(&r, "cmp unbroken/journal full/journal && for f in unbroken/cells/*; do cmp $f full/cells/${f##*/}; done");
+}
+
 static void test_plan(void **state)
 {
     (void)state;
@@ -151,7 +163,8 @@ static void test_help(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_killed), cmocka_unit_test(test_interrupted), cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_killed), cmocka_unit_test(test_interrupted), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_plan),
         cmocka_unit_test(test_report), cmocka_unit_test(test_refused),     cmocka_unit_test(test_help),
     };
     return cmocka_run_group_tests(tests, setup, cli_teardown);

@@ -4,6 +4,7 @@
 #include "data/subgroups.h"
 #include "glide/call_guidance.h"
 #include "glide/weights_path.h"
+#include "guidance/guide.h"
 
 #include <limits.h>
 #include <math.h>
@@ -113,6 +114,56 @@ static Status fill_zeros(ParamSet *set)
     return STATUS_OK;
 }
 
+/* Root mean square of log p's gradient, for noise at the timestep. */
+static Status gradient_norm(const Study *s, const Classifier *m, double share, double *out)
+{
+    enum { ROWS = 4 };
+    const int side = context_side(&s->glide->base), size = side * side * IMAGE_CHANNELS;
+    const int32_t labels[ROWS] = {0};
+    float timesteps[ROWS], *x = calloc(2 * ROWS * (size_t)size, sizeof *x), *gradient = x + ROWS * size;
+    double sum = 0;
+    Guide g;
+    if (!x) return status_fail(STATUS_NO_MEMORY, "out of memory for a gradient");
+    rng_normal(&(RngKey){.seed = UNTRAINED_SEED, .stream = RNG_PARAMS, .step = 2}, x, ROWS * size);
+    for (int i = 0; i < ROWS; i++) timesteps[i] = (float)floor(share * m->config.diffusion_steps);
+    Status status = guide_classifier(&g, s->glide->kernels, DTYPE_F32, m, labels, ROWS);
+    if (status == STATUS_OK) {
+        status = guide_gradient(&g, x, side, side, timesteps, gradient, NULL);
+        guide_release(&g);
+    }
+    for (int i = 0; i < ROWS * size; i++) sum += (double)gradient[i] * gradient[i];
+    *out = sqrt(sum / (ROWS * size));
+    free(x);
+    return status;
+}
+
+static void multiply(Param *p, double factor)
+{
+    float *values = p ? param_fetch(p) : NULL;
+    for (size_t i = 0; values && i < p->size; i++) values[i] *= (float)factor;
+}
+
+/* A guide so weak that it does nothing would be no control: the last layer is scaled until the gradient is as strong as the
+ * classifier's, for noise at three levels. Not quite linear in the layer, so it takes some rounds. */
+static Status match_strength(const Study *s, const Classifier *trained, Classifier *m)
+{
+    static const double shares[] = {0.9, 0.7, 0.5};
+    const bool conv = m->pool == POOL_ADAPTIVE;
+    for (int round = 0; round < 4; round++) {
+        double log_ratio = 0, wanted, found;
+        for (int i = 0; i < 3; i++) {
+            TRY(gradient_norm(s, trained, shares[i], &wanted));
+            TRY(gradient_norm(s, m, shares[i], &found));
+            if (!(wanted > 0 && found > 0)) return STATUS_OK;
+            log_ratio += log(wanted / found) / 3;
+        }
+        multiply(conv ? m->out_conv.weight : m->out.weight, exp(log_ratio));
+        multiply(conv ? m->out_conv.bias : m->out.bias, exp(log_ratio));
+        params_touch(&m->params);
+    }
+    return STATUS_OK;
+}
+
 static Status make_untrained(Study *s)
 {
     const Classifier *trained = s->options.base.guides.classifier;
@@ -122,8 +173,10 @@ static Status make_untrained(Study *s)
     TRY(classifier_new(&config, &s->untrained));
     params_randomize(&s->untrained->params, UNTRAINED_SEED);
     TRY(fill_zeros(&s->untrained->params));
+    if (trained) TRY(match_strength(s, trained, s->untrained));
     return study_facts_add(&s->spec.facts, "untrained classifier", "random weights of seed %d%s", UNTRAINED_SEED,
-                           trained ? ", otherwise as the classifier" : ", a small network, asked for classes that mean nothing");
+                           trained ? ", otherwise as the classifier; its gradient is made as strong, measured on noise"
+                                   : ", a small network, asked for classes that mean nothing");
 }
 
 Status study_guides_load(Study *s, const StudyAsk *ask)

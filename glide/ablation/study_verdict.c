@@ -1,5 +1,6 @@
 #include "glide/ablation/study_verdict.h"
 
+#include "glide/ablation/report.h"
 #include "glide/ablation/score.h"
 #include "glide/ablation/study.h"
 #include "glide/ablation/study_judge.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH = 4096 };
+enum { PATH = 4096, SHEETS = 12, CAPTION = 1200 };
 
 /* --- the judge ------------------------------------------------------------------------------------------------- */
 
@@ -36,6 +37,32 @@ static Status judge(StudyData *d, Kernels *kernels, StudyVerdict *v, StudySight 
 
 /* --- files ----------------------------------------------------------------------------------------------------- */
 
+/* The first sheets go into the page. */
+static Status write_report(const StudyData *d, const ScoreTable *table, const char *folder)
+{
+    static const ReportOptions none = {0};
+    const StudySpec *spec = study_data_spec(d);
+    int count = spec->prompts < SHEETS ? spec->prompts : SHEETS;
+    ReportSheet *sheets = calloc((size_t)count, sizeof *sheets);
+    char (*texts)[2][CAPTION] = calloc((size_t)count, sizeof *texts), path[PATH], name[40];
+    Status s = sheets && texts ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a report");
+    for (int i = 0; i < count && s == STATUS_OK; i++) {
+        snprintf(texts[i][0], CAPTION, "%.1100s/%s", folder, study_sheet_name(i, name, sizeof name));
+        snprintf(texts[i][1], CAPTION, "%.1100s, first seed", spec->prompt[i]);
+        sheets[i] = (ReportSheet){texts[i][0], texts[i][1]};
+    }
+    if (s == STATUS_OK) {
+        ReportOptions o = none;
+        o.sheets = sheets;
+        o.sheet_count = count;
+        snprintf(path, sizeof path, "%s/report.html", folder);
+        s = report_write(study_results(d), table, &o, path);
+    }
+    free(texts);
+    free(sheets);
+    return s;
+}
+
 static Status write_files(const StudyData *d, const StudySight *sight, const StudyVerdict *v, const char *folder)
 {
     char path[PATH];
@@ -43,6 +70,7 @@ static Status write_files(const StudyData *d, const StudySight *sight, const Stu
     TRY(ablation_score(study_results(d), v->judged ? &sight->sight : NULL, &table));
     snprintf(path, sizeof path, "%s/metrics.csv", folder);
     Status s = score_write_csv(table, path);
+    if (s == STATUS_OK) s = write_report(d, table, folder);
     if (s == STATUS_OK && v->json) s = score_write_json(table, v->json);
     score_free(table);
     return s;
