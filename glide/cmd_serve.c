@@ -28,8 +28,9 @@ static const CliOption options[] = {
     CLI_FILE(ServeCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, as \"glide help sample\" says)"),
     CLI_FILE(ServeCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_FILE(ServeCommand, guide_weights, 0, "guide-weights", "FILE", NULL, "a weaker base model, for autoguidance"),
-    CLI_FILE(ServeCommand, classifier, 0, "classifier", "FILE", NULL, "a noise-aware classifier, for guidance by its gradient"),
-    CLI_FILE(ServeCommand, clip, 0, "clip", "FILE", NULL, "a noise-aware CLIP, for guidance by its gradient"),
+    CLI_FILE(ServeCommand, classifier, 0, "classifier", "FILE", NULL, "a noise-aware classifier, for guidance by its gradient (default "
+             "data/weights/classifier.h5 if it is there)"),
+    CLI_FILE(ServeCommand, clip, 0, "clip", "FILE", NULL, "a noise-aware CLIP, likewise (default data/weights/clip.h5)"),
     CLI_INT(ServeCommand, queue, 0, "queue", "N", 1, 256, "32", "jobs that may wait; more are refused"),
     CLI_INT(ServeCommand, most_pictures, 0, "max-number", "N", 1, 256, "16", "pictures of a job at most"),
     CLI_INT(ServeCommand, most_steps, 0, "max-steps", "N", 2, 1000, "1000", "steps of a model at most"),

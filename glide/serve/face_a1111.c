@@ -2,6 +2,7 @@
  * size whatever "width" and "height" say (of img2img with a mask, the picture's). Picture i of a batch is the first of seed + i, as
  * there. Errors are {"error", "detail", "body", "errors"}. */
 #include "common/png_write.h"
+#include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
 #include "glide/serve/serve_server.h"
 
@@ -12,31 +13,20 @@
 #include <strings.h>
 #include <time.h>
 
-/* Their names for our samplers. */
-static const struct {
-    const char *name, *ours;
-} names[] = {{"Euler a", "euler_ancestral"}, {"Euler", "euler"}, {"Heun", "heun"}, {"DPM++ 2M", "dpmpp_2m"}, {"DPM++ 3M", "dpmpp_3m"},
-             {"DPM++ 2S", "dpmpp_2s"}, {"DDIM", "ddim"}, {"PLMS", "plms"}, {"DDPM", "ddpm"}};
-enum { NAMES = sizeof names / sizeof *names };
-
-static const char *their_name(const char *ours)
-{
-    for (int i = 0; i < NAMES; i++)
-        if (!strcmp(names[i].ours, ours)) return names[i].name;
-    return ours;
-}
-
 /* "DPM++ 2M Karras" asks for levels as well. */
 static const char *our_sampler(const char *theirs, bool *karras)
 {
+    char name[64];
     size_t n = strlen(theirs);
     if (n > 7 && !strcasecmp(theirs + n - 7, " karras")) {
         *karras = true;
         n -= 7;
     }
-    for (int i = 0; i < NAMES; i++)
-        if (strlen(names[i].name) == n && !strncasecmp(names[i].name, theirs, n)) return names[i].ours;
-    const SamplerKind *kind = sampler_find(theirs);
+    snprintf(name, sizeof name, "%.*s", (int)n, theirs);
+    for (int i = 0; sampler_kind(i); i++)
+        if (!sampler_kind(i)->ascending && !strcasecmp(recipe_a1111_sampler(sampler_kind(i)->name), name)) return sampler_kind(i)->name;
+    const char *ours = recipe_sampler_of_a1111(name);
+    const SamplerKind *kind = ours ? sampler_find(ours) : sampler_find(name);
     return kind && !kind->ascending ? kind->name : NULL;
 }
 
@@ -89,14 +79,6 @@ static bool read_common(Fields *f, JobRequest *request, Asked *a, Reply *out)
     return false;
 }
 
-/* The line under a picture that these tools show and read. */
-static void infotext(const JobRequest *request, int i, int w, int h, char *text, size_t size)
-{
-    snprintf(text, size, "%s%s%s\nSteps: %s, Sampler: %s, CFG scale: %g, Seed: %llu, Size: %dx%d, Model: glide", request->prompt,
-             *request->negative_prompt ? "\nNegative prompt: " : "", request->negative_prompt, *request->steps ? request->steps : "default",
-             their_name(request->sampler), request->terms[GUIDANCE_CFG].scale, (unsigned long long)(request->seed + (uint64_t)i), w, h);
-}
-
 static json_t *repeated(const char *text, int n)
 {
     json_t *list = json_array();
@@ -104,20 +86,34 @@ static json_t *repeated(const char *text, int n)
     return list;
 }
 
-/* What "info" holds, as a text. */
-static char *info_text(const JobRequest *r, int w, int h)
+/* The text of a picture that these tools show and read. */
+static json_t *infotext(const Request *r, const Job *job, int i)
 {
+    size_t size;
+    Reply unused = {0};
+    unsigned char *png = face_picture(&r->server->jobs, job, i, &size);
+    json_t *recipe = png ? face_recipe(png, size, &unused) : NULL;
+    const char *text = json_string_value(json_object_get(recipe, "parameters"));
+    json_t *out = json_string(text ? text : "");
+    free(png);
+    json_decref(recipe);
+    return out;
+}
+
+/* What "info" holds, as a text. */
+static char *info_text(const Request *request, const Job *job)
+{
+    const JobRequest *r = &job->request;
     json_t *seeds = json_array(), *texts = json_array();
-    char line[2 * JOB_MOST_PROMPT + 400];
     for (int i = 0; i < r->n; i++) {
-        infotext(r, i, w, h, line, sizeof line);
         json_array_append_new(seeds, json_integer((json_int_t)(r->seed + (uint64_t)i)));
-        json_array_append_new(texts, json_string(line));
+        json_array_append_new(texts, infotext(request, job, i));
     }
     json_t *info = json_pack("{s:s,s:o,s:s,s:o,s:I,s:O,s:i,s:i,s:s,s:f,s:s,s:i,s:s,s:o}", "prompt", r->prompt, "all_prompts",
                              repeated(r->prompt, r->n), "negative_prompt", r->negative_prompt, "all_negative_prompts",
-                             repeated(r->negative_prompt, r->n), "seed", (json_int_t)r->seed, "all_seeds", seeds, "width", w, "height", h,
-                             "sampler_name", their_name(r->sampler), "cfg_scale", r->terms[GUIDANCE_CFG].scale, "steps", r->steps,
+                             repeated(r->negative_prompt, r->n), "seed", (json_int_t)r->seed, "all_seeds", seeds, "width",
+                             job->pictures[0].width, "height", job->pictures[0].height, "sampler_name",
+                             recipe_a1111_sampler(r->sampler), "cfg_scale", r->terms[GUIDANCE_CFG].scale, "steps", r->steps,
                              "batch_size", r->n, "sd_model_name", "glide", "infotexts", texts);
     char *text = info ? json_dumps(info, JSON_COMPACT) : NULL;
     json_decref(seeds);
@@ -153,7 +149,7 @@ static void run(Request *r, JobRequest *request, const Asked *a, json_t *asked, 
     json_t *parameters = json_copy(asked);
     json_object_del(parameters, "init_images");
     json_object_del(parameters, "mask");
-    char *info = info_text(&job->request, job->pictures[0].width, job->pictures[0].height);
+    char *info = info_text(r, job);
     json_t *images = a->send_images ? encoded_pictures(r, job) : json_array();
     job_put(&r->server->jobs, job);
     reply_json(out, 200, json_pack("{s:o,s:o,s:s}", "images", images, "parameters", parameters, "info", info ? info : "{}"));
@@ -332,8 +328,10 @@ void a1111_samplers(Request *r, Reply *out)
 {
     json_t *list = json_array();
     (void)r;
-    for (int i = 0; i < NAMES; i++)
-        json_array_append_new(list, json_pack("{s:s,s:[s],s:{}}", "name", names[i].name, "aliases", names[i].ours, "options"));
+    for (int i = 0; sampler_kind(i); i++)
+        if (!sampler_kind(i)->ascending)
+            json_array_append_new(list, json_pack("{s:s,s:[s],s:{}}", "name", recipe_a1111_sampler(sampler_kind(i)->name), "aliases",
+                                                  sampler_kind(i)->name, "options"));
     reply_json(out, 200, list);
 }
 

@@ -100,9 +100,10 @@ json_t *request_from_recipe(const GlideRecipe *r)
     static const char *const texts[] = {"prompt", "negative_prompt", "sampler", "steps", "upsampler_sampler", "upsampler_steps"};
     static const char *const ints[] = {"seed", "image", "class", "colour_cells", "jump", "repeats"};
     static const char *const numbers[] = {"upsample_temp", "strength", "upsampler_guidance_scale"};
-    bool upsampled = recipe_find(r, "upsampler_sampler"), alone = upsampled && !recipe_find(r, "sampler");
+    bool upsampled = recipe_find(r, "upsampler_sampler");
+    const char *task = recipe_find(r, "task");
     json_t *out = json_object();
-    json_object_set_new(out, "kind", json_string(kinds[recipe_find(r, "jump") ? JOB_INPAINT : alone ? JOB_UPSAMPLE : JOB_SAMPLE]));
+    json_object_set_new(out, "kind", json_string(task ? task : kinds[JOB_SAMPLE])); /* tasks have the names of kinds */
     json_object_set_new(out, "upsample", json_boolean(upsampled));
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) take_text(r, texts[i], out);
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) take_int(r, ints[i], out);

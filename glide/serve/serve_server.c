@@ -3,9 +3,11 @@
 #include "glide/context.h"
 #include "glide/serve/serve_gallery.h"
 #include "glide/serve/serve_run.h"
+#include "glide/weights_path.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +68,14 @@ static Status listen_on(Server *s, int *fd)
 
 /* --- models ----------------------------------------------------------------------------------------- */
 
+/* "" stands for the guide of the program's own, where it is there. */
+static const char *guide(const char *given, const char *file)
+{
+    char path[PATH_MAX];
+    if (given) return given;
+    return weights_path_default(file, path, sizeof path) == STATUS_OK ? "" : NULL;
+}
+
 /* Both are read now, so that a wrong file is told before anything listens. */
 static Status load_models(Server *s)
 {
@@ -78,7 +88,7 @@ static Status load_models(Server *s)
                                 .upsampler_side = upsampler ? context_side(&g->upsampler) : 0, .text = g->base.net->text != NULL,
                                 .classes = g->base.net->config.unet.num_classes, .noise_schedule = g->base.net->config.noise_schedule,
                                 .diffusion_steps = g->base.net->config.diffusion_steps, .guide_weights = s->options.guide_weights,
-                                .classifier = s->options.classifier, .clip = s->options.clip};
+                                .classifier = guide(s->options.classifier, "classifier.h5"), .clip = guide(s->options.clip, "clip.h5")};
     snprintf(s->weights_hash[0], sizeof s->weights_hash[0], "%016llx", (unsigned long long)g->base.hash);
     if (upsampler) snprintf(s->weights_hash[1], sizeof s->weights_hash[1], "%016llx", (unsigned long long)g->upsampler.hash);
     s->bf16 = g->precision == DTYPE_BF16;
