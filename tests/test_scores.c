@@ -283,8 +283,11 @@ static void test_files(void **state)
     assert_int_equal(json_array_size(json_object_get(root, "conditions")), s.results.conditions);
     json_t *none = json_object_get(json_array_get(json_object_get(root, "conditions"), 0), "metrics");
     assert_true(json_is_null(json_object_get(json_object_get(none, "diversity"), "value")));
-    assert_true(json_real_value(json_object_get(json_object_get(none, "judge_top1"), "value")) - score_value(t, 0, SCORE_TOP1)->value < 1e-8);
+    assert_true(fabs(json_real_value(json_object_get(json_object_get(none, "judge_top1"), "value")) - score_value(t, 0, SCORE_TOP1)->value) < 1e-8);
     assert_int_equal(json_array_size(json_object_get(root, "differences")), t->pair_count);
+    assert_int_equal(json_array_size(json_object_get(root, "checks")), t->check_count);
+    assert_int_equal(json_array_size(json_object_get(root, "trends")), t->trend_count);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(root, "facts"), "version")), "synthetic");
     json_decref(root);
     score_free(t);
     synthetic_release(&s);

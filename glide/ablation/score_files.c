@@ -129,7 +129,7 @@ static json_t *table_json(const ScoreTable *t)
     for (int i = 0; i < t->trend_count; i++) json_array_append_new(trends, trend_json(t, &t->trends[i]));
     for (int i = 0; i < t->check_count; i++) json_array_append_new(checks, check_json(&t->checks[i]));
     for (int i = 0; i < r->fact_count; i++) json_object_set_new(facts, r->facts[i][0], text(r->facts[i][1]));
-    return json_pack("{s:s, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "format", "glide-ablation-scores", "format_version", 1,
+    return json_pack("{s:s, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "format", "glide-ablation-scores", "format_version", 1,
                      "prompts", r->prompts, "seeds", r->seeds, "judged", t->judged, "chance_top1", number(t->prompt_chance[0]), "chance_top5",
                      number(t->prompt_chance[1]), "conditions", conditions, "differences", pairs, "trends", trends, "tests", t->tested,
                      "checks", checks, "facts", facts);
