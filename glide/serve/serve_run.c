@@ -23,7 +23,7 @@ typedef struct Run {
     int done;         /* steps of the base model, from the process's first */
     double timestep;
     json_t *telemetry; /* of each picture; taken over by the event */
-    double last;       /* when the last step ended */
+    double last, told; /* when the last step ended, and when the list of jobs was told of one */
     int stride;        /* of the steps whose state is kept */
     Status status;     /* of keeping a picture */
     char failure[256];
@@ -118,6 +118,10 @@ static bool on_progress(void *ctx, const GlideProgress *p)
     }
     if (upsampling) r->watched = false;
     jobs_event(r->q, job, "step", step_json(r, p, step, steps), frame);
+    if (r->last - r->told > 1) { /* lists of jobs show how far it is, too */
+        r->told = r->last;
+        r->q->version++;
+    }
     if (job->change && (upsampling || r->done == job->level_count)) job->change = false; /* too late */
     bool stop = job->cancel || (job->change && kept);
     pthread_mutex_unlock(&r->q->lock);
