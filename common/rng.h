@@ -17,7 +17,8 @@ typedef enum {
     RNG_KNOWN_NOISE,    /* of the known part of a picture that is painted on */
     RNG_JUMP_NOISE,     /* of going back to more noise */
     RNG_MASKS,          /* what training an inpainting model erases */
-    RNG_RESAMPLING      /* of an ablation's statistics */
+    RNG_RESAMPLING,     /* of an ablation's statistics */
+    RNG_LOW_RES_NOISE   /* what is added to the picture to enlarge */
 } RngStream;
 
 typedef struct RngKey {

@@ -21,6 +21,14 @@ static void add_upsampler(GlideRecipe *r, const Call *c)
     recipe_add_text(r, "upsampler_steps", c->options->upsampler.steps);
     recipe_add_number(r, "upsample_temp", c->upsample_temp);
     recipe_add(r, "colour_cells", "%d", c->options->upsampler.colour_cells);
+    const GlideUpsampleOptions *e = c->enlarge;
+    if (!e) return;
+    recipe_add(r, "scale", "%d", e->scale);
+    if (e->width) recipe_add(r, "width", "%d", e->width);
+    if (e->height) recipe_add(r, "height", "%d", e->height);
+    recipe_add_number(r, "fidelity", e->fidelity);
+    if (e->noise_level > 0) recipe_add_number(r, "noise_level", e->noise_level);
+    if (e->tile) recipe_add(r, "tile", "%d", e->tile);
 }
 
 /* What the picture was made of besides the prompt. */
@@ -98,7 +106,7 @@ static int tell_progress(void *ctx, const CascadeProgress *p)
 {
     const Call *c = ctx;
     unsigned char *previews = NULL;
-    if (c->callbacks->previews && make_previews(p, &previews) != STATUS_OK) previews = NULL;
+    if (c->callbacks->previews && p->x_0 && make_previews(p, &previews) != STATUS_OK) previews = NULL;
     GlideProgress out = {.stage = p->upsampling ? GLIDE_STAGE_UPSAMPLER : GLIDE_STAGE_BASE, .step = p->step, .steps = p->steps,
                          .first = (int)p->first, .count = (int)p->count, .fraction = p->fraction,
                          .side = (int)p->side, .preview = previews};

@@ -22,6 +22,7 @@ typedef struct Call {
     double strength;      /* likewise */
     const Image *start;   /* the picture that all start from; NULL: noise */
     const Image *input;   /* that is enlarged; NULL: none */
+    const GlideUpsampleOptions *enlarge; /* to a size of its own; NULL: no */
     const uint8_t *mask;  /* (H,W) of `whole`, what is painted */
     const char *task;     /* for the recipe; NULL: "sample" */
     const Inpaint *inpaint; /* on a part of `whole`; NULL: no such thing */

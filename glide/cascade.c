@@ -77,8 +77,7 @@ static Status alloc_pictures(int64_t n, int64_t side, float **out)
     return *out ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for pictures of %d pixels a side", (int)side);
 }
 
-/* How many steps the stage takes, which also tells whether it can. */
-static Status count_steps(const TextUNet *m, const StageOptions *o, const char *stage, int *steps)
+Status cascade_check_steps(const TextUNet *m, const StageOptions *o, const char *stage, int *steps)
 {
     Status s = respacing_count(m->config.diffusion_steps, o->steps, NULL, steps);
     if (s == STATUS_OK && *steps < 2)
@@ -90,7 +89,7 @@ static Status count_steps(const TextUNet *m, const StageOptions *o, const char *
 /* How many of them a picture takes, with what is given of it. */
 static Status steps_taken(const TextUNet *m, const StageOptions *o, const char *stage, const CascadeGiven *given, int *steps)
 {
-    TRY(count_steps(m, o, stage, steps));
+    TRY(cascade_check_steps(m, o, stage, steps));
     if (!given) return STATUS_OK;
     if (given->small_mask) {
         if (!m->config.inpaint) *steps *= o->repeats;
@@ -182,7 +181,9 @@ static Status enlarge(Run *r, const char *prompt, const SamplerRow *row, int64_t
     if (r->labels) in.labels = r->labels + index;
     image_to_f32(picture, r->low);
     r->progress.first = index;
-    TRY(run_stage(r, m, &r->options->upsampler, true, &in, r->large));
+    StageOptions o = r->options->upsampler;
+    if (m->config.low_res_level && o.noise_level == 0) o.noise_level = CASCADE_NOISE_LEVEL;
+    TRY(run_stage(r, m, &o, true, &in, r->large));
     image_release(picture);
     return image_from_f32(r->large, side, side, picture);
 }

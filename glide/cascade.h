@@ -26,6 +26,7 @@
 #define CASCADE_INPAINT_UPSAMPLER       "ddim"
 #define CASCADE_UPSAMPLE_TEMP   0.997
 #define CASCADE_COLOUR_CELLS    16
+#define CASCADE_NOISE_LEVEL     0.04 /* of upsamplers that are told: hides what the base model's pictures have of their own */
 #define CASCADE_STRENGTH        0.6
 #define CASCADE_JUMP            10
 #define CASCADE_REPEATS         4
@@ -72,7 +73,7 @@ typedef struct CascadeProgress {
     int64_t first, count; /* the pictures in work */
     double fraction;      /* of the whole call's work that is done, 0 to 1, by the models' estimated costs */
     int64_t side;
-    const float *x_0; /* (count,side,side,3) what the model expects so far */
+    const float *x_0; /* (count,side,side,3) what the model expects so far; NULL of pictures that are not square */
 } CascadeProgress;
 
 typedef struct CascadeHooks {
@@ -88,6 +89,9 @@ Status cascade_sample(const Cascade *c, const CascadeOptions *o, const CascadeIn
  * `label` is for class-conditional upsamplers and a classifier that guides, else NULL. */
 Status cascade_upsample(const Cascade *c, const CascadeOptions *o, const Image *small, const char *prompt,
                         const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks);
+
+/* How many steps a stage takes; STATUS_BAD_INPUT with `stage` in front when it cannot. */
+Status cascade_check_steps(const TextUNet *m, const StageOptions *o, const char *stage, int *steps);
 
 /* Whether a model can be a stage of the cascade. `path` is for the message. */
 Status cascade_check_model(const TextUNet *m, const char *path);

@@ -1,37 +1,51 @@
-/* glide upsample IN -o OUT */
+/* glide upsample IN... -o OUT|DIR */
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_guidance.h"
 #include "glide/cmd_sampling.h"
+#include "glide/cmd_upsample_files.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#define LARGE_BYTES 1e9 /* of memory, from which on it is told before the start */
+
 typedef struct UpsampleCommand {
-    const char *output, *prompt, *steps, *weights;
-    int64_t seed, image, label, threads, colour_cells;
-    double upsample_temp;
+    const char *output, *prompt, *steps, *weights, *size;
+    int64_t seed, image, label, threads, colour_cells, tile;
+    double upsample_temp, fidelity, noise_level;
     CliGuidance guidance;
-    int sampler, precision;
+    int sampler, precision, scale;
     bool quiet;
 } UpsampleCommand;
+
+static const char *const scales[] = {"2", "4", "8", NULL};
 
 static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
+    CLI_CHOICE(UpsampleCommand, scale, 'x', "scale", scales, "4", "how many times as large"),
+    CLI_TEXT(UpsampleCommand, size, 0, "size", "WxH", NULL, "the size that is wanted, instead of --scale"),
     CLI_TEXT(UpsampleCommand, prompt, 'p', "prompt", "TEXT", NULL, "what the picture shows; helps the upsampler"),
     CLI_INT(UpsampleCommand, label, 'c', "class", "C", 0, 1048575, NULL, "what it shows, for class-conditional upsamplers and "
             "--classifier"),
     CLI_INT(UpsampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
     CLI_INT(UpsampleCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the picture of this seed"),
+    CLI_DOUBLE(UpsampleCommand, fidelity, 0, "fidelity", "F", 0, 1, "1", "how much of what the result, reduced, lacks of the picture is "
+               "put right at every step, and in the end; 0 leaves the model alone"),
+    CLI_DOUBLE(UpsampleCommand, noise_level, 0, "noise-level", "X", 0, 1, "0", "noise that is added to the picture and told to upsamplers "
+               "that take it; hides noise and the blocks of JPEG"),
+    CLI_INT(UpsampleCommand, tile, 0, "tile", "N", 0, 4096, "0", "pixels a side of the windows that a large picture is made in, a "
+            "multiple of 16; 0 is what the upsampler was trained for"),
     CLI_CHOICE(UpsampleCommand, sampler, 0, "sampler", cli_samplers, CASCADE_UPSAMPLER, "how to sample"),
     CLI_TEXT(UpsampleCommand, steps, 0, "steps", "N", CASCADE_UPSAMPLER_STEPS, "steps, or a respacing such as logsnr8, fast27, ddim50 "
              "or 10,10,3"),
     CLI_DOUBLE(UpsampleCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
                "starts from noise times this"),
     CLI_INT(UpsampleCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "keeps the mean "
-            "colours of so many cells a side; 0 leaves the model alone"),
+            "colours of so many cells a side of the upsampler's size; 0 leaves the model alone"),
     CLI_GUIDANCE_OPTIONS(UpsampleCommand, guidance, "1"),
     CLI_FILE(UpsampleCommand, weights, 'w', "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5, as "
              "\"glide help sample\" says)"),
@@ -41,13 +55,54 @@ static const CliOption options[] = {
     CLI_FLAG(UpsampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
-static Status check_usage(CliArgs *args, const UpsampleCommand *c)
+/* A call of the command under way. */
+typedef struct Upsampling {
+    Glide *glide;
+    CliArgs *args;
+    const UpsampleCommand *command;
+    GlideUpsampleOptions options;
+    UpsampleFiles files;
+    CliRun run;
+    int failed; /* files */
+} Upsampling;
+
+/* --- what is asked ------------------------------------------------------------------------------------ */
+
+static Status parse_size(CliArgs *args, const char *text, GlideUpsampleOptions *o)
+{
+    int end = 0;
+    if (!text) return STATUS_OK;
+    if (sscanf(text, "%7dx%7d%n", &o->width, &o->height, &end) == 2 && !text[end] && o->width > 0 && o->height > 0)
+        return STATUS_OK;
+    char quoted[80];
+    return cli_usage_fail(args, "--size: expected WIDTHxHEIGHT, such as 1920x1080, found %s", cli_quote(text, quoted, sizeof quoted));
+}
+
+static Status check_usage(CliArgs *args, const UpsampleCommand *c, GlideUpsampleOptions *o)
 {
     if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
-    GlideGuidance guidance;
     TRY(cli_check_steps(args, "steps", c->steps));
-    TRY(cli_guidance(args, &c->guidance, &guidance));
-    return cli_check_not_input(args, args->operands[0], c->output, "upsample");
+    TRY(cli_guidance(args, &c->guidance, &o->guidance));
+    TRY(parse_size(args, c->size, o));
+    if (c->tile % 16) return cli_usage_fail(args, "--tile: expected a multiple of 16, found %d", (int)c->tile);
+    for (int i = 0; i < args->operand_count; i++) TRY(cli_check_not_input(args, args->operands[i], c->output, "upsample"));
+    return STATUS_OK;
+}
+
+static void fill_options(const UpsampleCommand *c, const CliArgs *args, GlideUpsampleOptions *o)
+{
+    o->trace = c->guidance.trace;
+    o->prompt = c->prompt;
+    if (cli_given(args, "class")) o->label = (int)c->label;
+    o->image = (uint32_t)c->image;
+    o->sampler = cli_samplers[c->sampler];
+    o->steps = c->steps;
+    o->upsample_temp = c->upsample_temp;
+    o->colour_cells = (int)c->colour_cells;
+    o->scale = atoi(scales[c->scale]);
+    o->fidelity = c->fidelity;
+    o->noise_level = c->noise_level;
+    o->tile = (int)c->tile;
 }
 
 /* What is asked must be what the model takes. */
@@ -62,73 +117,106 @@ static Status check_model(Glide *g, CliArgs *args)
     return STATUS_OK;
 }
 
-static Status upsample_picture(Glide *g, CliArgs *args, const GlidePicture *in, const CliOutput *output)
+/* --- one file after the other ------------------------------------------------------------------------- */
+
+static Status announce(Upsampling *u, const char *in, const GlidePicture *picture)
 {
-    const UpsampleCommand *c = args->options;
-    GlideUpsampleOptions o = glide_upsample_defaults();
-    GlidePicture large = {0};
-    CliRun run;
-    TRY(cli_guidance(args, &c->guidance, &o.guidance));
-    TRY(check_model(g, args));
-    TRY(cli_choose_seed(args, c->seed, c->quiet, &o.seed));
-    o.trace = c->guidance.trace;
-    o.prompt = c->prompt;
-    if (cli_given(args, "class")) o.label = (int)c->label;
-    o.image = (uint32_t)c->image;
-    o.sampler = cli_samplers[c->sampler];
-    o.steps = c->steps;
-    o.upsample_temp = c->upsample_temp;
-    o.colour_cells = (int)c->colour_cells;
-    cli_run_start(&run, output, c->quiet, 1);
-    run.input = args->operands[0];
-    o.callbacks = cli_run_callbacks(&run);
-    GlideStatus s = glide_upsample(g, in, &o, &large);
-    if (s == GLIDE_OK) s = (GlideStatus)cli_run_write(&run, &large);
-    glide_picture_release(&large);
-    return cli_run_finish(&run, s);
+    GlideUpsamplePlan plan;
+    TRY((Status)glide_upsample_plan(u->glide, picture->width, picture->height, &u->options, &plan));
+    if (!u->command->quiet && (double)plan.bytes > LARGE_BYTES)
+        fprintf(stderr, "%s: %dx%d to %dx%d pixels in %lld windows, about %.1f GB of memory\n", in, picture->width, picture->height,
+                plan.width, plan.height, (long long)plan.windows, (double)plan.bytes * 1e-9);
+    return STATUS_OK;
 }
 
-static Status upsample_file(CliArgs *args, const GlidePicture *in)
+static Status upsample_file(Upsampling *u, int i)
 {
-    const UpsampleCommand *c = args->options;
-    char name[512];
-    CliOutput output;
-    Glide *g = NULL;
-    TRY(cli_output_init(&output, args, c->output, cli_picture_name(args->operands[0], "256", name, sizeof name), 1));
-    GlideOptions o = {.upsampler_weights = c->weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
-    Status s = (Status)glide_open(&o, &g);
-    if (s == STATUS_OK) s = upsample_picture(g, args, in, &output);
-    glide_close(g);
-    cli_output_release(&output);
+    GlidePicture in = {0}, large = {0};
+    const char *name = u->files.inputs[i];
+    Status s = (Status)glide_picture_read(name, &in);
+    u->run.output = &u->files.outputs[i];
+    u->run.input = name;
+    u->run.call = i;
+    if (s == STATUS_OK) s = announce(u, name, &in);
+    if (s == STATUS_OK) s = (Status)glide_upsample(u->glide, &in, &u->options, &large);
+    if (s == STATUS_OK) s = cli_run_write(&u->run, &large);
+    glide_picture_release(&large);
+    glide_picture_release(&in);
     return s;
+}
+
+/* A line on stderr, above the progress bar if there is one. */
+static void tell(Upsampling *u, const char *before, const char *text)
+{
+    if (u->run.bar_shown && !u->command->quiet) progress_log(&u->run.bar, "%s%s", before, text);
+    else fprintf(stderr, "%s%s\n", before, text);
+}
+
+/* One of many that cannot be read or made is told of, and the others are made. */
+static Status upsample_files(Upsampling *u)
+{
+    if (u->files.count == 1) return upsample_file(u, 0);
+    for (int i = 0; i < u->files.count; i++) {
+        char path[4096];
+        Status s = upsample_file(u, i);
+        if (s == STATUS_INTERRUPTED) return s;
+        if (s == STATUS_OK && !u->command->quiet) tell(u, "", cli_output_name(&u->files.outputs[i], 0, path, sizeof path));
+        if (s == STATUS_OK) continue;
+        tell(u, "glide upsample: ", status_message());
+        u->failed++;
+    }
+    return STATUS_OK;
+}
+
+static Status upsample_all(Upsampling *u)
+{
+    const UpsampleCommand *c = u->command;
+    TRY(check_model(u->glide, u->args));
+    TRY(cli_choose_seed(u->args, c->seed, c->quiet, &u->options.seed));
+    cli_run_start(&u->run, &u->files.outputs[0], c->quiet, u->files.count);
+    u->options.callbacks = cli_run_callbacks(&u->run);
+    Status s = upsample_files(u);
+    bool many = u->files.count > 1;
+    if (many) u->run.written = 0; /* their names were told one by one */
+    s = cli_run_finish(&u->run, (GlideStatus)s);
+    if (s != STATUS_OK || u->failed == 0) return s;
+    return status_fail(STATUS_BAD_INPUT, "%d of %d pictures could not be made", u->failed, u->files.count);
 }
 
 static Status run(CliArgs *args)
 {
-    GlidePicture in = {0};
-    TRY(check_usage(args, args->options));
-    TRY((Status)glide_picture_read(args->operands[0], &in));
-    if (in.width != in.height)
-        fprintf(stderr, "glide upsample: warning: %s has %dx%d pixels; made square, its proportions change\n", args->operands[0],
-                in.width, in.height);
-    Status s = upsample_file(args, &in);
-    glide_picture_release(&in);
+    const UpsampleCommand *c = args->options;
+    Upsampling u = {.args = args, .command = c, .options = glide_upsample_defaults()};
+    char what[32];
+    TRY(check_usage(args, c, &u.options));
+    fill_options(c, args, &u.options);
+    snprintf(what, sizeof what, "%s%s", c->size ? "" : "x", c->size ? c->size : scales[c->scale]);
+    TRY(upsample_files_init(&u.files, args, c->output, what));
+    GlideOptions o = {.upsampler_weights = c->weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
+    Status s = (Status)glide_open(&o, &u.glide);
+    if (s == STATUS_OK) s = upsample_all(&u);
+    glide_close(u.glide);
+    upsample_files_release(&u.files);
     return s;
 }
 
 const CliCommand cli_command_upsample = {
     .name = "upsample",
-    .summary = "enlarge a picture to 256x256 with the upsampler",
-    .operands = "IN",
+    .summary = "enlarge pictures of any size with the upsampler",
+    .operands = "IN...",
     .min_operands = 1,
-    .max_operands = 1,
+    .max_operands = CLI_ANY,
     .description =
-        "Reads a PNG or JPEG (- is standard input), makes it 64x64 where it is of another size, and lets the upsampler take it "
-        "to 256x256. A picture made by \"glide sample --no-upsample\", upsampled with the same prompt, seed and image number, "
-        "is what \"glide sample\" makes.",
-    .examples = "glide upsample small.png -o large.png --prompt \"red apple, fluent 3d emoji\"\n"
+        "Reads PNG and JPEG files (- is standard input) or all those in a folder, and makes each 2, 4 or 8 times as large. Large ones "
+        "are made in windows that overlap and are blended at every step, so that there are no seams. The result, reduced again, is the "
+        "picture that was given, unless --fidelity is lower. Several pictures need a folder as --output, where they are called "
+        "NAME-x4.png. A picture made by \"glide sample --no-upsample\", upsampled with --fidelity 0 and the same prompt, seed and image "
+        "number, is what \"glide sample\" makes.",
+    .examples = "glide upsample photo.jpg -o large.png\n"
+                "glide upsample icons/ more/cat.png -o out/ --scale 8\n"
+                "glide upsample scan.png -o wide.png --size 1920x1080 --noise-level 0.1\n"
                 "glide upsample small.png -o large.png -p \"red apple\" -g 2 --negative-prompt \"green\" --trace steps.h5\n"
-                "glide sample --no-upsample --seed 1 \"cat face\" -o - | glide upsample - --seed 1 -p \"cat face\" -o cat.png",
+                "glide sample --no-upsample --seed 1 \"cat face\" -o - | glide upsample - --seed 1 -p \"cat face\" --fidelity 0 -o cat.png",
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(UpsampleCommand),

@@ -244,11 +244,30 @@ typedef struct GlideUpsampleOptions {
     GlideGuidance guidance; /* default: none */
     const char *trace;      /* as in GlideSampleOptions */
     GlideCallbacks callbacks; /* picture() is not called */
+    int scale;              /* 2, 4 or 8: the picture keeps its shape and becomes so many times as large, in windows of `tile` pixels
+                               if it must. Default 0: it is resized to what the base model makes and enlarged as glide_sample()
+                               does, to a square of the upsampler's size */
+    int width, height;      /* with a scale: a size that is wanted instead, up to 8 times the picture's. 0: what scale gives */
+    double fidelity;        /* with a scale, 0 to 1: how much of what the result, reduced, lacks of the picture is put right at every
+                               step; above 0 all of it is in the end. Default 1 */
+    double noise_level;     /* 0 to 1: noise that is added to the picture (standard deviation, of values in [-1,1]) and that the
+                               upsampler is told of, if it takes that; hides noise and JPEG's blocks. Default 0 */
+    int tile;               /* a multiple of 16. Default 0: the size that the upsampler was trained for */
 } GlideUpsampleOptions;
 
 GLIDE_API GlideUpsampleOptions glide_upsample_defaults(void);
 
-/* `in` of any size is resized to 64x64 first, each axis on its own; *out is overwritten, empty after a failure. */
+/* What glide_upsample() will make of a picture of width x height, before it starts. */
+typedef struct GlideUpsamplePlan {
+    int width, height; /* of the result */
+    int64_t windows;   /* that the upsampler is shown at every step */
+    uint64_t bytes;    /* of memory, about, besides the weights */
+} GlideUpsamplePlan;
+
+GLIDE_API GlideStatus glide_upsample_plan(Glide *glide, int width, int height, const GlideUpsampleOptions *options,
+                                          GlideUpsamplePlan *out);
+
+/* Without a scale `in` of any size is resized to 64x64 first, each axis on its own; *out is overwritten, empty after a failure. */
 GLIDE_API GlideStatus glide_upsample(Glide *glide, const GlidePicture *in, const GlideUpsampleOptions *options,
                                      GlidePicture *out);
 

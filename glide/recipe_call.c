@@ -117,6 +117,12 @@ static Status take_upsample(const GlideRecipe *r, GlideUpsampleOptions *o)
     TRY(take_text(r, "upsampler_steps", &o->steps));
     TRY(take_double(r, "upsample_temp", &o->upsample_temp));
     TRY(take_int(r, "colour_cells", &o->colour_cells));
+    TRY(take_int(r, "scale", &o->scale));
+    TRY(take_int(r, "width", &o->width));
+    TRY(take_int(r, "height", &o->height));
+    TRY(take_double(r, "fidelity", &o->fidelity));
+    TRY(take_double(r, "noise_level", &o->noise_level));
+    TRY(take_int(r, "tile", &o->tile));
     return take_guidance(r, true, &o->guidance);
 }
 

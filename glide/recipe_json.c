@@ -14,7 +14,8 @@
 /* Lines that are numbers; those of the upsampler's guidance besides. */
 static bool is_number(const char *key)
 {
-    static const char *const keys[] = {"seed", "image", "class", "upsample_temp", "colour_cells", "strength", "jump", "repeats",
+    static const char *const keys[] = {"seed", "image", "class", "upsample_temp", "colour_cells", "scale", "width", "height", "fidelity",
+                                       "noise_level", "tile", "strength", "jump", "repeats",
                                        "guidance_scale", "guidance_rescale", "autoguidance_scale", "classifier_scale",
                                        "clip_scale"};
     if (!strncmp(key, "upsampler_", 10)) key += 10;

@@ -45,7 +45,7 @@ static Status run_models(void *ctx, const float *x_t, const NoiseLevel *level, G
     TRY(stage_model_run(&r->model, x_t, level, own, out));
     if (!(asks & GUIDANCE_WEAKER)) return STATUS_OK;
     return stage_model_run(&r->weaker, x_t, level, same,
-                           out + guidance_rows(own, r->in->n) * r->in->side * r->in->side * MODEL_CHANNELS);
+                           out + guidance_rows(own, r->in->n) * r->in->side * stage_width(r->in) * MODEL_CHANNELS);
 }
 
 /* --- setting up --------------------------------------------------------------------------------------- */
@@ -85,9 +85,14 @@ static Status missing(const char *what, const char *mode)
 static Status make_guides(Run *r, Kernels *kernels, const Guidance *g)
 {
     const StageOptions *o = r->options;
+    bool whole = stage_width(r->in) == r->in->side && r->in->side == r->model.model->config.unet.image_size;
+    if (!whole && (guidance_acts(g, GUIDANCE_CLASSIFIER) || guidance_acts(g, GUIDANCE_CLIP)))
+        return status_fail(STATUS_BAD_INPUT, "guidance by a classifier or CLIP: expected a picture of %dx%d, found %lldx%lld",
+                           r->model.model->config.unet.image_size, r->model.model->config.unet.image_size,
+                           (long long)stage_width(r->in), (long long)r->in->side);
     if (guidance_acts(g, GUIDANCE_AUTOGUIDANCE)) {
         if (!o->guides.weaker) return missing("a weaker model", "autoguidance");
-        TRY(stage_model_init(&r->weaker, kernels, o->guides.weaker, o->precision, r->in, o->negative_prompt));
+        TRY(stage_model_init(&r->weaker, kernels, o->guides.weaker, o, r->in));
     }
     if (guidance_acts(g, GUIDANCE_CLASSIFIER)) {
         if (!o->guides.classifier || !r->in->labels) return missing("a classifier and a class", "classifier");
@@ -107,8 +112,8 @@ static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, const StageO
     Guidance g = o->guidance;
     g.last_timestep = m->config.diffusion_steps - 1;
     *r = (Run){.options = o, .in = in, .first = first};
-    TRY(stage_model_init(&r->model, kernels, m, o->precision, in, o->negative_prompt));
-    TRY(guided_denoiser_init(&r->guided, &g, run_models, r, in->n, in->side, in->side));
+    TRY(stage_model_init(&r->model, kernels, m, o, in));
+    TRY(guided_denoiser_init(&r->guided, &g, run_models, r, in->n, in->side, stage_width(in)));
     TRY(make_guides(r, kernels, &g));
     if (o->trace || o->watch) TRY(guided_denoiser_record(&r->guided));
     return stage_hooks_init(&r->hooks, o, in);
@@ -176,7 +181,7 @@ static Status sample_batch(Run *r, const Diffusion *d, float *x)
     Sampler s;
     if (!options.kind) return status_fail(STATUS_BAD_INPUT, "no sampler is called %s", r->options->sampler);
     stage_hooks_install(&r->hooks, &denoiser);
-    TRY(sampler_init(&s, &options, d, &denoiser, in->n, in->side, in->side));
+    TRY(sampler_init(&s, &options, d, &denoiser, in->n, in->side, stage_width(in)));
     r->sampler = &s;
     Status status = run_sampler(r, &s, x);
     sampler_release(&s);
@@ -205,10 +210,10 @@ Status stage_sample(Kernels *kernels, const TextUNet *m, const StageOptions *o, 
         part.rows = in->rows + first;
         part.prompts = in->prompts ? in->prompts + first : NULL;
         part.labels = in->labels ? in->labels + first : NULL;
-        part.low_res = in->low_res ? in->low_res + first * in->low_side * in->low_side * IMAGE_CHANNELS : NULL;
+        part.low_res = in->low_res ? in->low_res + first * in->low_side * stage_low_width(in) * IMAGE_CHANNELS : NULL;
         Run r;
         status = run_init(&r, kernels, m, o, &part, first);
-        if (status == STATUS_OK) status = sample_batch(&r, &d, x + first * in->side * in->side * IMAGE_CHANNELS);
+        if (status == STATUS_OK) status = sample_batch(&r, &d, x + first * in->side * stage_width(in) * IMAGE_CHANNELS);
         if (r.recorded != STATUS_OK) status = status_fail(r.recorded, "%s", r.failure);
         count_stats(&r, o->stats);
         run_release(&r);

@@ -47,6 +47,11 @@ typedef struct StageOptions {
     double strength;         /* with a picture to start from: share of the process that is taken, 0 to 1 */
     int jump, repeats;       /* with known pixels and a model not trained for masks: SamplerKnown's */
     int colour_cells;        /* upsamplers: a side; the mean colours of cells stay those of the picture to enlarge. 0: off */
+    int colour_cell;         /* the same in pixels a side, for pictures of any size: takes colour_cells' place. 0: not given */
+    double fidelity;         /* upsamplers: share of what the expectation, reduced, lacks of the picture to enlarge that is added to it at
+                                every step. 0: none */
+    double noise_level;      /* upsamplers that are told levels: standard deviation of noise that is added to the picture to enlarge */
+    int64_t tile, overlap;   /* windows that the model is shown (glide/tiles.h); 0: whole pictures. Guides see whole pictures only */
     int max_rows;            /* pictures per batch; 0: all at once */
     SamplerProgressFn progress; /* may be NULL; done counts steps of the current batch */
     void *progress_ctx;
@@ -59,15 +64,26 @@ typedef struct StageOptions {
 void stage_options_defaults(StageOptions *o);
 
 typedef struct StageInput {
-    int64_t n, side;             /* pictures, and their size */
+    int64_t n, side;             /* pictures, and their size: their height, where `width` is given */
+    int64_t width;               /* 0: they are square */
     const char *const *prompts;  /* (n) UTF-8; NULL or "": no text */
     const int32_t *labels;       /* (n) for class-conditional models, and for the classifier that guides; else NULL */
     const SamplerRow *rows;      /* (n) seed and number of each */
-    const float *low_res;        /* (n,low_side,low_side,3), upsamplers only */
-    int64_t low_side;
+    const float *low_res;        /* (n,low_side,low_width,3), upsamplers only */
+    int64_t low_side, low_width; /* low_width 0: square */
     const float *start;          /* (side,side,3): the picture they all start from instead of noise; NULL: none */
     const float *known, *mask;   /* (side,side,3) and (side,side): pixels that are to stay where the mask is 1; NULL: none */
 } StageInput;
+
+static inline int64_t stage_width(const StageInput *in)
+{
+    return in->width ? in->width : in->side;
+}
+
+static inline int64_t stage_low_width(const StageInput *in)
+{
+    return in->low_width ? in->low_width : in->low_side;
+}
 
 /* How many of a process's steps are taken from a picture to start from: those whose timestep is below `strength` of the original
  * process, so that as much is drawn anew whatever the spacing of the steps. */

@@ -5,19 +5,19 @@
 
 /* --- colours ----------------------------------------------------------------------------------------- */
 
-/* out (n,cells,cells,3): means over the cells of x (n,side,side,3). */
-static void cell_means(const float *x, int64_t n, int64_t side, int64_t cells, float *out)
+/* out (n,height/cell,width/cell,3): means over the cells of x (n,height,width,3). */
+static void cell_means(const float *x, int64_t n, int64_t height, int64_t width, int64_t cell, float *out)
 {
-    int64_t size = side / cells;
+    int64_t down = height / cell, across = width / cell;
 #pragma omp parallel for schedule(static)
-    for (int64_t cell = 0; cell < n * cells * cells; cell++) {
-        int64_t row = cell / (cells * cells), cy = cell / cells % cells, cx = cell % cells;
+    for (int64_t k = 0; k < n * down * across; k++) {
+        int64_t row = k / (down * across), cy = k / across % down, cx = k % across;
         double sum[IMAGE_CHANNELS] = {0};
-        for (int64_t y = cy * size; y < (cy + 1) * size; y++)
-            for (int64_t x_at = cx * size; x_at < (cx + 1) * size; x_at++)
+        for (int64_t y = cy * cell; y < (cy + 1) * cell; y++)
+            for (int64_t x_at = cx * cell; x_at < (cx + 1) * cell; x_at++)
                 for (int c = 0; c < IMAGE_CHANNELS; c++)
-                    sum[c] += x[((row * side + y) * side + x_at) * IMAGE_CHANNELS + c];
-        for (int c = 0; c < IMAGE_CHANNELS; c++) out[cell * IMAGE_CHANNELS + c] = (float)(sum[c] / (double)(size * size));
+                    sum[c] += x[((row * height + y) * width + x_at) * IMAGE_CHANNELS + c];
+        for (int c = 0; c < IMAGE_CHANNELS; c++) out[k * IMAGE_CHANNELS + c] = (float)(sum[c] / (double)(cell * cell));
     }
 }
 
@@ -30,43 +30,48 @@ static float between(int64_t i, int64_t side, int64_t cells, int64_t *low, int64
     return at - first;
 }
 
-/* x (side,side,3) += the bilinear surface through `error` (cells,cells,3). */
-static void add_surface(const float *error, int64_t cells, int64_t side, float *x)
+/* x (height,width,3) += the bilinear surface through `error` (down,across,3). */
+static void add_surface(const float *error, int64_t cells_down, int64_t cells_across, int64_t height, int64_t width, float *x)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < side; i++) {
+    for (int64_t i = 0; i < height; i++) {
         int64_t top, bottom, left, right;
-        float down = between(i, side, cells, &top, &bottom);
-        for (int64_t j = 0; j < side; j++) {
-            float across = between(j, side, cells, &left, &right);
+        float down = between(i, height, cells_down, &top, &bottom);
+        for (int64_t j = 0; j < width; j++) {
+            float across = between(j, width, cells_across, &left, &right);
             for (int c = 0; c < IMAGE_CHANNELS; c++) {
                 const float *e = error + c;
-                float above = (1 - across) * e[(top * cells + left) * IMAGE_CHANNELS] +
-                              across * e[(top * cells + right) * IMAGE_CHANNELS];
-                float below = (1 - across) * e[(bottom * cells + left) * IMAGE_CHANNELS] +
-                              across * e[(bottom * cells + right) * IMAGE_CHANNELS];
-                x[(i * side + j) * IMAGE_CHANNELS + c] += (1 - down) * above + down * below;
+                float above = (1 - across) * e[(top * cells_across + left) * IMAGE_CHANNELS] +
+                              across * e[(top * cells_across + right) * IMAGE_CHANNELS];
+                float below = (1 - across) * e[(bottom * cells_across + left) * IMAGE_CHANNELS] +
+                              across * e[(bottom * cells_across + right) * IMAGE_CHANNELS];
+                x[(i * width + j) * IMAGE_CHANNELS + c] += (1 - down) * above + down * below;
             }
         }
     }
 }
 
-/* The noise hides a large picture's mean colours from the model in the first steps, where eps says next to nothing about
- * them; the picture to enlarge does know them. */
-static void match_colours(const StageHooks *h, float *x_0)
+/* x (n,height,width,3) += share of what its cells' means lack of `wanted`; error: as large as wanted. */
+static void match_means(const StageInput *in, int64_t cell, const float *wanted, float share, float *error, float *x)
 {
-    int64_t side = h->in->side, size = h->cells * h->cells * IMAGE_CHANNELS;
-    cell_means(x_0, h->in->n, side, h->cells, h->error);
-    for (int64_t i = 0; i < h->in->n * size; i++) h->error[i] = h->wanted[i] - h->error[i];
-    for (int64_t row = 0; row < h->in->n; row++)
-        add_surface(h->error + row * size, h->cells, side, x_0 + row * side * side * IMAGE_CHANNELS);
+    int64_t height = in->side, width = stage_width(in), down = height / cell, across = width / cell;
+    int64_t size = down * across * IMAGE_CHANNELS;
+    cell_means(x, in->n, height, width, cell, error);
+    for (int64_t i = 0; i < in->n * size; i++) error[i] = share * (wanted[i] - error[i]);
+    for (int64_t row = 0; row < in->n; row++)
+        add_surface(error + row * size, down, across, height, width, x + row * height * width * IMAGE_CHANNELS);
+}
+
+void stage_match_low_res(const StageInput *in, float share, float *error, float *x)
+{
+    match_means(in, in->side / in->low_side, in->low_res, share, error, x);
 }
 
 /* --- known pixels ------------------------------------------------------------------------------------ */
 
 static void put_known(const StageInput *in, float *x_0)
 {
-    int64_t pixels = in->side * in->side;
+    int64_t pixels = in->side * stage_width(in);
     for (int64_t p = 0; p < in->n * pixels; p++) {
         float known = in->mask[p % pixels];
         for (int c = 0; known > 0 && c < IMAGE_CHANNELS; c++) {
@@ -78,29 +83,47 @@ static void put_known(const StageInput *in, float *x_0)
 
 /* --- the hook ---------------------------------------------------------------------------------------- */
 
+/* The noise hides a large picture's mean colours from the model in the first steps, where eps says next to nothing about
+ * them; the picture to enlarge does know them. */
 static Status denoised(void *ctx, const NoiseLevel *level, float *x_0)
 {
     const StageHooks *h = ctx;
+    const StageInput *in = h->in;
     if (h->before) TRY(h->before(h->before_ctx, level, x_0));
-    if (h->cells > 0) match_colours(h, x_0);
-    if (h->in->known) put_known(h->in, x_0);
+    if (h->cell > 0) match_means(in, h->cell, h->wanted, 1, h->error, x_0);
+    if (h->fidelity > 0) stage_match_low_res(in, h->fidelity, h->error, x_0);
+    if (in->known) put_known(in, x_0);
     return STATUS_OK;
+}
+
+/* Pixels a side of a cell of the large picture; 0: there are none, or they do not divide both sizes evenly. */
+static int64_t cell_size(const StageOptions *o, const StageInput *in)
+{
+    int64_t width = stage_width(in), low_width = stage_low_width(in), cell = o->colour_cell;
+    if (!in->low_res) return 0;
+    if (cell == 0 && o->colour_cells > 0 && in->side % o->colour_cells == 0) cell = in->side / o->colour_cells;
+    if (cell < 1 || in->side % cell || width % cell) return 0;
+    int64_t low_cell = cell * in->low_side / in->side;
+    if (low_cell < 1 || cell * in->low_side % in->side || in->low_side % low_cell || low_width % low_cell) return 0;
+    return cell;
 }
 
 Status stage_hooks_init(StageHooks *h, const StageOptions *o, const StageInput *in)
 {
-    int64_t cells = o->colour_cells;
-    *h = (StageHooks){.in = in};
-    if (!in->low_res || cells < 1 || in->side % cells || in->low_side % cells) return STATUS_OK;
-    h->cells = cells;
-    size_t bytes = (size_t)(in->n * cells * cells * IMAGE_CHANNELS) * sizeof(float);
-    h->wanted = malloc(bytes);
-    h->error = malloc(bytes);
-    if (!h->wanted || !h->error) {
+    *h = (StageHooks){.in = in, .cell = cell_size(o, in)};
+    if (in->low_res && in->side % in->low_side == 0) h->fidelity = (float)o->fidelity;
+    if (h->cell == 0 && h->fidelity == 0) return STATUS_OK;
+    int64_t cell = h->cell > 0 ? h->cell : in->side, least = h->fidelity > 0 ? in->side / in->low_side : cell;
+    if (least > cell) least = cell;
+    int64_t width = stage_width(in);
+    if (h->cell > 0) h->wanted = malloc((size_t)(in->n * (in->side / cell) * (width / cell) * IMAGE_CHANNELS) * sizeof(float));
+    h->error = malloc((size_t)(in->n * (in->side / least) * (width / least) * IMAGE_CHANNELS) * sizeof(float));
+    if ((h->cell > 0 && !h->wanted) || !h->error) {
         stage_hooks_release(h);
         return status_fail(STATUS_NO_MEMORY, "out of memory for the colours of %lld pictures", (long long)in->n);
     }
-    cell_means(in->low_res, in->n, in->low_side, cells, h->wanted);
+    if (h->cell > 0)
+        cell_means(in->low_res, in->n, in->low_side, stage_low_width(in), cell * in->low_side / in->side, h->wanted);
     return STATUS_OK;
 }
 
@@ -113,7 +136,7 @@ void stage_hooks_release(StageHooks *h)
 
 void stage_hooks_install(StageHooks *h, Denoiser *denoiser)
 {
-    if (h->cells == 0 && !h->in->known) return;
+    if (h->cell == 0 && h->fidelity == 0 && !h->in->known) return;
     h->before = denoiser->denoised;
     h->before_ctx = denoiser->denoised_ctx;
     denoiser->denoised = denoised;

@@ -8,16 +8,20 @@
 
 typedef struct StageHooks {
     const StageInput *in;
-    int64_t cells; /* a side; 0: colours are left alone */
-    float *wanted; /* (n,cells,cells,3): mean colours of the low-resolution pictures */
-    float *error;  /* (n,cells,cells,3): what the expectation lacks of them */
+    int64_t cell;   /* pixels a side; 0: colours are left alone */
+    float fidelity; /* share of the low-resolution pictures' own pixels that is put right. 0: none */
+    float *wanted;  /* (n,side/cell,width/cell,3): mean colours of the low-resolution pictures */
+    float *error;   /* what the expectation lacks of them, or of the low-resolution pictures */
     Status (*before)(void *ctx, const NoiseLevel *level, float *x_0); /* the denoiser's own denoised(); NULL: none */
     void *before_ctx;
 } StageHooks;
 
-/* `in` is borrowed. Cells that do not divide both sides evenly are none. STATUS_NO_MEMORY. */
+/* `in` is borrowed. Cells that do not divide all sides evenly are none. STATUS_NO_MEMORY. */
 Status stage_hooks_init(StageHooks *h, const StageOptions *o, const StageInput *in);
 void stage_hooks_release(StageHooks *h);
+/* x (n,side,width,3) += share of the bilinear surface through what its block means lack of the low-resolution pictures; error: as large
+ * as these. */
+void stage_match_low_res(const StageInput *in, float share, float *error, float *x);
 void stage_hooks_install(StageHooks *h, Denoiser *denoiser); /* where there is anything to do */
 
 #endif

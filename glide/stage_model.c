@@ -1,5 +1,7 @@
 #include "glide/stage_model.h"
 
+#include "upsampler/degrade.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,16 +40,45 @@ static Status fill_tokens(StageModel *m, const StageInput *in, const char *negat
     return STATUS_OK;
 }
 
-Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, DType precision, const StageInput *in,
-                        const char *negative_prompt)
+/* The picture to enlarge with noise, which the model is told of; the rows' noise is their own. */
+static Status fill_low_res(StageModel *m, const StageInput *in, double level)
+{
+    if (level == 0 || !in->low_res) return STATUS_OK;
+    if (!m->model->config.low_res_level)
+        return status_fail(STATUS_BAD_INPUT, "noise level: the upsampler is not told how noisy its input is, expected 0, found %g",
+                           level);
+    int64_t size = in->low_side * stage_low_width(in) * IMAGE_CHANNELS;
+    m->low_res = malloc((size_t)(in->n * size) * sizeof(float));
+    if (!m->low_res) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)in->n);
+    memcpy(m->low_res, in->low_res, (size_t)(in->n * size) * sizeof(float));
+    for (int64_t i = 0; i < 2 * in->n; i++) m->levels[i] = (float)level;
+    for (int64_t i = 0; i < in->n; i++) {
+        RngKey key = {.seed = in->rows[i].seed, .stream = RNG_LOW_RES_NOISE, .image = in->rows[i].image};
+        TRY(degrade_add_noise(m->low_res + i * size, size, (float)level, &key));
+    }
+    return STATUS_OK;
+}
+
+static Status make_tiles(StageModel *m, const StageOptions *o, const StageInput *in)
+{
+    int64_t width = stage_width(in);
+    if (o->tile == 0 || (in->side <= o->tile && width <= o->tile)) return STATUS_OK;
+    m->tiled = true;
+    return tiles_init(&m->tiles, in->side, width, o->tile, o->overlap);
+}
+
+Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, const StageOptions *o, const StageInput *in)
 {
     *m = (StageModel){.model = model, .in = in, .n = in->n};
     TRY(tape_new(kernels, &m->tape));
-    tape_set_dtype(m->tape, precision);
+    tape_set_dtype(m->tape, o->precision);
     m->timesteps = malloc((size_t)(2 * in->n) * sizeof(float));
-    if (!m->timesteps) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)in->n);
+    m->levels = calloc((size_t)(2 * in->n), sizeof(float));
+    if (!m->timesteps || !m->levels) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)in->n);
     TRY(fill_labels(m, in));
-    return fill_tokens(m, in, negative_prompt);
+    TRY(fill_low_res(m, in, o->noise_level));
+    TRY(make_tiles(m, o, in));
+    return fill_tokens(m, in, o->negative_prompt);
 }
 
 void stage_model_release(StageModel *m)
@@ -57,6 +88,9 @@ void stage_model_release(StageModel *m)
     free(m->tokens);
     free(m->mask);
     free(m->timesteps);
+    free(m->levels);
+    free(m->low_res);
+    tiles_release(&m->tiles);
     *m = (StageModel){0};
 }
 
@@ -69,37 +103,65 @@ static const UNetCondition *condition_for(StageModel *m, GuidanceAsks asks)
         int64_t first = asks == GUIDANCE_UNCONDITIONAL ? m->n * m->model->config.text.ctx : 0;
         m->conditions[asks] = text_unet_encode(m->tape, m->model, m->tokens ? m->tokens + first : NULL,
                                                m->mask ? m->mask + first : NULL, m->labels, guidance_rows(asks, m->n), NULL);
-        text_unet_tell_level(m->tape, m->model, NULL, guidance_rows(asks, m->n), &m->conditions[asks]);
+        text_unet_tell_level(m->tape, m->model, m->levels, guidance_rows(asks, m->n), &m->conditions[asks]);
         m->ready[asks] = true;
     }
     return &m->conditions[asks];
 }
 
-/* (rows,side,side,channels) with the `n` pictures of `data` over and over. */
-static Tensor *repeated_input(StageModel *m, int64_t rows, int64_t side, int64_t channels, const float *data, int64_t n)
+/* What the model is shown at once. */
+typedef struct Part {
+    const Tiles *tiles; /* NULL: all of the pictures, else window k */
+    int64_t k, height, width, low_height, low_width;
+} Part;
+
+/* (rows,height,width,channels): the part of the `n` pictures of `data`, over and over; `small`: of the pictures to enlarge. */
+static Tensor *part_of(StageModel *m, const Part *part, int64_t rows, bool small, int channels, const float *data,
+                       int64_t n)
 {
-    Tensor *x = tape_tensor(m->tape, DTYPE_F32, 4, (int64_t[]){rows, side, side, channels});
-    size_t bytes = (size_t)(n * side * side * channels) * sizeof *data;
-    for (int64_t i = 0; x && i < rows / n; i++) memcpy((char *)x->data + (size_t)i * bytes, data, bytes);
+    int64_t h = small ? part->low_height : part->height, w = small ? part->low_width : part->width;
+    Tensor *x = tape_tensor(m->tape, DTYPE_F32, 4, (int64_t[]){rows, h, w, channels});
+    int64_t size = n * h * w * channels;
+    for (int64_t i = 0; x && i < rows / n; i++) {
+        float *to = (float *)x->data + i * size;
+        if (part->tiles) tiles_cut(part->tiles, part->k, small ? part->height / part->low_height : 1, data, n, channels, to);
+        else memcpy(to, data, (size_t)size * sizeof *data);
+    }
     return x;
+}
+
+/* What the model says of a part: (rows,height,width,6), of the current scope. */
+static Tensor *answer(StageModel *m, const Part *part, const float *x_t, int64_t rows, const UNetCondition *condition)
+{
+    const StageInput *given = m->in;
+    TextUNetInput in = {.x = part_of(m, part, rows, false, IMAGE_CHANNELS, x_t, m->n), .timesteps = m->timesteps};
+    if (given->low_res)
+        in.low_res = part_of(m, part, rows, true, IMAGE_CHANNELS, m->low_res ? m->low_res : given->low_res, m->n);
+    if (given->known && m->model->config.inpaint) {
+        in.inpaint_image = part_of(m, part, rows, false, IMAGE_CHANNELS, given->known, 1);
+        in.inpaint_mask = part_of(m, part, rows, false, 1, given->mask, 1);
+    }
+    return text_unet_forward(m->tape, m->model, &in, condition, NULL);
 }
 
 Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *out)
 {
-    const StageInput *given = m->in;
-    int64_t rows = guidance_rows(asks, m->n);
+    int64_t rows = guidance_rows(asks, m->n), height = m->in->side, width = stage_width(m->in);
     const UNetCondition *condition = condition_for(m, asks);
-    int scope = tape_scope_begin(m->tape);
+    Part part = {NULL, 0, height, width, m->in->low_side, stage_low_width(m->in)};
     for (int64_t i = 0; i < rows; i++) m->timesteps[i] = (float)level->timestep;
-    TextUNetInput in = {.x = repeated_input(m, rows, given->side, IMAGE_CHANNELS, x_t, m->n), .timesteps = m->timesteps};
-    if (given->low_res) in.low_res = repeated_input(m, rows, given->low_side, IMAGE_CHANNELS, given->low_res, m->n);
-    if (given->known && m->model->config.inpaint) {
-        in.inpaint_image = repeated_input(m, rows, given->side, IMAGE_CHANNELS, given->known, 1);
-        in.inpaint_mask = repeated_input(m, rows, given->side, 1, given->mask, 1);
+    if (m->tiled) {
+        int64_t shrink = m->in->low_side ? height / m->in->low_side : 1;
+        part = (Part){&m->tiles, 0, m->tiles.y.tile, m->tiles.x.tile, m->tiles.y.tile / shrink, m->tiles.x.tile / shrink};
+        memset(out, 0, (size_t)(rows * height * width * MODEL_CHANNELS) * sizeof *out);
     }
-    Tensor *y = text_unet_forward(m->tape, m->model, &in, condition, NULL);
-    TRY(tape_status(m->tape));
-    memcpy(out, y->data, tensor_bytes(y));
-    tape_scope_end(m->tape, scope, NULL);
+    for (; part.k < (m->tiled ? tiles_count(&m->tiles) : 1); part.k++) {
+        int scope = tape_scope_begin(m->tape);
+        Tensor *y = answer(m, &part, x_t, rows, condition);
+        TRY(tape_status(m->tape));
+        if (m->tiled) tiles_blend(&m->tiles, part.k, y->data, rows, MODEL_CHANNELS, out);
+        else memcpy(out, y->data, tensor_bytes(y));
+        tape_scope_end(m->tape, scope, NULL);
+    }
     return STATUS_OK;
 }

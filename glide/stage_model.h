@@ -4,6 +4,7 @@
 #define GLIDE_STAGE_MODEL_H
 
 #include "glide/stage.h"
+#include "glide/tiles.h"
 
 typedef struct StageModel {
     Tape *tape;
@@ -14,17 +15,20 @@ typedef struct StageModel {
     int32_t *tokens; /* (2n,ctx): the prompts, then negative prompts or empty captions */
     uint8_t *mask;
     float *timesteps; /* (2n) */
+    float *levels;    /* (2n) noise in the picture to enlarge */
+    float *low_res;   /* with that noise; NULL: in->low_res is used */
+    Tiles tiles;
+    bool tiled;       /* more than one window */
     UNetCondition conditions[4]; /* by GuidanceAsks up to GUIDANCE_BOTH */
     bool ready[4];
 } StageModel;
 
-/* negative_prompt may be NULL. STATUS_BAD_INPUT for what the model does not take, STATUS_NO_MEMORY; *m needs
- * stage_model_release() even then. */
-Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, DType precision, const StageInput *in,
-                        const char *negative_prompt);
+/* Of `o`: precision, negative prompt, noise level, windows. STATUS_BAD_INPUT for what the model does not take, STATUS_NO_MEMORY; *m
+ * needs stage_model_release() even then. */
+Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, const StageOptions *o, const StageInput *in);
 void stage_model_release(StageModel *m); /* fine on a zeroed one */
 
-/* asks: GUIDANCE_CONDITIONAL, GUIDANCE_UNCONDITIONAL or GUIDANCE_BOTH; out (rows,side,side,6). */
+/* asks: GUIDANCE_CONDITIONAL, GUIDANCE_UNCONDITIONAL or GUIDANCE_BOTH; out (rows,side,width,6). */
 Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *out);
 
 #endif

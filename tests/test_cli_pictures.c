@@ -11,6 +11,17 @@
 #include <string.h>
 #include <cmocka.h>
 
+static void check_size(const char *name, int w, int h)
+{
+    Image a = {0};
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
+    if (image_read(path, &a) != STATUS_OK) fail_msg("%s", status_message());
+    assert_int_equal(a.w, w);
+    assert_int_equal(a.h, h);
+    image_release(&a);
+}
+
 /* --- glide upsample --------------------------------------------------------------------------------- */
 
 static void test_upsample(void **state)
@@ -20,7 +31,7 @@ static void test_upsample(void **state)
     char value[64];
     cli_run_ok(&r, "$G sample 'red apple' --seed 4 -o whole.png -q " QUICK);
     cli_run_ok(&r, "$G sample 'red apple' --seed 4 -o half.png -q --no-upsample --steps 3");
-    cli_run_ok(&r, "$G upsample half.png -o large.png --prompt 'red apple' --seed 4 --steps 2");
+    cli_run_ok(&r, "$G upsample half.png -o large.png --prompt 'red apple' --seed 4 --steps 2 --fidelity 0");
     assert_string_equal(r.out, "large.png\n");
     cli_check_picture("large.png", TINY_UPSAMPLER_SIDE);
     Image a = {0}, b = {0};
@@ -42,10 +53,39 @@ static void test_upsample(void **state)
     assert_int_equal(png_write(path, &a, NULL, 0), STATUS_OK);
     image_release(&a);
     cli_run_ok(&r, "mkdir -p up && $G upsample wide.png -o up --seed 4 --steps 2 -q");
-    assert_string_equal(r.err, "glide upsample: warning: wide.png has 90x40 pixels; made square, its proportions change\n");
-    cli_check_picture("up/wide-256.png", TINY_UPSAMPLER_SIDE);
-    cli_run_ok(&r, "$G upsample - -o - --prompt 'red apple' --seed 4 --steps 2 < half.png > piped.png");
+    assert_string_equal(r.err, "");
+    check_size("up/wide-x4.png", 360, 160);
+    cli_run_ok(&r, "$G upsample - -o - --prompt 'red apple' --seed 4 --steps 2 --fidelity 0 < half.png > piped.png");
     cli_run_ok(&r, "$G verify piped.png --input half.png -q && $G verify large.png -q"); /* they differ in the input's name */
+}
+
+/* Several pictures and folders; one that cannot be read does not stop the others. */
+static void test_upsample_many(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    cli_run_ok(&r, "mkdir -p in more && $G sample cat --no-upsample --steps 2 -s 1 -q -o in/b.png && cp in/b.png in/A.PNG && "
+                   "cp in/b.png more/c.png && echo text > in/notes.txt");
+    cli_run_ok(&r, "$G upsample in more/c.png -o out/ --seed 4 --steps 2 --scale 2");
+    assert_non_null(strstr(r.err, "out/c-x2.png"));
+    check_size("out/A-x2.png", 2 * TINY_BASE_SIDE, 2 * TINY_BASE_SIDE);
+    check_size("out/b-x2.png", 2 * TINY_BASE_SIDE, 2 * TINY_BASE_SIDE);
+    check_size("out/c-x2.png", 2 * TINY_BASE_SIDE, 2 * TINY_BASE_SIDE);
+    cli_run_ok(&r, "$G upsample in/b.png -o out/ --seed 4 --steps 2 --size 50x40 -q");
+    check_size("out/b-50x40.png", 50, 40);
+    cli_run_ok(&r, "$G verify out/b-50x40.png --input in/b.png -q");
+    cli_run(&r, "head -c 300 in/b.png > in/a.png; $G upsample in -o out/ --seed 4 --steps 2 -q");
+    assert_int_equal(r.exit_status, 2);
+    assert_non_null(strstr(r.err, "in/a.png: "));
+    assert_non_null(strstr(r.err, "1 of 3 pictures could not be made"));
+    check_size("out/b-x4.png", 4 * TINY_BASE_SIDE, 4 * TINY_BASE_SIDE);
+    cli_run_ok(&r, "rm in/a.png; mkdir -p none");
+    cli_refuse("$G upsample in more -o one.txt/two", "--output: expected a folder for several pictures");
+    cli_refuse("$G upsample in/b.png in/b.png -o out", "would both be written to out/b-x4.png");
+    cli_refuse("$G upsample none -o out", "none: a folder without PNG or JPEG files");
+    cli_refuse("$G upsample in/b.png -o out --size 50", "--size: expected WIDTHxHEIGHT, such as 1920x1080, found \"50\"");
+    cli_refuse("$G upsample in/b.png -o out --scale 3", "--scale");
+    cli_refuse("$G upsample in/b.png -o out --tile 40", "--tile: expected a multiple of 16, found 40");
 }
 
 /* --- glide inpaint, glide sample --init-image ------------------------------------------------------- */
@@ -142,7 +182,7 @@ static void test_classes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_inpaint),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_upsample_many), cmocka_unit_test(test_inpaint),
                                        cmocka_unit_test(test_classes)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

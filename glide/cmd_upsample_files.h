@@ -1,0 +1,19 @@
+/* Which files glide upsample reads and writes: one into a file, or many, and whole folders, into a folder. */
+#ifndef GLIDE_GLIDE_CMD_UPSAMPLE_FILES_H
+#define GLIDE_GLIDE_CMD_UPSAMPLE_FILES_H
+
+#include "glide/cmd_output.h"
+
+typedef struct UpsampleFiles {
+    char **inputs;      /* (count) names */
+    CliOutput *outputs; /* (count), each of one picture */
+    int count, capacity;
+} UpsampleFiles;
+
+/* The operands of `args`; a folder stands for its PNG and JPEG files, in the order of their names. With one operand that is a file,
+ * `output` is as elsewhere; else it is a folder, made if it is not there. `what` is put into names ("photo-x4.png"). Two files that
+ * would get the same name, and a folder without pictures, are usage errors. */
+Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what);
+void upsample_files_release(UpsampleFiles *f);
+
+#endif

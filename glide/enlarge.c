@@ -1,0 +1,256 @@
+#include "glide/enlarge.h"
+
+#include "glide/stage_hooks.h"
+#include "glide/tiles.h"
+#include "upsampler/upsampler.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, WINDOW_BYTES_A_PIXEL = 6000 };
+
+/* --- sizes ------------------------------------------------------------------------------------------- */
+
+static int64_t round_up(int64_t n, int64_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Pixels a side of the cells whose mean colours are kept. */
+static int colour_cell(const TextUNet *m, int cells)
+{
+    int side = m->config.unet.image_size;
+    return cells > 0 && side % cells == 0 ? side / cells : 0;
+}
+
+/* The result of a pass has sides that are multiples of it. */
+static int64_t side_unit(const TextUNet *m, int cell)
+{
+    int64_t unit = TILE_STEP, deepest = (int64_t)1 << (m->config.unet.levels - 1);
+    if (unit < deepest) unit = deepest;
+    return cell > unit && cell % unit == 0 ? cell : unit;
+}
+
+static int tile_side(const TextUNet *m, const EnlargeOptions *o)
+{
+    return o->tile > 0 ? o->tile : m->config.unet.image_size;
+}
+
+static int64_t overlap_of(int tile)
+{
+    int64_t overlap = tile / 4 / TILE_STEP * TILE_STEP;
+    return overlap < ENLARGE_OVERLAP ? overlap : ENLARGE_OVERLAP;
+}
+
+/* Side of the large picture of a pass over `n` pixels. */
+static int64_t large_side(const TextUNet *m, int64_t n, int64_t unit)
+{
+    int64_t least = LEAST_SIDE < m->config.unet.image_size ? LEAST_SIDE : m->config.unet.image_size;
+    int64_t side = round_up(UPSAMPLER_FACTOR * n, unit);
+    return side < least ? round_up(least, unit) : side;
+}
+
+static Status check_size(int64_t w, int64_t h)
+{
+    if (w <= IMAGE_MAX_SIDE && h <= IMAGE_MAX_SIDE && w * h <= IMAGE_MAX_PIXELS) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "the result would have %lldx%lld pixels, expected sides up to %d and at most %lld million",
+                       (long long)w, (long long)h, IMAGE_MAX_SIDE, (long long)(IMAGE_MAX_PIXELS / 1000000));
+}
+
+static Status choose_scale(const EnlargeOptions *o, int w, int h, EnlargePlan *plan)
+{
+    *plan = (EnlargePlan){.scale = o->scale};
+    if (o->width == 0 && o->height == 0) {
+        if (o->scale != 2 && o->scale != 4 && o->scale != 8)
+            return status_fail(STATUS_BAD_INPUT, "scale: expected 2, 4 or 8, found %d", o->scale);
+        TRY(check_size((int64_t)w * o->scale, (int64_t)h * o->scale));
+        plan->width = w * o->scale;
+        plan->height = h * o->scale;
+        return STATUS_OK;
+    }
+    if (o->width < 1 || o->height < 1)
+        return status_fail(STATUS_BAD_INPUT, "size: expected a width and a height of 1 or more, found %dx%d", o->width, o->height);
+    double factor = fmax((double)o->width / w, (double)o->height / h);
+    for (plan->scale = 2; plan->scale < factor; plan->scale *= 2) {}
+    if (plan->scale > MOST_SCALE)
+        return status_fail(STATUS_BAD_INPUT, "size: %dx%d is more than %d times %dx%d", o->width, o->height, MOST_SCALE, w, h);
+    plan->width = o->width;
+    plan->height = o->height;
+    return check_size((int64_t)w * plan->scale, (int64_t)h * plan->scale);
+}
+
+Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, EnlargePlan *plan)
+{
+    TRY(choose_scale(o, w, h, plan));
+    int tile = tile_side(m, o), shown = plan->scale == 8 ? 2 : 1; /* a pass over the picture, or over its double */
+    if (tile < TILE_STEP || tile % TILE_STEP || tile % (1 << (m->config.unet.levels - 1)) || tile > 4096)
+        return status_fail(STATUS_BAD_INPUT, "tile: expected a multiple of %d up to 4096, found %d",
+                           (int)side_unit(m, 0), tile);
+    int64_t unit = side_unit(m, 0), height = large_side(m, (int64_t)shown * h, unit), width = large_side(m, (int64_t)shown * w, unit);
+    TRY(check_size(width, height));
+    Tiles t;
+    TRY(tiles_init(&t, height, width, tile, overlap_of(tile)));
+    plan->windows = tiles_count(&t);
+    int64_t window = t.y.tile * t.x.tile, pictures = 3 * IMAGE_CHANNELS + MODEL_CHANNELS + 2 * IMAGE_CHANNELS;
+    plan->bytes = (size_t)(height * width) * ((size_t)pictures * sizeof(float) + 6) + (size_t)window * WINDOW_BYTES_A_PIXEL;
+    tiles_release(&t);
+    return STATUS_OK;
+}
+
+/* --- a pass ------------------------------------------------------------------------------------------ */
+
+typedef struct Pass {
+    const Cascade *cascade;
+    const CascadeHooks *hooks;
+    StageOptions stage;
+    StageInput input;
+    float *low, *large, *error; /* (low_side,low_width,3), (side,width,3), as low */
+    bool back_projection;
+    double done, work, total;   /* steps times pixels: before this pass, of a step, of all passes */
+} Pass;
+
+static void pass_release(Pass *p)
+{
+    free(p->low);
+    free(p->large);
+    free(p->error);
+    p->low = p->large = p->error = NULL;
+}
+
+static int show_progress(void *ctx, const SamplerProgress *s)
+{
+    const Pass *p = ctx;
+    CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width};
+    out.fraction = (p->done + s->done * p->work) / p->total;
+    out.x_0 = s->width == s->height ? s->x_0 : NULL; /* a preview is square */
+    return p->hooks->progress(p->hooks->ctx, &out);
+}
+
+static int clamp(int64_t i, int n)
+{
+    return i < n ? (int)i : n - 1;
+}
+
+/* The picture as f32, edges repeated to the pass's size. */
+static Status pass_init(Pass *p, const TextUNet *m, const Image *in)
+{
+    int64_t unit = side_unit(m, p->stage.colour_cell), side = large_side(m, in->h, unit), width = large_side(m, in->w, unit);
+    int64_t low_side = side / UPSAMPLER_FACTOR, low_width = width / UPSAMPLER_FACTOR;
+    p->input.side = side;
+    p->input.width = width;
+    p->input.low_side = low_side;
+    p->input.low_width = low_width;
+    p->low = malloc((size_t)(low_side * low_width * IMAGE_CHANNELS) * sizeof(float));
+    p->error = malloc((size_t)(low_side * low_width * IMAGE_CHANNELS) * sizeof(float));
+    p->large = malloc((size_t)(side * width * IMAGE_CHANNELS) * sizeof(float));
+    if (!p->low || !p->error || !p->large)
+        return status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %lldx%lld", (long long)width, (long long)side);
+    for (int64_t y = 0; y < low_side; y++)
+        for (int64_t x = 0; x < low_width; x++)
+            for (int c = 0; c < IMAGE_CHANNELS; c++) {
+                size_t at = (size_t)clamp(y, in->h) * (size_t)in->w + (size_t)clamp(x, in->w);
+                p->low[(y * low_width + x) * IMAGE_CHANNELS + c] = (float)in->pixels[at * 3 + (size_t)c] / 127.5f - 1;
+            }
+    p->input.low_res = p->low;
+    return STATUS_OK;
+}
+
+/* Adds what the result's block means lack of the picture, until that is less than 8 bits tell. */
+static void project_back(Pass *p)
+{
+    int64_t size = p->input.side * p->input.width * IMAGE_CHANNELS;
+    for (int i = 0; i < PROJECTIONS; i++) {
+        for (int64_t k = 0; k < size; k++) p->large[k] = p->large[k] < -1 ? -1 : p->large[k] > 1 ? 1 : p->large[k];
+        stage_match_low_res(&p->input, 1, p->error, p->large);
+    }
+}
+
+/* The upper left part of the result. */
+static Status give_result(const Pass *p, int w, int h, Image *out)
+{
+    TRY(image_init(w, h, out));
+    for (int y = 0; y < h; y++) {
+        Image row = {0};
+        Status s = image_from_f32(p->large + (int64_t)y * p->input.width * IMAGE_CHANNELS, w, 1, &row);
+        if (s == STATUS_OK) memcpy(out->pixels + (size_t)y * (size_t)w * 3, row.pixels, (size_t)w * 3);
+        image_release(&row);
+        if (s == STATUS_OK) continue;
+        image_release(out);
+        return s;
+    }
+    return STATUS_OK;
+}
+
+/* *picture becomes its enlargement by 4. */
+static Status run_pass(Pass *p, Image *picture)
+{
+    const TextUNet *m = p->cascade->upsampler;
+    int w = UPSAMPLER_FACTOR * picture->w, h = UPSAMPLER_FACTOR * picture->h;
+    Status s = pass_init(p, m, picture);
+    p->stage.progress = p->hooks->progress ? show_progress : NULL;
+    p->stage.progress_ctx = p;
+    p->work = (double)p->input.side * (double)p->input.width;
+    if (s == STATUS_OK) s = stage_sample(p->cascade->kernels, m, &p->stage, &p->input, p->large);
+    if (s == STATUS_OK && p->back_projection) project_back(p);
+    image_release(picture);
+    if (s == STATUS_OK) s = give_result(p, w, h, picture);
+    pass_release(p);
+    return s;
+}
+
+/* --- all of it --------------------------------------------------------------------------------------- */
+
+static Status replace(Status s, Image *picture, Image *other)
+{
+    image_release(picture);
+    *picture = *other;
+    return s;
+}
+
+static Status halve(Image *picture)
+{
+    Image half = {0};
+    return replace(image_block_mean(picture, 2, &half), picture, &half);
+}
+
+static Status run_passes(Pass *p, const EnlargePlan *plan, int steps, const Image *in, Image *picture)
+{
+    double pixels = (double)in->w * in->h * 16;
+    p->total = steps * pixels * (plan->scale == 8 ? 5 : 1);
+    TRY(run_pass(p, picture));
+    if (plan->scale != 4) TRY(halve(picture));
+    if (plan->scale == 8) {
+        p->done = steps * pixels;
+        p->stage.stage++; /* noise of its own */
+        TRY(run_pass(p, picture));
+    }
+    if (plan->width == picture->w && plan->height == picture->h) return STATUS_OK;
+    Image resized = {0};
+    return replace(image_resize(picture, plan->width, plan->height, &resized), picture, &resized);
+}
+
+Status enlarge_picture(const Cascade *c, const StageOptions *stage, const EnlargeOptions *o, const Image *in, const char *prompt,
+                       const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks)
+{
+    EnlargePlan plan;
+    int steps;
+    TRY(enlarge_plan(c->upsampler, o, in->w, in->h, &plan));
+    TRY(cascade_check_steps(c->upsampler, stage, "upsampler", &steps));
+    Pass p = {.cascade = c, .hooks = hooks, .stage = *stage, .back_projection = o->back_projection};
+    p.input = (StageInput){.n = 1, .prompts = &prompt, .labels = label, .rows = row};
+    p.stage.stage = CASCADE_STAGE_UPSAMPLER;
+    p.stage.max_rows = 0;
+    p.stage.tile = tile_side(c->upsampler, o);
+    p.stage.overlap = overlap_of((int)p.stage.tile);
+    p.stage.colour_cell = colour_cell(c->upsampler, stage->colour_cells);
+    p.stage.trace_rows = (TraceRows){"upsampler", 1, 0};
+    if (plan.scale == 8 && stage->trace) return status_fail(STATUS_BAD_INPUT, "trace: expected a scale of 2 or 4, found 8");
+    Image picture = {0};
+    Status s = image_init(in->w, in->h, &picture);
+    if (s == STATUS_OK) memcpy(picture.pixels, in->pixels, image_bytes(in));
+    if (s == STATUS_OK) s = run_passes(&p, &plan, steps, in, &picture);
+    if (s == STATUS_OK) s = hooks->finished(hooks->ctx, 0, &picture);
+    image_release(&picture);
+    return s;
+}
