@@ -15,7 +15,7 @@ typedef struct ContrastivePair {
 } ContrastivePair;
 
 /* pairs (n); z (n,2,width): embeddings of picture and text, of unit length. *loss: the mean over pairs; *hits: share of pictures to
- * which no text that does not describe them is as similar as their own. d_z (n,2,width): the loss's derivative. STATUS_NO_MEMORY. */
+ * which no text that does not describe them is as similar as their own. d_z (n,2,width): derivatives. STATUS_NO_MEMORY. */
 Status contrastive_loss(const ContrastivePair *pairs, const float *z, int64_t n, int64_t width, double scale, double *loss,
                         double *hits, float *d_z);
 

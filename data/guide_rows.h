@@ -10,7 +10,7 @@ typedef struct GuideRowOptions {
     uint64_t seed;
     bool flip;  /* mirror half of the pictures */
     bool move;  /* enlarge or shrink by up to a tenth, and move by up to 4 pixels; what comes in is white */
-    bool pairs; /* every fourth row shows another picture of the concept of the row before it, so that styles have to be told apart */
+    bool pairs; /* every fourth row shows another picture of the concept of the row before it: styles have to be told apart */
     CaptionOptions captions;
     DatasetFilter filter;
 } GuideRowOptions;

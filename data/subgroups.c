@@ -37,7 +37,8 @@ static Status parse(const char *path, Subgroups *s)
         if (!*line || *line == '#') continue;
         char *tab = strchr(line, '\t');
         if (!tab || tab == line || !tab[1] || strchr(tab + 1, '\t'))
-            return status_fail(STATUS_BAD_INPUT, "%s: line %d: expected a root, a tab and a subgroup, found \"%.40s\"", path, number, line);
+            return status_fail(STATUS_BAD_INPUT, "%s: line %d: expected a root, a tab and a subgroup, found \"%.40s\"", path,
+                               number, line);
         *tab = 0;
         s->entries[s->count++] = (Entry){line, tab + 1};
     }

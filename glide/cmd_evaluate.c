@@ -62,8 +62,8 @@ static void show_classifier_score(Evaluation *e, const Classifier *m, const Clas
                    "timestep  subject  in first 5  style\n",
                    count, styles, s->n, splits[e->command->split], 1.0 / count, count < 5 ? 1.0 : 5.0 / count, 1.0 / styles);
     }
-    json_array_append_new(levels, json_pack("{s:i, s:f, s:f, s:f}", "timestep", s->timestep, "top1", s->top1, "top5", s->top5, "style",
-                                            s->style));
+    json_array_append_new(
+        levels, json_pack("{s:i, s:f, s:f, s:f}", "timestep", s->timestep, "top1", s->top1, "top5", s->top5, "style", s->style));
     if (!e->command->json) printf("%8d  %7.3f  %10.3f  %5.3f\n", s->timestep, s->top1, s->top5, s->style);
     fflush(stdout);
 }
@@ -103,9 +103,9 @@ static Status evaluate_classifier(Evaluation *e)
 
 static void show_retrieval(Evaluation *e, json_t *to, int timestep, const RetrievalScore *s)
 {
-    json_array_append_new(to, json_pack("{s:i, s:i, s:i, s:f, s:f, s:f, s:f}", "timestep", timestep, "pairs", s->n, "group", s->group,
-                                        "text_top1", s->text_top1, "text_top5", s->text_top5, "picture_top1", s->picture_top1,
-                                        "picture_top5", s->picture_top5));
+    json_array_append_new(to, json_pack("{s:i, s:i, s:i, s:f, s:f, s:f, s:f}", "timestep", timestep, "pairs", s->n, "group",
+                                        s->group, "text_top1", s->text_top1, "text_top5", s->text_top5, "picture_top1",
+                                        s->picture_top1, "picture_top5", s->picture_top5));
     if (!e->command->json)
         printf("%8d  %5d  %5d  %5.3f  %10.3f  %7.3f  %10.3f  %6.3f  %10.3f\n", timestep, s->n, s->group, s->text_top1, s->text_top5,
                s->picture_top1, s->picture_top5, 1.0 / s->group, s->group < 5 ? 1.0 : 5.0 / s->group);
@@ -223,9 +223,10 @@ const CliCommand cli_command_evaluate = {
     .operands = "guide FILE",
     .min_operands = 1,
     .max_operands = 2,
-    .description = "A classifier: how often subject and style of pictures with noise are right, by noise level. A CLIP and a judge: how "
-                   "often a picture's own caption is the most similar one, or among the first five, and the other way round, among 64 "
-                   "pairs and among all.",
+    .description =
+        "A classifier: how often subject and style of pictures with noise are right, by noise level. A CLIP and a judge: how "
+        "often a picture's own caption is the most similar one, or among the first five, and the other way round, among 64 "
+        "pairs and among all.",
     .examples = "glide evaluate guide classifier.h5 --data emoji.h5\n"
                 "glide evaluate guide judge.h5 --data emoji.h5 --split test_concept --json",
     .options = options,

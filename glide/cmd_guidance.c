@@ -65,8 +65,9 @@ Status cli_class(CliArgs *args, const char *text, const GlideGuidance *guidance,
     *label = (int)number;
     if (*text && !*end && number >= 0 && number <= MOST) return STATUS_OK;
     if (!file || (*text && !*end))
-        return cli_usage_fail(args, "--class: expected a whole number from 0 to %d, or for a classifier that guides \"SUBJECT, STYLE\", found %s",
-                              MOST, cli_quote(text, quoted, sizeof quoted));
+        return cli_usage_fail(
+            args, "--class: expected a whole number from 0 to %d, or for a classifier that guides \"SUBJECT, STYLE\", found %s",
+            MOST, cli_quote(text, quoted, sizeof quoted));
     if (!*file) {
         TRY(weights_path_default("classifier.h5", path, sizeof path));
         file = path;

@@ -39,8 +39,8 @@ static void count_row(const Classifier *m, const float *logits, int label, Class
     out->style += rank_of(x, styles, label % styles) < 1;
 }
 
-static Status classify(Tape *t, const Classifier *m, const Diffusion *noise, const Dataset *d, const Subgroups *s, const int *pictures,
-                       int n, uint32_t first, int timestep, float *x, ClassifierScore *out)
+static Status classify(Tape *t, const Classifier *m, const Diffusion *noise, const Dataset *d, const Subgroups *s,
+                       const int *pictures, int n, uint32_t first, int timestep, float *x, ClassifierScore *out)
 {
     float timesteps[ROWS];
     for (int i = 0; i < n; i++) {
@@ -59,8 +59,8 @@ static Status classify(Tape *t, const Classifier *m, const Diffusion *noise, con
     return STATUS_OK;
 }
 
-Status measure_classifier(Kernels *k, const Classifier *m, const Dataset *d, const Subgroups *s, const int *pictures, int n, int timestep,
-                          ClassifierScore *out)
+Status measure_classifier(Kernels *k, const Classifier *m, const Dataset *d, const Subgroups *s, const int *pictures, int n,
+                          int timestep, ClassifierScore *out)
 {
     Tape *t = NULL;
     Diffusion noise;
@@ -71,7 +71,8 @@ Status measure_classifier(Kernels *k, const Classifier *m, const Dataset *d, con
     float *x = malloc(ROWS * SIZE * sizeof *x);
     Status status = x ? tape_new(k, &t) : no_memory();
     for (int first = 0; first < n && status == STATUS_OK; first += ROWS)
-        status = classify(t, m, &noise, d, s, pictures + first, n - first < ROWS ? n - first : ROWS, (uint32_t)first, timestep, x, out);
+        status =
+            classify(t, m, &noise, d, s, pictures + first, n - first < ROWS ? n - first : ROWS, (uint32_t)first, timestep, x, out);
     for (double *share = &out->top1; share <= &out->style; share++) *share /= out->n > 0 ? out->n : 1;
     free(x);
     tape_free(t);
@@ -81,8 +82,8 @@ Status measure_classifier(Kernels *k, const Classifier *m, const Dataset *d, con
 
 /* --- pictures and texts --------------------------------------------------------------------------- */
 
-static Status clip_see_rows(Tape *t, const Clip *m, const Diffusion *noise, const Dataset *d, const int *pictures, int n, uint32_t first,
-                            int timestep, float *x, float *seen)
+static Status clip_see_rows(Tape *t, const Clip *m, const Diffusion *noise, const Dataset *d, const int *pictures, int n,
+                            uint32_t first, int timestep, float *x, float *seen)
 {
     float timesteps[ROWS];
     for (int i = 0; i < n; i++) {
@@ -98,8 +99,8 @@ static Status clip_see_rows(Tape *t, const Clip *m, const Diffusion *noise, cons
     return STATUS_OK;
 }
 
-static Status clip_read_rows(Tape *t, const Clip *m, const ClipBpe *bpe, const Dataset *d, const int *pictures, int n, int32_t *tokens,
-                             float *read)
+static Status clip_read_rows(Tape *t, const Clip *m, const ClipBpe *bpe, const Dataset *d, const int *pictures, int n,
+                             int32_t *tokens, float *read)
 {
     int32_t lengths[ROWS];
     const int T = m->config.max_text_len;

@@ -16,8 +16,8 @@ static void add_noise(const Diffusion *d, int t, const RngKey *key, int64_t size
     }
 }
 
-void guide_noise_draw(const Diffusion *d, uint64_t seed, uint32_t step, uint32_t first, int64_t n, int64_t total, int64_t size, float *x,
-                      float *timesteps)
+void guide_noise_draw(const Diffusion *d, uint64_t seed, uint32_t step, uint32_t first, int64_t n, int64_t total, int64_t size,
+                      float *x, float *timesteps)
 {
     float offset = rng_uniform(&(RngKey){seed, RNG_DIFFUSION, UINT32_MAX, step}, 0);
     for (int64_t i = 0; i < n; i++) {

@@ -108,7 +108,8 @@ static Status open_model(Trainer *tr, const H5File *resume)
         return status_fail(STATUS_BAD_INPUT, "%s: names no classes, so there is nothing to train it on", h5file_path(resume));
     }
     const char **names = calloc(2 * (size_t)dataset_count(tr->dataset), sizeof *names);
-    Status s = names ? new_model(tr, names, names + dataset_count(tr->dataset)) : status_fail(STATUS_NO_MEMORY, "out of memory for names");
+    Status s =
+        names ? new_model(tr, names, names + dataset_count(tr->dataset)) : status_fail(STATUS_NO_MEMORY, "out of memory for names");
     free(names);
     return s;
 }

@@ -53,7 +53,8 @@ static Status new_model(Trainer *tr, ClipTraining *own, Clip **out)
     const int merges = tr->options->n_vocab - WITHOUT_MERGES;
     TRY(make_config(tr->options->config, &config));
     if (merges < 1)
-        return status_fail(STATUS_BAD_INPUT, "--vocab: expected at least %d for a CLIP, found %d", WITHOUT_MERGES + 1, tr->options->n_vocab);
+        return status_fail(STATUS_BAD_INPUT, "--vocab: expected at least %d for a CLIP, found %d", WITHOUT_MERGES + 1,
+                           tr->options->n_vocab);
     TRY(contrast_captions(tr, HALF_GUIDES, &texts, &count));
     Status s = clip_bpe_train(texts, count, merges, &own->bpe);
     free(texts);
@@ -187,15 +188,17 @@ static Status measure_pictures(Trainer *tr, const int *pictures, int n, double m
     if (!seen) return status_fail(STATUS_NO_MEMORY, "out of memory for measuring");
     Status s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, 0, seen, seen + all);
     measure_retrieval(seen, seen + all, n, c->net.width, group, &clean);
-    if (s == STATUS_OK) s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, middle, seen, seen + all);
+    if (s == STATUS_OK)
+        s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, middle, seen, seen + all);
     measure_retrieval(seen, seen + all, n, c->net.width, group, &noisy);
     free(seen);
     TRY(s);
     measured[0] = clean.text_top1;
     measured[1] = clean.text_top5;
     measured[2] = noisy.text_top5;
-    snprintf(text, size, "among %d, text for picture %.3f first, %.3f in first 5; at t %d %.3f, %.3f; picture for text %.3f, %.3f", group,
-             clean.text_top1, clean.text_top5, middle, noisy.text_top1, noisy.text_top5, clean.picture_top1, clean.picture_top5);
+    snprintf(text, size, "among %d, text for picture %.3f first, %.3f in first 5; at t %d %.3f, %.3f; picture for text %.3f, %.3f",
+             group, clean.text_top1, clean.text_top5, middle, noisy.text_top1, noisy.text_top5, clean.picture_top1,
+             clean.picture_top5);
     return STATUS_OK;
 }
 

@@ -49,8 +49,10 @@ Status contrast_open(Trainer *tr, const ContrastNet *net, void *own)
     c->pairs = calloc(batch, sizeof *c->pairs);
     if (!c->z || !c->pairs) return status_fail(STATUS_NO_MEMORY, "out of memory for a batch of %d pictures", o->batch);
     c->d_z = c->z + 2 * batch * (size_t)net->width;
-    if (o->batch < 2) return status_fail(STATUS_BAD_INPUT, "--batch: expected at least 2 pictures to tell apart, found %d", o->batch);
-    GuideRowOptions rows = {.seed = o->seed, .move = true, .pairs = true, .captions = o->batches.captions, .filter = o->batches.filter};
+    if (o->batch < 2)
+        return status_fail(STATUS_BAD_INPUT, "--batch: expected at least 2 pictures to tell apart, found %d", o->batch);
+    GuideRowOptions rows = {
+        .seed = o->seed, .move = true, .pairs = true, .captions = o->batches.captions, .filter = o->batches.filter};
     rows.filter.half = net->half;
     return guide_rows_new(tr->dataset, &rows, &c->rows);
 }

@@ -40,7 +40,8 @@ static Status train_tokenizer(Trainer *tr, Bpe **out)
     size_t count;
     BpeMerges merges;
     *out = NULL;
-    if (tr->options->n_vocab < 258) return status_fail(STATUS_BAD_INPUT, "--vocab: expected at least 258, found %d", tr->options->n_vocab);
+    if (tr->options->n_vocab < 258)
+        return status_fail(STATUS_BAD_INPUT, "--vocab: expected at least 258, found %d", tr->options->n_vocab);
     TRY(contrast_captions(tr, HALF_JUDGE, &texts, &count));
     bpe_merges_init(&merges);
     Status s = bpe_train(texts, NULL, count, tr->options->n_vocab - 257, &merges);
@@ -115,7 +116,8 @@ static Status open_training(Trainer *tr, const H5File *resume)
     Judge *j = NULL;
     TRY(resume ? judge_read_header(resume, &j) : new_model(tr, &j));
     tr->params = &j->params;
-    return contrast_open(tr, &(ContrastNet){j, j->config.embedding, j->config.logit_scale, HALF_JUDGE, share, release, see, read}, NULL);
+    return contrast_open(tr, &(ContrastNet){j, j->config.embedding, j->config.logit_scale, HALF_JUDGE, share, release, see, read},
+                         NULL);
 }
 
 static Status write_header(const Trainer *tr, H5File *file)
@@ -140,8 +142,8 @@ static Status measure_pictures(Trainer *tr, const int *pictures, int n, double m
     measured[0] = score.text_top1;
     measured[1] = score.text_top5;
     measured[2] = score.picture_top5;
-    snprintf(text, size, "among %d, text for picture %.3f first, %.3f in first 5; picture for text %.3f, %.3f", score.group, score.text_top1,
-             score.text_top5, score.picture_top1, score.picture_top5);
+    snprintf(text, size, "among %d, text for picture %.3f first, %.3f in first 5; picture for text %.3f, %.3f", score.group,
+             score.text_top1, score.text_top5, score.picture_top1, score.picture_top5);
     return STATUS_OK;
 }
 

@@ -37,8 +37,8 @@ static Status write_csv(Trainer *tr)
     char path[TRAIN_PATH], *text = malloc((size_t)(r->count + 1) * LINE_BYTES);
     if (!text) return status_fail(STATUS_NO_MEMORY, "out of memory for the loss curve");
     const char *const *losses = tr->kind->loss_names, *const *measures = tr->kind->measure_names;
-    size_t used = (size_t)snprintf(text, LINE_BYTES, "step,%s,%s,lr,grad_norm,seconds,%s,%s,%s\n", losses[0], losses[1], measures[0],
-                                   measures[1], measures[2]);
+    size_t used = (size_t)snprintf(text, LINE_BYTES, "step,%s,%s,lr,grad_norm,seconds,%s,%s,%s\n", losses[0], losses[1],
+                                   measures[0], measures[1], measures[2]);
     for (int64_t i = 0; i < r->count; i++) {
         const TrainRecord *x = &r->items[i];
         used += (size_t)snprintf(text + used, LINE_BYTES, "%.0f,%.6g,%.6g,%.4g,%.4g,%.3f,%.6g,%.6g,%.6g\n", x->step, x->loss[0],

@@ -297,8 +297,8 @@ static Status held_out_losses(Trainer *tr, Rows *rows, double measured[TRAIN_MEA
     return held_out_mean(tr, u->held_out_silent, rows, &of_x_0, &measured[2]);
 }
 
-/* Errors on 64 held-out pictures, noise and steps fixed: of eps, of x_0 with captions, and of x_0 with empty ones; the difference of the
- * last two is what the text tells. */
+/* Errors on 64 held-out pictures, noise and steps fixed: of eps, of x_0 with captions, and of x_0 with empty ones; the difference
+ * of the last two is what the text tells. */
 static Status measure(Trainer *tr, double measured[TRAIN_MEASURES], char *text, size_t size)
 {
     const UNetTraining *u = tr->state;

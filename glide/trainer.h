@@ -1,12 +1,13 @@
-/* Trains the base model, the upsampler, the models that guide (classifier, CLIP) or the one that judges from a data set, and keeps what
- * it does on disk:
+/* Trains the base model, the upsampler, the models that guide (classifier, CLIP) or the one that judges from a data set, and keeps
+ * what it does on disk:
  *
  *   OUT.h5           the averaged weights in half precision: ready to sample with, rewritten at every checkpoint
  *   OUT.resume.h5    the same file with full precision, the optimiser's moments and counters: what --resume goes on from
  *   OUT.loss.csv     step, losses, learning rate, gradient norm, seconds, held-out measures; OUT.loss.svg, the curve
  *   OUT.samples.png  of models that draw: a grid of samples on fixed prompts and seeds
  *
- * Everything random is drawn by (seed, step, row), so a resumed run continues bit for bit (with the same number of threads and workers). */
+ * Everything random is drawn by (seed, step, row), so a resumed run continues bit for bit (with the same number of threads and
+ * workers). */
 #ifndef GLIDE_TRAINER_H
 #define GLIDE_TRAINER_H
 
@@ -29,7 +30,7 @@ typedef struct TrainerOptions {
     const char *data, *config, *out; /* out ends in ".h5" */
     const char *subgroups; /* classifier: the file of subgroups; NULL: the project's data/subgroups.tsv */
     const char *init;   /* a weights file to start from instead of random weights; NULL: none. U-Nets */
-    bool inpaint;       /* U-Nets: a model that is shown a part of the picture; one of `init` that is not gets the channels it lacks */
+    bool inpaint;       /* U-Nets: it is shown a part of the picture; a model of `init` that is not gets the channels it lacks */
     DegradeKind degrade; /* upsampler */
     bool noise_conditioning; /* upsampler: a model that is told how noisy its input is; one of `init` that is not learns it */
     bool resume;        /* go on from OUT.resume.h5, which must be there */
@@ -39,7 +40,7 @@ typedef struct TrainerOptions {
     int micro_batch;    /* U-Nets: rows of a worker at once; 0: all. Gradients are accumulated over the parts of a step */
     int n_vocab;        /* of a new tokenizer */
     double text_lr;     /* U-Nets: learning rate of the text transformer's blocks, times that of the rest */
-    double noisy_steps; /* U-Nets: more of the steps with much noise, where the caption decides: their density grows as t to this power */
+    double noisy_steps; /* U-Nets: steps with much noise, where the caption decides, more often: as t to this power */
     double checkpoint_minutes;
     double minutes;     /* stop after that time; 0: when the steps are done */
     bool bf16;

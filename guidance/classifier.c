@@ -185,8 +185,8 @@ Status classifier_parse_label(const Classifier *m, const char *text, int *label)
     if (*label >= 0) return STATUS_OK;
     if (!m->subject_names)
         return status_fail(STATUS_BAD_INPUT, "class: expected a number from 0 to %d, found \"%.60s\"", classes - 1, text);
-    return status_fail(STATUS_BAD_INPUT, "class: expected a number from 0 to %d, or two names such as \"%s, %s\", found \"%.60s\"", classes - 1,
-                       m->subject_names[0], m->style_names[0], text);
+    return status_fail(STATUS_BAD_INPUT, "class: expected a number from 0 to %d, or two names such as \"%s, %s\", found \"%.60s\"",
+                       classes - 1, m->subject_names[0], m->style_names[0], text);
 }
 
 /* --- forward ------------------------------------------------------------------------------------- */

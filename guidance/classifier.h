@@ -28,8 +28,8 @@ typedef struct ClassifierConfig {
     char noise_schedule[32]; /* of the noise it was trained on: "linear" or "squaredcos_cap_v2" */
     int diffusion_steps;
     int styles; /* > 0: the last `styles` of out_channels tell the style, those before it the subject, and a class is one of each:
-                   class = subject * styles + style, its logit the sum of the two, so that the softmax over classes is the product of
-                   two softmaxes. 0 (guided-diffusion's): out_channels are the classes */
+                   class = subject * styles + style, its logit the sum of the two, so that the softmax over classes is the product
+                   of two softmaxes. 0 (guided-diffusion's): out_channels are the classes */
 } ClassifierConfig;
 
 void classifier_config_defaults(ClassifierConfig *c); /* the released 64x64 classifier, 1000 classes */
@@ -62,8 +62,8 @@ int classifier_label(const Classifier *m, const char *subject, const char *style
 /* Of "food-fruit, noto", or of a number. STATUS_BAD_INPUT says what is not known. */
 Status classifier_parse_label(const Classifier *m, const char *text, int *label);
 
-/* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> logits (N,classifier_classes()), f32. The encoder runs in the
- * tape's dtype, the head in f32. trace (may be NULL) is called with "time_embed", "input_blocks.i", "middle_block", "out". */
+/* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> logits (N,classifier_classes()), f32. The encoder runs
+ * in the tape's dtype, the head in f32. trace (may be NULL) is called with "time_embed", "input_blocks.i", "middle_block", "out". */
 Tensor *classifier_forward(Tape *t, const Classifier *m, Tensor *x, const float *timesteps, const UNetTrace *trace);
 
 #endif

@@ -19,7 +19,8 @@ Status classifier_write_header(H5File *file, const Classifier *m)
 {
     TRY(config_write(file, "/", classifier_fields, &m->config));
     if (!m->subject_names) return STATUS_OK;
-    TRY(h5file_write_texts(file, subjects_name, (const char *const *)m->subject_names, m->config.unet.out_channels - m->config.styles));
+    TRY(h5file_write_texts(file, subjects_name, (const char *const *)m->subject_names,
+                           m->config.unet.out_channels - m->config.styles));
     return h5file_write_texts(file, styles_name, (const char *const *)m->style_names, m->config.styles);
 }
 

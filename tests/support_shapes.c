@@ -44,7 +44,8 @@ static Status write_pictures(H5File *file, const char *name, int side)
     int64_t row = (int64_t)side * side * 3;
     uint8_t *rgb = malloc((size_t)row);
     if (!rgb) return status_fail(STATUS_NO_MEMORY, "out of memory");
-    Status s = h5file_create_rows(file, name, H5KIND_U8, 4, (int64_t[]){COUNT, side, side, 3}, side == DATASET_SIDE, side == DATASET_SIDE);
+    Status s =
+        h5file_create_rows(file, name, H5KIND_U8, 4, (int64_t[]){COUNT, side, side, 3}, side == DATASET_SIDE, side == DATASET_SIDE);
     for (int i = 0; i < COUNT && s == STATUS_OK; i++) {
         draw(i, side, rgb);
         s = h5file_write_rows(file, name, i, 1, row, rgb);

@@ -462,6 +462,86 @@ static void test_import(void **state)
     state_dict_close(dict);
 }
 
+/* --- subjects and styles --- */
+
+static Classifier *styled_classifier(void)
+{
+    static const char *const subjects[] = {"food-fruit", "animal-bird", "tool"}, *const styles[] = {"noto", "fluent 3d"};
+    ClassifierConfig c = tiny_config(POOL_ATTENTION);
+    Classifier *m;
+    c.styles = 2;
+    OK(classifier_new(&c, &m));
+    OK(classifier_set_names(m, subjects, styles));
+    fill_params(&m->params, 77);
+    return m;
+}
+
+static void make_styled_guide(const void *model, Kernels *k, int64_t first, int64_t n, Guide *out)
+{
+    static const int32_t labels[3] = {5, 0, 2};
+    OK(guide_classifier(out, k, DTYPE_F32, model, labels + first, n));
+}
+
+/* The softmax over classes is the product of that over subjects and that over styles. */
+static void test_two_softmaxes(void **state)
+{
+    (void)state;
+    Classifier *m = styled_classifier();
+    Kernels *k;
+    Tape *t;
+    float *x = random_values(2 * 8 * 8 * 3, 5, 1);
+    static const float timesteps[2] = {3, 600};
+    OK(kernels_new(KERNELS_BEST, &k));
+    OK(tape_new(k, &t));
+    assert_int_equal(classifier_classes(&m->config), 6);
+    Tensor *logits = classifier_forward(t, m, tape_input(t, DTYPE_F32, 4, (int64_t[]){2, 8, 8, 3}, x), timesteps, NULL);
+    OK(tape_status(t));
+    assert_true(logits->dims[1] == 6);
+    for (int row = 0; row < 2; row++) {
+        const float *z = (const float *)logits->data + 6 * row;
+        double p[6], sum = 0;
+        for (int i = 0; i < 6; i++) sum += p[i] = exp((double)z[i]);
+        for (int i = 0; i < 6; i++) {
+            double subject = (p[i / 2 * 2] + p[i / 2 * 2 + 1]) / sum, style = (p[i % 2] + p[2 + i % 2] + p[4 + i % 2]) / sum;
+            assert_true(fabs(p[i] / sum - subject * style) < 1e-6);
+        }
+    }
+    check_guide_slopes(m, make_styled_guide, 8, 6e-3);
+    check_guide_rows(m, &m->params, make_styled_guide, 8);
+    Guide g;
+    FAILS(guide_classifier(&g, k, DTYPE_F32, m, (const int32_t[]){6}, 1), STATUS_BAD_INPUT, "classes 0 to 5");
+    tape_free(t);
+    classifier_free(m);
+    kernels_free(k);
+    free(x);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    Classifier *m = styled_classifier(), *read;
+    int label;
+    test_folder_setup(NULL);
+    OK(classifier_save(in_test_folder("styled.h5"), m, H5KIND_F16));
+    OK(classifier_load(in_test_folder("styled.h5"), &read, NULL));
+    assert_int_equal(classifier_label(read, "animal-bird", "fluent 3d"), 3);
+    assert_int_equal(classifier_label(read, "animal", "fluent 3d"), -1);
+    assert_int_equal(classifier_label(read, "tool", "oil"), -1);
+    OK(classifier_parse_label(read, "tool,noto", &label));
+    assert_int_equal(label, 4);
+    OK(classifier_parse_label(read, "5", &label));
+    assert_int_equal(label, 5);
+    FAILS(classifier_parse_label(read, "6", &label), STATUS_BAD_INPUT, "from 0 to 5, or two names such as \"food-fruit, noto\"");
+    FAILS(classifier_parse_label(read, "", &label), STATUS_BAD_INPUT, "found \"\"");
+    m->config.styles = 5;
+    m->config.unet.out_channels = 5;
+    Classifier *none;
+    FAILS(classifier_new(&m->config, &none), STATUS_BAD_INPUT, "styles: expected fewer than out_channels");
+    classifier_free(read);
+    classifier_free(m);
+    test_folder_teardown(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,7 +551,8 @@ int main(void)
         cmocka_unit_test(test_wrong_inputs),       cmocka_unit_test(test_files),
         cmocka_unit_test(test_damaged_files),      cmocka_unit_test(test_released_configurations),
         cmocka_unit_test(test_ambiguous_levels),   cmocka_unit_test(test_wrong_state_dicts),
-        cmocka_unit_test(test_import),
+        cmocka_unit_test(test_import),             cmocka_unit_test(test_two_softmaxes),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,8 @@ static void test_same_bytes(void **state)
                          "--negative-prompt green --apg 0:5:-0.5 --guidance-rescale .5 --threshold dynamic:.9 "
                          "--clip-schedule cosine --guidance-interval 0:600");
     /* default guides are those of $GLIDE_WEIGHTS */
-    cli_run_ok(&r, SMALL "-o named.png --classifier classifier.h5 --class 2 --classifier-scale 2 --clip clip.h5 --clip-interval 0:800");
+    cli_run_ok(&r,
+               SMALL "-o named.png --classifier classifier.h5 --class 2 --classifier-scale 2 --clip clip.h5 --clip-interval 0:800");
     cli_run_ok(&r, SMALL "-o default.png --class 2 --classifier-scale 2 --clip-interval 0:800");
     cli_assert_same_files("named.png", "default.png");
     static const char *const lines[][2] = {{"guidance_scale", "4"}, {"guidance_interval", "0:600"}, {"negative_prompt", "green"},

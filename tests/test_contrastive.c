@@ -16,8 +16,8 @@ static void must(Status s)
     if (s != STATUS_OK) fail_msg("%s", status_message());
 }
 
-static const ContrastivePair distinct[N] = {{0, 0, false}, {1, 0, false}, {2, 0, false}, {3, 0, false}, {4, 0, false}, {5, 0, false},
-                                            {6, 0, false}};
+static const ContrastivePair distinct[N] = {{0, 0, false}, {1, 0, false}, {2, 0, false}, {3, 0, false},
+                                            {4, 0, false}, {5, 0, false}, {6, 0, false}};
 /* 0 and 1 show the same; text 2 is of the same subject and names no style; 3 is in another style */
 static const ContrastivePair related[N] = {{0, 0, false}, {0, 0, false}, {0, 1, true}, {0, 2, false}, {4, 0, false}, {5, 0, false},
                                            {6, 0, false}};
@@ -96,7 +96,8 @@ static void test_left_out(void **state)
     double loss, hits, loss_moved;
     random_embeddings(z);
     must(contrastive_loss(related, z, 3, WIDTH, 4, &loss, &hits, d_z));
-    /* three pairs of one subject: texts 0 and 1 describe pictures 0 and 1, text 2 describes all, texts 0 and 1 do not describe picture 2 */
+    /* three pairs of one subject: texts 0 and 1 describe pictures 0 and 1, text 2 describes all, texts 0 and 1 do not describe
+     * picture 2 */
     double expected = 0;
     for (int i = 0; i < 2; i++) { /* picture 2 against texts; text 0 and 1 against pictures */
         double own = 4 * product(z, i, i);

@@ -234,7 +234,8 @@ static void test_workers(void **state)
             o.optimizer.total_steps = 1;
             o.workers = workers;
             must(trainer_run(&o));
-            double l = history_at(in_test_folder("divided.loss.csv"), 1, 1), n = history_at(in_test_folder("divided.loss.csv"), 1, 4);
+            double l = history_at(in_test_folder("divided.loss.csv"), 1, 1),
+                   n = history_at(in_test_folder("divided.loss.csv"), 1, 4);
             if (workers == 1) loss = l, norm = n;
             if (fabs(l - loss) > 1e-4 * loss || fabs(n - norm) > 2e-3 * norm)
                 fail_msg("target %d, %d workers: loss %g, gradient %g; one: %g, %g", target, workers, l, n, loss, norm);
@@ -253,7 +254,8 @@ static void test_halves_share_nothing(void **state)
     char caption[CAPTION_SIZE];
     for (int half = 0; half < 2; half++) {
         GuideRows *rows;
-        GuideRowOptions o = {.seed = 5, .pairs = true, .move = true, .captions = caption_options_defaults(), .filter = dataset_filter_defaults()};
+        GuideRowOptions o = {
+            .seed = 5, .pairs = true, .move = true, .captions = caption_options_defaults(), .filter = dataset_filter_defaults()};
         o.filter.half = half ? HALF_JUDGE : HALF_GUIDES;
         must(guide_rows_new(d, &o, &rows));
         for (uint32_t row = 0; row < 600; row++) {
@@ -307,8 +309,12 @@ static void test_subgroups(void **state)
 {
     (void)state;
     Subgroups *s;
-    static const struct { const char *text, *part; } wrong[] = {
-        {"1F34E food-fruit\n", "line 1"}, {"# a\n1F34E\ta\n1F34E\tb\n", "1F34E is listed twice"}, {"1F34E\ta\tb\n", "line 1"}, {"\ta\n", "line 1"}};
+    static const struct {
+        const char *text, *part;
+    } wrong[] = {{"1F34E food-fruit\n", "line 1"},
+                 {"# a\n1F34E\ta\n1F34E\tb\n", "1F34E is listed twice"},
+                 {"1F34E\ta\tb\n", "line 1"},
+                 {"\ta\n", "line 1"}};
     must(subgroups_load(subgroups_path, &s));
     assert_string_equal(subgroups_find(s, "1F34E"), "food-fruit");
     assert_string_equal(subgroups_find(s, "1F9D1-200D-1F692"), "person-role");

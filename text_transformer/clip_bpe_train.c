@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES = 512 /* 256, and 256 at the end of a piece */, MOST_MERGES = 8192, MOST_IDS = 1024 /* of a piece; longer ones are cut */ };
+enum {
+    BYTES = 512 /* 256, and 256 at the end of a piece */,
+    MOST_MERGES = 8192,
+    MOST_IDS = 1024 /* of a piece; longer ones are cut */
+};
 
-/* A vocabulary without merges that any text needs (0xFF is no byte of UTF-8): its ids are bytes, and what ends a piece is 256 or more. */
+/* A vocabulary without merges that any text needs (0xFF is no byte of UTF-8): its ids are bytes, and what ends a piece is 256 or
+ * more. */
 static const char no_merges[] = "#version: 0.2\n\xc3\xbf \xc3\xbf\n";
 
 typedef struct Piece {
@@ -64,7 +69,8 @@ static Status cut_pieces(Training *t)
     if (!t->pieces) return no_memory();
     for (size_t i = 0, begin = 0; i < t->used; i++) {
         if (t->ids[i] < BYTES / 2) continue;
-        if (t->ids[i] < BYTES && i + 1 - begin <= MOST_IDS) t->pieces[t->count++] = (Piece){t->ids + begin, (int)(i + 1 - begin), 1};
+        if (t->ids[i] < BYTES && i + 1 - begin <= MOST_IDS)
+            t->pieces[t->count++] = (Piece){t->ids + begin, (int)(i + 1 - begin), 1};
         begin = i + 1;
     }
     qsort(t->pieces, t->count, sizeof *t->pieces, compare_pieces);
@@ -138,7 +144,9 @@ static Status run(Training *t, int n_merges, FILE *out)
         fprintf(out, "%s %s\n", t->texts[left], t->texts[right]);
         merge(t, left, right, made);
     }
-    return made > BYTES ? STATUS_OK : status_fail(STATUS_BAD_INPUT, "expected texts to make a vocabulary of, found none with a pair of letters twice");
+    return made > BYTES
+               ? STATUS_OK
+               : status_fail(STATUS_BAD_INPUT, "expected texts to make a vocabulary of, found none with a pair of letters twice");
 }
 
 static void release(Training *t)

@@ -128,7 +128,8 @@ Status judge_see(Judge *j, Kernels *kernels, const float *x, int64_t n, float *f
     return s;
 }
 
-static Status read_rows(Judge *j, Tape *t, const char *const *texts, int64_t rows, int32_t *tokens, uint8_t *mask, float *embeddings)
+static Status read_rows(Judge *j, Tape *t, const char *const *texts, int64_t rows, int32_t *tokens, uint8_t *mask,
+                        float *embeddings)
 {
     const int T = j->config.text_ctx;
     tape_reset(t);

@@ -55,8 +55,8 @@ struct Judge {
 /* All parameters zero, or names and shapes alone. STATUS_BAD_INPUT names the field that is wrong. */
 Status judge_new(const JudgeConfig *config, bool shapes_only, Judge **out);
 
-/* x (N,side,side,3) in [-1,1] -> (N,embedding) of unit length, f32. *features (may be NULL): (N,features), f32. The convolutions run
- * in the tape's dtype. */
+/* x (N,side,side,3) in [-1,1] -> (N,embedding) of unit length, f32. *features (may be NULL): (N,features), f32. The convolutions
+ * run in the tape's dtype. */
 Tensor *judge_image_forward(Tape *t, const Judge *j, Tensor *x, Tensor **features);
 /* tokens, mask (N,text_ctx) as bpe_encode_padded() makes them -> (N,embedding) of unit length, f32. */
 Tensor *judge_text_forward(Tape *t, const Judge *j, const int32_t *tokens, const uint8_t *mask, int64_t N);
