@@ -125,7 +125,7 @@ static void test_ratings(void **state)
     assert_true(fabs(ratings[1] - ratings[2] - 400 * log10(3)) < 8);
     assert_true(fabs(ratings[0] + ratings[1] + ratings[2] - 4500) < 1e-6);
     compare_intervals(games, n, 3, low, high);
-    for (int i = 0; i < 3; i++) assert_true(low[i] < ratings[i] && ratings[i] < high[i] && high[i] - low[i] < 160);
+    for (int i = 0; i < 3; i++) assert_true(low[i] < ratings[i] && ratings[i] < high[i] && high[i] - low[i] < 160 && high[i] - low[i] > 50);
     for (int i = 0; i < n / 2; i++) { /* the order does not matter */
         CompareGame swap = games[i];
         games[i] = games[n - 1 - i];
@@ -137,6 +137,8 @@ static void test_ratings(void **state)
     games[0] = (CompareGame){0, 1, 1};
     compare_rate(games, 1, 2, ratings); /* who won every game is rated finitely */
     assert_true(isfinite(ratings[0]) && ratings[0] > ratings[1]);
+    compare_intervals(games, 1, 2, low, high); /* and one game tells little */
+    assert_true(low[0] < ratings[1] && high[0] > ratings[0] + 200);
 }
 
 /* --- openapi.json --- */

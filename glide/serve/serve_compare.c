@@ -1,7 +1,6 @@
 #include "glide/serve/serve_compare.h"
 
 #include "common/file_write.h"
-#include "common/rng.h"
 #include "glide/serve/serve_json.h"
 
 #include <limits.h>
@@ -16,9 +15,8 @@
 
 enum { ROUNDS = 400 };
 
-/* Strengths by minorisation-maximisation (Hunter, Annals of Statistics 32, 2004). `weights` (count) says how often each game
- * counts. */
-static void strengths(const CompareGame *games, const int *weights, int count, int n, double *gamma)
+/* Strengths by minorisation-maximisation (Hunter, Annals of Statistics 32, 2004). */
+static void strengths(const CompareGame *games, int count, int n, double *gamma)
 {
     double wins[COMPARE_SETTINGS], load[COMPARE_SETTINGS];
     for (int i = 0; i < n; i++) gamma[i] = 1;
@@ -29,9 +27,9 @@ static void strengths(const CompareGame *games, const int *weights, int count, i
             load[i] = 1 / (gamma[i] + 1);
         }
         for (int g = 0; g < count; g++) {
-            double w = weights ? weights[g] : 1, each = w / (gamma[games[g].a] + gamma[games[g].b]);
-            wins[games[g].a] += w * games[g].score;
-            wins[games[g].b] += w * (1 - games[g].score);
+            double each = 1 / (gamma[games[g].a] + gamma[games[g].b]);
+            wins[games[g].a] += games[g].score;
+            wins[games[g].b] += 1 - games[g].score;
             load[games[g].a] += each;
             load[games[g].b] += each;
         }
@@ -44,45 +42,60 @@ static void strengths(const CompareGame *games, const int *weights, int count, i
     }
 }
 
-static void rate(const CompareGame *games, const int *weights, int count, int n, double *ratings)
+void compare_rate(const CompareGame *games, int count, int n, double *ratings)
 {
     double gamma[COMPARE_SETTINGS], mean = 0;
-    strengths(games, weights, count, n, gamma);
+    strengths(games, count, n, gamma);
     for (int i = 0; i < n; i++) mean += log10(gamma[i]) / n;
     for (int i = 0; i < n; i++) ratings[i] = 1500 + 400 * (log10(gamma[i]) - mean);
 }
 
-void compare_rate(const CompareGame *games, int count, int n, double *ratings)
+/* What the games tell about the logarithms of strengths: the log-likelihood's second derivatives, negative. */
+static void information(const CompareGame *games, int count, int n, const double *gamma, double h[COMPARE_SETTINGS][COMPARE_SETTINGS])
 {
-    rate(games, NULL, count, n, ratings);
+    memset(h, 0, sizeof(double[COMPARE_SETTINGS][COMPARE_SETTINGS]));
+    for (int i = 0; i < n; i++) h[i][i] = gamma[i] / pow(1 + gamma[i], 2);
+    for (int g = 0; g < count; g++) {
+        int a = games[g].a, b = games[g].b;
+        double v = gamma[a] * gamma[b] / pow(gamma[a] + gamma[b], 2);
+        h[a][a] += v;
+        h[b][b] += v;
+        h[a][b] -= v;
+        h[b][a] -= v;
+    }
 }
 
-static int ascending(const void *a, const void *b)
+/* Gauss and Jordan, in place; the matrix is positive definite, so no row has to be sought. */
+static void invert(int n, double m[COMPARE_SETTINGS][COMPARE_SETTINGS])
 {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    for (int k = 0; k < n; k++) {
+        double pivot = m[k][k];
+        m[k][k] = 1;
+        for (int j = 0; j < n; j++) m[k][j] /= pivot;
+        for (int i = 0; i < n; i++) {
+            double factor = m[i][k];
+            if (i == k) continue;
+            m[i][k] = 0;
+            for (int j = 0; j < n; j++) m[i][j] -= factor * m[k][j];
+        }
+    }
 }
 
 void compare_intervals(const CompareGame *games, int count, int n, double *low, double *high)
 {
-    double *draws = calloc((size_t)n * COMPARE_DRAWS + 1, sizeof *draws), ratings[COMPARE_SETTINGS];
-    int *weights = calloc((size_t)count + 1, sizeof *weights);
-    for (int d = 0; draws && weights && d < COMPARE_DRAWS; d++) {
-        const RngKey key = {.seed = 1, .step = (uint32_t)d};
-        memset(weights, 0, (size_t)count * sizeof *weights);
-        for (int g = 0; g < count; g++) weights[rng_below(&key, (uint32_t)g, (uint32_t)count)]++;
-        rate(games, weights, count, n, ratings);
-        for (int i = 0; i < n; i++) draws[i * COMPARE_DRAWS + d] = ratings[i];
+    double gamma[COMPARE_SETTINGS], ratings[COMPARE_SETTINGS], covariance[COMPARE_SETTINGS][COMPARE_SETTINGS];
+    strengths(games, count, n, gamma);
+    compare_rate(games, count, n, ratings);
+    information(games, count, n, gamma, covariance);
+    invert(n, covariance);
+    for (int i = 0; i < n; i++) { /* of the difference to the mean of all */
+        double variance = 0;
+        for (int j = 0; j < n; j++)
+            for (int k = 0; k < n; k++) variance += ((i == j) - 1.0 / n) * ((i == k) - 1.0 / n) * covariance[j][k];
+        double half = 1.96 * sqrt(fmax(variance, 0)) * 400 / log(10);
+        low[i] = ratings[i] - half;
+        high[i] = ratings[i] + half;
     }
-    for (int i = 0; i < n; i++) {
-        low[i] = high[i] = NAN;
-        if (!draws || !weights) continue;
-        qsort(draws + i * COMPARE_DRAWS, COMPARE_DRAWS, sizeof *draws, ascending);
-        low[i] = draws[i * COMPARE_DRAWS + COMPARE_DRAWS / 40];
-        high[i] = draws[i * COMPARE_DRAWS + COMPARE_DRAWS - 1 - COMPARE_DRAWS / 40];
-    }
-    free(draws);
-    free(weights);
 }
 
 /* --- the file --------------------------------------------------------------------------------------- */

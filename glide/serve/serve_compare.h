@@ -4,7 +4,8 @@
  * Ratings are the maximum likelihood of the Bradley-Terry model (Biometrika 39, 1952), on Elo's scale (400 points are odds of 10),
  * with a mean of 1500. Unlike Elo's own updates they do not depend on the order of the games. A tie counts half for each; each
  * setting has one tie with an average player on top, which keeps ratings finite where somebody won every game. Intervals are
- * percentiles (95 %) of a bootstrap over games, drawn by a fixed seed. */
+ * 1.96 standard errors by the likelihood's curvature at its maximum: wide while there are few games, also where one side won
+ * them all, of which resampling would make nothing. */
 #ifndef GLIDE_SERVE_COMPARE_H
 #define GLIDE_SERVE_COMPARE_H
 
@@ -13,7 +14,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
-enum { COMPARE_SETTINGS = 32, COMPARE_GAMES = 20000, COMPARE_DRAWS = 200, COMPARE_NAME = 80 };
+enum { COMPARE_SETTINGS = 32, COMPARE_GAMES = 20000, COMPARE_NAME = 80 };
 
 typedef struct Comparisons {
     pthread_mutex_t lock;
@@ -28,7 +29,7 @@ typedef struct CompareGame {
 
 /* ratings (n); games between settings 0 to n - 1. */
 void compare_rate(const CompareGame *games, int count, int n, double *ratings);
-/* low, high (n): 95 % of the bootstrap. */
+/* low, high (n): 95 %. */
 void compare_intervals(const CompareGame *games, int count, int n, double *low, double *high);
 
 /* folder NULL: nothing is kept. A file that is damaged is an error. */
