@@ -66,7 +66,8 @@ static Status check_names(const UpsampleFiles *f, CliArgs *args)
     for (int i = 0; i < f->count; i++)
         for (int k = 0; k < i; k++)
             if (!strcmp(f->outputs[i].path, f->outputs[k].path))
-                return cli_usage_fail(args, "%s and %s would both be written to %s", f->inputs[k], f->inputs[i], f->outputs[i].path);
+                return cli_usage_fail(args, "%s and %s would both be written to %s", f->inputs[k], f->inputs[i],
+                                      f->outputs[i].path);
     return STATUS_OK;
 }
 

@@ -87,7 +87,8 @@ Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, En
     if (tile < TILE_STEP || tile % TILE_STEP || tile % (1 << (m->config.unet.levels - 1)) || tile > 4096)
         return status_fail(STATUS_BAD_INPUT, "tile: expected a multiple of %d up to 4096, found %d",
                            (int)side_unit(m, 0), tile);
-    int64_t unit = side_unit(m, 0), height = large_side(m, (int64_t)shown * h, unit), width = large_side(m, (int64_t)shown * w, unit);
+    int64_t unit = side_unit(m, 0), height = large_side(m, (int64_t)shown * h, unit);
+    int64_t width = large_side(m, (int64_t)shown * w, unit);
     TRY(check_size(width, height));
     Tiles t;
     TRY(tiles_init(&t, height, width, tile, overlap_of(tile)));

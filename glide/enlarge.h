@@ -1,8 +1,8 @@
 /* A picture of any size and shape -> one 2, 4 or 8 times as large, or of a size between: photos, scans, icons.
  *
  * The upsampler enlarges 4 times. Its process runs on the whole result at once, with one field of noise, but the model is shown
- * windows of it (glide/tiles.h), so that there are no seams and the network's memory does not grow with the picture; what grows are
- * some pictures in single precision (enlarge_bytes()). Sizes that the network cannot take are padded by repeating edges, and cut off
+ * windows of it (glide/tiles.h), so that there are no seams and the network's memory does not grow with the picture; what
+ * grows are some pictures in single precision (EnlargePlan.bytes). Sizes that the network cannot take are padded by repeating edges, and cut off
  * again. For 2 the result is halved by 2x2 means; for 8 that is enlarged once more; another size is resized to from the next larger
  * one. With back-projection the result, reduced by block means, is the picture that was given (up to 8 bits and clamping): what is
  * lacking is added to it as a bilinear surface until nothing is. */

@@ -48,10 +48,10 @@ typedef struct StageOptions {
     int jump, repeats;       /* with known pixels and a model not trained for masks: SamplerKnown's */
     int colour_cells;        /* upsamplers: a side; the mean colours of cells stay those of the picture to enlarge. 0: off */
     int colour_cell;         /* the same in pixels a side, for pictures of any size: takes colour_cells' place. 0: not given */
-    double fidelity;         /* upsamplers: share of what the expectation, reduced, lacks of the picture to enlarge that is added to it at
-                                every step. 0: none */
-    double noise_level;      /* upsamplers that are told levels: standard deviation of noise that is added to the picture to enlarge */
-    int64_t tile, overlap;   /* windows that the model is shown (glide/tiles.h); 0: whole pictures. Guides see whole pictures only */
+    double fidelity;         /* upsamplers: share of what the expectation, reduced, lacks of the picture to enlarge that is added to it
+                                at every step. 0: none */
+    double noise_level;      /* upsamplers that are told levels: standard deviation of noise that the picture to enlarge gets */
+    int64_t tile, overlap;   /* windows that the model is shown (glide/tiles.h); 0: whole pictures. Guides see these only */
     int max_rows;            /* pictures per batch; 0: all at once */
     SamplerProgressFn progress; /* may be NULL; done counts steps of the current batch */
     void *progress_ctx;

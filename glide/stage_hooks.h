@@ -19,8 +19,8 @@ typedef struct StageHooks {
 /* `in` is borrowed. Cells that do not divide all sides evenly are none. STATUS_NO_MEMORY. */
 Status stage_hooks_init(StageHooks *h, const StageOptions *o, const StageInput *in);
 void stage_hooks_release(StageHooks *h);
-/* x (n,side,width,3) += share of the bilinear surface through what its block means lack of the low-resolution pictures; error: as large
- * as these. */
+/* x (n,side,width,3) += share of the bilinear surface through what its block means lack of the low-resolution pictures; error: as
+ * large as these. */
 void stage_match_low_res(const StageInput *in, float share, float *error, float *x);
 void stage_hooks_install(StageHooks *h, Denoiser *denoiser); /* where there is anything to do */
 
