@@ -171,6 +171,14 @@ void progress_log(Progress *p, const char *format, ...)
     p->nothing_shown = true; /* the bar comes back with the next update */
 }
 
+void progress_clear(Progress *p)
+{
+    if (!p->bar_on_screen) return;
+    erase_bar(p);
+    fflush(p->options.out);
+    p->nothing_shown = true;
+}
+
 void progress_finish(Progress *p)
 {
     const ProgressOptions *o = &p->options;

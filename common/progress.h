@@ -56,6 +56,8 @@ void progress_start(Progress *p, const ProgressOptions *options);
 void progress_update(Progress *p, int64_t done, const char *note);
 /* A line of its own, such as "saved out.h5", above the bar. */
 void progress_log(Progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Takes the bar off the screen, for what is drawn in its place; the next update brings it back. */
+void progress_clear(Progress *p);
 /* Show the end, with the mean rate over the whole run and the time it took. */
 void progress_finish(Progress *p);
 /* The work failed: leave what is shown and end its line, so that an error message starts on its own. */

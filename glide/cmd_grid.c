@@ -211,6 +211,7 @@ static Status make_cells(Grid *g)
         return status_fail(STATUS_IO, "%s: cannot be made: %s", g->folder, strerror(errno));
     g->listed = (CliOutput){g->output.path, g->count};
     cli_run_start(&g->run, &g->listed, g->command->quiet, g->count);
+    cli_show_start(&g->run.show, g->args, &g->command->show, g->command->quiet);
     Status s = STATUS_OK;
     for (int i = 0; i < g->count && s == STATUS_OK; i++) {
         g->run.call = g->run.written = i;
@@ -256,7 +257,7 @@ static const char *title_of(const Grid *g, const GlideRecipe *r, char *text, siz
     return text;
 }
 
-static Status write_sheet(const Grid *g)
+static Status write_sheet(Grid *g)
 {
     char title[512];
     GlideRecipe *recipe;
@@ -268,6 +269,7 @@ static Status write_sheet(const Grid *g)
         s = grid_sheet_make(g->axes, g->axis_count, cells, title_of(g, recipe, title, sizeof title), &sheet);
         GlidePicture picture = {sheet.w, sheet.h, sheet.pixels, recipe};
         if (s == STATUS_OK) s = (Status)glide_picture_write(&picture, g->output.path);
+        if (s == STATUS_OK) cli_show_picture(&g->run.show, NULL, &picture);
         glide_picture_release(&picture);
     }
     free(cells);

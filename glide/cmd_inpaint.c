@@ -7,6 +7,7 @@
 #include <string.h>
 
 typedef struct InpaintCommand {
+    CliShowOptions show;
     const char *output, *mask, *prompt, *steps, *upsampler_steps, *weights, *upsampler_weights;
     int64_t n, seed, image, threads, jump, repeats, colour_cells;
     double guidance_scale, upsample_temp;
@@ -46,6 +47,7 @@ static const CliOption options[] = {
     CLI_CHOICE(InpaintCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it; int8 is faster and coarser"),
     CLI_INT(InpaintCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
+    CLI_SHOW_OPTIONS(InpaintCommand, show),
     CLI_FLAG(InpaintCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
@@ -90,6 +92,7 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     GlideInpaintOptions o = inpaint_options(c, seed);
     cli_run_start(&run, output, c->quiet, 1);
     run.input = args->operands[0];
+    cli_show_start(&run.show, args, &c->show, c->quiet);
     run.mask = c->mask;
     run.invert_mask = c->inverted;
     o.sample.callbacks = cli_run_callbacks(&run);

@@ -43,6 +43,7 @@ static const CliOption options[] = {
     CLI_CHOICE(SampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it; int8 is faster and coarser"),
     CLI_INT(SampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
+    CLI_SHOW_OPTIONS(SampleCommand, show),
     CLI_FLAG(SampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
@@ -196,6 +197,7 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
         o.init_image = init->rgb ? init : NULL;
         cli_run_start(&run, output, c->quiet, calls_of(args));
         run.init_image = c->init_image;
+        cli_show_start(&run.show, args, &c->show, c->quiet);
         s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));
     }
     free(pictures);

@@ -12,6 +12,7 @@ typedef struct SampleCommand {
     double upsampler_guidance_scale, upsample_temp, strength;
     CliGuidance guidance;
     CliTexts grid;
+    CliShowOptions show;
     int sampler, upsampler_sampler, precision;
     bool no_upsample, quiet;
 } SampleCommand;

@@ -91,7 +91,9 @@ static void show(CliRun *r, const GlideProgress *p)
 
 static bool on_progress(void *ctx, const GlideProgress *p)
 {
-    show(ctx, p);
+    CliRun *r = ctx;
+    cli_show_step(&r->show, r->bar_shown ? &r->bar : NULL, p);
+    show(r, p);
     return !interrupt_requested();
 }
 
@@ -107,7 +109,7 @@ static bool on_picture(void *ctx, int index, GlidePicture *picture)
 
 GlideCallbacks cli_run_callbacks(CliRun *r)
 {
-    return (GlideCallbacks){.progress = on_progress, .picture = on_picture, .context = r};
+    return (GlideCallbacks){.progress = on_progress, .previews = r->show.on && r->show.steps, .picture = on_picture, .context = r};
 }
 
 /* Where the recipe's reader may look for what the picture was made of. */
@@ -127,6 +129,7 @@ Status cli_run_write(CliRun *r, const GlidePicture *picture)
     cli_output_name(r->output, r->written, path, sizeof path);
     TRY(add_hints(r, picture->recipe));
     TRY((Status)glide_picture_write(picture, path));
+    cli_show_picture(&r->show, r->bar_shown ? &r->bar : NULL, picture);
     r->written++;
     return STATUS_OK;
 }
@@ -143,6 +146,7 @@ void cli_run_end(CliRun *r, bool finished)
     if (r->bar_shown && finished) progress_finish(&r->bar);
     else if (r->bar_shown) progress_abort(&r->bar);
     r->bar_shown = false;
+    r->show.area = 0; /* the bar's line is above the cursor now */
 }
 
 Status cli_run_finish(CliRun *r, GlideStatus status)

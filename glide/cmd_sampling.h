@@ -4,6 +4,7 @@
 
 #include "common/progress.h"
 #include "glide/cmd_output.h"
+#include "glide/cmd_show.h"
 #include "glide/glide.h"
 
 /* Choices of --precision; a value that was not given is GLIDE_PRECISION_AUTO. */
@@ -31,6 +32,7 @@ typedef struct CliRun {
     bool quiet, bar_shown;
     int calls, call; /* calls of the library in all; of the one under way, from 0 */
     int written;     /* files */
+    CliShow show;    /* all 0: nothing */
     const char *init_image, *input, *mask; /* files that the pictures are made of, for their recipes; NULL: none */
     bool invert_mask;
     Status status;   /* of writing them, and its message */

@@ -12,6 +12,7 @@
 #define LARGE_BYTES 1e9 /* of memory, from which on it is told before the start */
 
 typedef struct UpsampleCommand {
+    CliShowOptions show;
     const char *output, *prompt, *steps, *weights, *size;
     int64_t seed, image, label, threads, colour_cells, tile;
     double upsample_temp, fidelity, noise_level;
@@ -52,6 +53,7 @@ static const CliOption options[] = {
     CLI_CHOICE(UpsampleCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it; int8 is faster and coarser"),
     CLI_INT(UpsampleCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
+    CLI_SHOW_OPTIONS(UpsampleCommand, show),
     CLI_FLAG(UpsampleCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
@@ -174,6 +176,7 @@ static Status upsample_all(Upsampling *u)
     TRY(check_model(u->glide, u->args));
     TRY(cli_choose_seed(u->args, c->seed, c->quiet, &u->options.seed));
     cli_run_start(&u->run, &u->files.outputs[0], c->quiet, u->files.count);
+    cli_show_start(&u->run.show, u->args, &c->show, c->quiet);
     u->options.callbacks = cli_run_callbacks(&u->run);
     Status s = upsample_files(u);
     bool many = u->files.count > 1;

@@ -9,6 +9,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <pty.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 static void check_size(const char *name, int w, int h)
@@ -129,6 +134,74 @@ static void test_inpaint(void **state)
     cli_refuse("$G sample cat --init-image missing.png -o x.png", "missing.png");
 }
 
+/* --- glide sample --show ---------------------------------------------------------------------------- */
+
+/* What a terminal of 80 x 24 gets that answers DA1 with `reply`. */
+static char *on_terminal(const char *words, const char *reply)
+{
+    enum { ROOM = 1 << 24 };
+    char command[1024], *got = calloc(1, ROOM);
+    size_t used = 0;
+    int terminal, how;
+    bool answered = false;
+    snprintf(command, sizeof command, "cd %s && exec env TERM=xterm-256color LC_ALL=C.UTF-8 COLORTERM=truecolor %s",
+             test_folder, words);
+    pid_t child = forkpty(&terminal, NULL, NULL, &(struct winsize){.ws_row = 24, .ws_col = 80, .ws_xpixel = 640, .ws_ypixel = 384});
+    assert_true(child >= 0);
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    for (ssize_t n; used < ROOM - 4096 && (n = read(terminal, got + used, 4095)) > 0; used += (size_t)n) {
+        if (answered || !strstr(got, "\033[c")) continue;
+        answered = true;
+        assert_int_equal(write(terminal, reply, strlen(reply)), strlen(reply));
+    }
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+    close(terminal);
+    return got;
+}
+
+static int count_of(const char *text, const char *part)
+{
+    int n = 0;
+    for (; (text = strstr(text, part)) != NULL; text++) n++;
+    return n;
+}
+
+static void test_show(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    cli_run_ok(&r, "$G sample cat --seed 1 -n 2 -o show.png --show --show-steps " QUICK);
+    assert_non_null(strstr(r.err, "warning: --show: there is no terminal to draw on\n"));
+    assert_null(strchr(r.err, '\033'));
+    assert_string_equal(r.out, "show-1.png\nshow-2.png\n");
+    cli_run_ok(&r, "$G sample cat --seed 1 -o show.png --show=kitty -q " QUICK);
+    assert_string_equal(r.err, "");
+    assert_string_equal(r.out, "");
+    cli_refuse("$G sample cat --show=vt52 -o x.png", "--show: expected auto, kitty, iterm2, sixel or blocks, found \"vt52\"");
+
+    char *got = on_terminal("$G sample cat --seed 1 -o show.png --show -q " QUICK, "\033[?62;22c");
+    assert_int_equal(count_of(got, "\0337"), 1);
+    assert_true(count_of(got, "\xe2\x96\x80") > 400 && strstr(got, "\033[38;2;"));
+    free(got);
+    got = on_terminal("$G sample cat --seed 1 -o show.png --show-steps " QUICK, "\033[?62;4c");
+    assert_true(count_of(got, "\033P0;1;0q") >= 3); /* the last step of each stage, and the picture */
+    assert_int_equal(count_of(got, "\033P"), count_of(got, "\033\\") - 1); /* one more ends the question */
+    assert_non_null(strstr(got, "show.png\r\n"));
+    free(got);
+    got = on_terminal("$G sample cat --seed 1 -o - --show=iterm2 -q " QUICK " > piped.png", "");
+    assert_int_equal(count_of(got, "\033]1337;File=inline=1;"), 1);
+    assert_int_equal(count_of(got, "\033[c"), 0); /* nobody was asked */
+    free(got);
+    cli_check_picture("piped.png", TINY_UPSAMPLER_SIDE);
+    got = on_terminal("$G sample cat --grid seed=1,2 -o grid.png --show -q " QUICK, "\033_Gi=31;OK\033\\\033[?62;4c");
+    assert_int_equal(count_of(got, "\033_Ga=T,f=100,"), 1);
+    free(got);
+}
+
 /* --- models without text --- */
 
 /* A tiny model of guided-diffusion's kind: so many classes, no prompts. */
@@ -183,6 +256,7 @@ static void test_classes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_upsample_many), cmocka_unit_test(test_inpaint),
+                                       cmocka_unit_test(test_show),
                                        cmocka_unit_test(test_classes)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }
