@@ -24,7 +24,8 @@ PlotAxis plot_axis(double from, double to, bool log); /* without data */
 /* Finite and up to 1e300 in size, so that differences are finite too; above 0 when log. */
 bool plot_axis_drawable(const PlotAxis *axis, double value);
 void plot_axis_include(PlotAxis *axis, double value); /* a drawable one */
-/* Ticks at 1, 2, 5 times powers of ten, `count` steps at most; margin: share of the range added at both ends. Without data 0 to 1. */
+/* Ticks at 1, 2, 5 times powers of ten, `count` steps at most; margin: share of the range added at both ends. Without data 0 to 1.
+ */
 void plot_axis_finish(PlotAxis *axis, int count, double margin);
 /* false: not drawable. */
 bool plot_axis_place(const PlotAxis *axis, double value, double *pixel);

@@ -63,7 +63,8 @@ void text_buffer_add_escaped(TextBuffer *text, const char *s)
         else if (*s == '&') text_buffer_add_bytes(text, "&amp;", 5);
         else if (*s == '"') text_buffer_add_bytes(text, "&quot;", 6);
         else if (length == 0) text_buffer_add_bytes(text, "?", 1);
-        else if (length == 1 && (unsigned char)*s < 32) text_buffer_add_bytes(text, " ", 1); /* XML has no other control characters */
+        else if (length == 1 && (unsigned char)*s < 32)
+            text_buffer_add_bytes(text, " ", 1); /* XML has no other control characters */
         else text_buffer_add_bytes(text, s, length);
         s += length ? length : 1;
     }
@@ -75,7 +76,8 @@ void text_buffer_add_base64(TextBuffer *text, const unsigned char *bytes, size_t
     if (!make_room(text, (size + 2) / 3 * 4)) return;
     char *out = text->data + text->size;
     for (size_t i = 0; i < size; i += 3) {
-        unsigned three = (unsigned)bytes[i] << 16 | (i + 1 < size ? (unsigned)bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0u);
+        unsigned three =
+            (unsigned)bytes[i] << 16 | (i + 1 < size ? (unsigned)bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0u);
         *out++ = digits[three >> 18];
         *out++ = digits[three >> 12 & 63];
         *out++ = i + 1 < size ? digits[three >> 6 & 63] : '=';

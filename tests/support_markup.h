@@ -1,5 +1,5 @@
-/* A small check of markup that is written as XML would be (XHTML, SVG): tags balanced, attributes quoted and each once, no character that
- * should have been escaped. Any fault fails the test and shows the place. */
+/* A small check of markup that is written as XML would be (XHTML, SVG): tags balanced, attributes quoted and each once, no
+ * character that should have been escaped. Any fault fails the test and shows the place. */
 #ifndef GLIDE_TESTS_SUPPORT_MARKUP_H
 #define GLIDE_TESTS_SUPPORT_MARKUP_H
 

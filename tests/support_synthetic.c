@@ -45,7 +45,8 @@ static AblationCondition *add(AblationCondition *all, int *count, const char *mo
 
 static int make_conditions(AblationCondition *all, const SyntheticOptions *o)
 {
-    static const double scales[4][6] = {{1, 1.5, 2, 3, 5, 8}, {0.5, 1, 2, 4, 8, 16}, {10, 20, 50, 100, 200, 400}, {1.2, 1.5, 2, 2.5, 3, 4}};
+    static const double scales[4][6] = {
+        {1, 1.5, 2, 3, 5, 8}, {0.5, 1, 2, 4, 8, 16}, {10, 20, 50, 100, 200, 400}, {1.2, 1.5, 2, 2.5, 3, 4}};
     static const char *const modes[] = {"cfg", "classifier", "clip", "autoguidance"};
     int count = 0;
     add(all, &count, "none", "", 0);
@@ -142,7 +143,8 @@ static void draw_cell(const SyntheticOptions *o, const AblationCondition *c, int
         double dx = (i % o->side + 0.5) / o->side - 0.5 - 0.04 * n[4], dy = (i / o->side + 0.5) / o->side - 0.5 - 0.04 * n[5];
         bool inside = dx * dx + dy * dy < radius * radius;
         for (int k = 0; k < 3; k++) {
-            double hue = 0.5 + 0.5 * sin(2.1 * k + p), v = inside ? 0.5 + strong * (hue - 0.35) + 0.08 * n[6] * dx : 0.97 - 0.03 * g;
+            double hue = 0.5 + 0.5 * sin(2.1 * k + p),
+                   v = inside ? 0.5 + strong * (hue - 0.35) + 0.08 * n[6] * dx : 0.97 - 0.03 * g;
             pixels[i * 3 + k] = (uint8_t)(255 * fmin(fmax(v, 0), 1));
         }
     }
@@ -215,7 +217,8 @@ static void make_cells(Synthetic *s, const SyntheticOptions *o)
         bool two = strcmp(a->mode, "cfg") == 0 && a->scale != 1, weaker = strcmp(a->mode, "autoguidance") == 0;
         gradients[i] = strcmp(a->mode, "classifier") == 0 || strcmp(a->mode, "clip") == 0 ? (float)o->steps : 0;
         evaluations[i] = (float)(o->steps * (1 + (two ? (a->high - a->low) / 999 : 0) + weaker));
-        seconds[i] = 0.02f * evaluations[i] + (strcmp(a->mode, "clip") == 0 ? 0.06f : 0.03f) * gradients[i] + 0.001f * (float)(i % 7);
+        seconds[i] =
+            0.02f * evaluations[i] + (strcmp(a->mode, "clip") == 0 ? 0.06f : 0.03f) * gradients[i] + 0.001f * (float)(i % 7);
     }
     r->pictures = pictures;
     r->seconds = seconds;
@@ -227,7 +230,8 @@ static void make_cells(Synthetic *s, const SyntheticOptions *o)
 
 static void make_prompts(Synthetic *s, const SyntheticOptions *o)
 {
-    static const char *const things[] = {"red apple", "rocket", "cat face", "snowman", "sunflower", "pizza <slice>", "dog & cat", "turtle"};
+    static const char *const things[] = {"red apple", "rocket",        "cat face",  "snowman",
+                                         "sunflower", "pizza <slice>", "dog & cat", "turtle"};
     static const char *const styles[] = {"fluent 3d emoji", "noto emoji", "twemoji emoji", "\xec\x9d\xb4\xeb\xaa\xa8\xec\xa7\x80"};
     char *texts = take(s, (size_t)o->prompts * 64);
     const char **list = take(s, (size_t)o->prompts * sizeof *list);
@@ -257,14 +261,23 @@ static void make_real(Synthetic *s, const SyntheticOptions *o)
 void synthetic_init(Synthetic *s, const SyntheticOptions *o)
 {
     static const char *const facts[][2] = {
-        {"command", "glide ablate --modes none,cfg,classifier,clip,autoguidance --scales \"1,1.5,2,3,5,8;clip=10,...\" --prompts 32 -o run"},
-        {"version", "synthetic"}, {"CPU", "none: numbers are made up"}, {"threads", "2"}, {"sampler", "dpmpp2m, 20 steps"},
+        {"command",
+         "glide ablate --modes none,cfg,classifier,clip,autoguidance --scales \"1,1.5,2,3,5,8;clip=10,...\" --prompts 32 -o run"},
+        {"version", "synthetic"},
+        {"CPU", "none: numbers are made up"},
+        {"threads", "2"},
+        {"sampler", "dpmpp2m, 20 steps"},
         {"base model", "base.h5, sha256 0000000000000000000000000000000000000000000000000000000000000000"},
         {"held-out pictures", "made up"}};
     *s = (Synthetic){0};
     AblationCondition *conditions = take(s, MOST_CONDITIONS * sizeof *conditions);
-    s->results = (AblationResults){.prompts = o->prompts, .seeds = o->seeds, .steps = o->steps, .side = o->side, .condition = conditions,
-                                   .facts = facts, .fact_count = sizeof facts / sizeof *facts};
+    s->results = (AblationResults){.prompts = o->prompts,
+                                   .seeds = o->seeds,
+                                   .steps = o->steps,
+                                   .side = o->side,
+                                   .condition = conditions,
+                                   .facts = facts,
+                                   .fact_count = sizeof facts / sizeof *facts};
     s->results.conditions = make_conditions(conditions, o);
     s->sight.features = FEATURES;
     s->sight.embedding = EMBEDDING;

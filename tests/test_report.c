@@ -36,7 +36,8 @@ static void check_page(const char *page)
     assert_markup(page);
     assert_null(strstr(page, "http"));
     assert_null(strstr(page, "<script"));
-    static const char *const unknown[] = {">nan", " nan", "-nan", "\"nan", "Mnan", "Lnan", ">inf", " inf ", "-inf", "Linf", "[nan", "(nan"};
+    static const char *const unknown[] = {">nan", " nan",  "-nan", "\"nan", "Mnan", "Lnan",
+                                          ">inf", " inf ", "-inf", "Linf",  "[nan", "(nan"};
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) assert_null(strstr(page, unknown[i]));
     int charts = count_text(page, "<svg");
     assert_int_equal(count_text(page, "<desc id="), charts);
@@ -60,11 +61,26 @@ static void test_page(void **state)
     synthetic_init(&s, &o);
     char *page = page_of(&s, true, NULL);
     check_page(page);
-    static const char *const parts[] = {
-        "Agreement against judge KID", "Precision against recall", "Judge KID by scale", "Saturation by scale", "Clipped share by scale",
-        "Judge KID by interval: cfg 3", "Agreement against function evaluations", "Judge KID against time", "Cosine of conditional",
-        "Gradients of guides", "pizza &lt;slice&gt;", "dog &amp; cat", "scale 0 equals none", "shuffled prompts", "untrained guide",
-        "noise floor", "sha256 0000", "<b>cfg</b> wins with cfg", "<b>none</b> wins, ", "With the scale of <b>clip</b> from 10 to 400"};
+    static const char *const parts[] = {"Agreement against judge KID",
+                                        "Precision against recall",
+                                        "Judge KID by scale",
+                                        "Saturation by scale",
+                                        "Clipped share by scale",
+                                        "Judge KID by interval: cfg 3",
+                                        "Agreement against function evaluations",
+                                        "Judge KID against time",
+                                        "Cosine of conditional",
+                                        "Gradients of guides",
+                                        "pizza &lt;slice&gt;",
+                                        "dog &amp; cat",
+                                        "scale 0 equals none",
+                                        "shuffled prompts",
+                                        "untrained guide",
+                                        "noise floor",
+                                        "sha256 0000",
+                                        "<b>cfg</b> wins with cfg",
+                                        "<b>none</b> wins, ",
+                                        "With the scale of <b>clip</b> from 10 to 400"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (!strstr(page, parts[i])) fail_msg("the page lacks \"%s\"", parts[i]);
     char *again = page_of(&s, true, NULL);
@@ -153,7 +169,8 @@ static void test_sheets(void **state)
     ScoreTable *table;
     OK(ablation_score(&s.results, NULL, &table));
     sheets[0].path = text;
-    FAILS(report_write(&s.results, table, &options, in_test_folder("report.html")), STATUS_BAD_INPUT, "text.png: expected a PNG or JPEG");
+    FAILS(report_write(&s.results, table, &options, in_test_folder("report.html")), STATUS_BAD_INPUT,
+          "text.png: expected a PNG or JPEG");
     sheets[0].path = "/nowhere/x.png";
     FAILS(report_write(&s.results, table, &options, in_test_folder("report.html")), STATUS_IO, "/nowhere/x.png");
     assert_int_equal(access(in_test_folder("report.html"), F_OK), -1); /* nothing half-written */
@@ -177,19 +194,33 @@ static char *draw(const ChartOptions *o, const ChartSeries *series, int count)
 static void test_charts(void **state)
 {
     (void)state;
-    ChartPoint points[] = {{.x = 0, .y = 1, .low = -1, .high = 2, .label = "a"},     {.x = 1, .y = 10, .low = NAN, .high = NAN, .label = "b"},
-                           {.x = NAN, .y = 3, .low = 2, .high = 4},                  {.x = 100, .y = INFINITY, .low = 0, .high = INFINITY},
-                           {.x = 1000, .y = 0, .low = 0, .high = 0, .tip = "<&\">"}, {.x = 1e308, .y = -1e308, .low = 0, .high = 0}};
+    ChartPoint points[] = {{.x = 0, .y = 1, .low = -1, .high = 2, .label = "a"},
+                           {.x = 1, .y = 10, .low = NAN, .high = NAN, .label = "b"},
+                           {.x = NAN, .y = 3, .low = 2, .high = 4},
+                           {.x = 100, .y = INFINITY, .low = 0, .high = INFINITY},
+                           {.x = 1000, .y = 0, .low = 0, .high = 0, .tip = "<&\">"},
+                           {.x = 1e308, .y = -1e308, .low = 0, .high = 0}};
     ChartSeries series[2] = {{.name = "one <1>", .colour = 1, .line = true, .marks = true, .points = points, .count = 6},
                              {.name = "two", .colour = 11, .dash = 7, .marks = true, .hollow = true, .points = points, .count = 6}};
     for (int k = 0; k < 16; k++) {
-        ChartOptions o = {.id = "c", .title = "t & u", .description = "d", .x_label = "x", .y_label = "y", .log_x = k & 1, .log_y = k >> 1 & 1,
-                          .reverse_x = k >> 2 & 1, .large = k >> 3, .level = k & 1 ? 5 : NAN, .level_label = "none"};
+        ChartOptions o = {.id = "c",
+                          .title = "t & u",
+                          .description = "d",
+                          .x_label = "x",
+                          .y_label = "y",
+                          .log_x = k & 1,
+                          .log_y = k >> 1 & 1,
+                          .reverse_x = k >> 2 & 1,
+                          .large = k >> 3,
+                          .level = k & 1 ? 5 : NAN,
+                          .level_label = "none"};
         free(draw(&o, series, 2));
         free(draw(&o, series, 0));
     }
     /* on a logarithmic axis 0 has its own place, left of everything else, with a tick of its own */
-    ChartPoint line[] = {{.x = 0, .y = 1, .low = NAN, .high = NAN}, {.x = 1, .y = 2, .low = NAN, .high = NAN}, {.x = 10, .y = 3, .low = NAN, .high = NAN}};
+    ChartPoint line[] = {{.x = 0, .y = 1, .low = NAN, .high = NAN},
+                         {.x = 1, .y = 2, .low = NAN, .high = NAN},
+                         {.x = 10, .y = 3, .low = NAN, .high = NAN}};
     ChartSeries one = {.name = "one", .line = true, .points = line, .count = 3};
     ChartOptions o = {.id = "c", .title = "t", .description = "d", .x_label = "x", .y_label = "y", .log_x = true, .level = NAN};
     char *svg = draw(&o, &one, 1);

@@ -42,7 +42,8 @@ static void test_effects(void **state)
     for (int c = 0; c < s.results.conditions; c++)
         for (int m = 0; m < SCORE_METRICS; m++) {
             const ScoreValue *v = score_value(t, c, (ScoreMetricId)m);
-            if (!(v->low <= v->value && v->value <= v->high)) fail_msg("%s %s", s.results.condition[c].label, score_metric((ScoreMetricId)m)->name);
+            if (!(v->low <= v->value && v->value <= v->high))
+                fail_msg("%s %s", s.results.condition[c].label, score_metric((ScoreMetricId)m)->name);
             assert_int_equal(v->n, 128);
         }
     assert_true(value_of(t, "cfg 8", SCORE_TOP5)->low > value_of(t, "none", SCORE_TOP5)->high);
@@ -77,10 +78,24 @@ static void test_by_hand(void **state)
     static const float ones[4] = {1, 1, 1, 2};
     static const char *const texts[] = {"a", "b", "c", "d"};
     AblationCondition none = {.label = "none", .mode = "none", .high = 999, .equals = -1, .must_equal = -1};
-    AblationResults r = {.conditions = 1, .prompts = 4, .seeds = 1, .side = 1, .condition = &none, .prompt = texts, .pictures = pixels,
-                         .seconds = ones, .evaluations = ones, .gradients = ones};
-    AblationSight sight = {.features = 1, .embedding = 2, .picture = features, .picture_embedding = pictures, .prompt_embedding = prompts,
-                           .real_count = 4, .real = real, .related = "the same file"};
+    AblationResults r = {.conditions = 1,
+                         .prompts = 4,
+                         .seeds = 1,
+                         .side = 1,
+                         .condition = &none,
+                         .prompt = texts,
+                         .pictures = pixels,
+                         .seconds = ones,
+                         .evaluations = ones,
+                         .gradients = ones};
+    AblationSight sight = {.features = 1,
+                           .embedding = 2,
+                           .picture = features,
+                           .picture_embedding = pictures,
+                           .prompt_embedding = prompts,
+                           .real_count = 4,
+                           .real = real,
+                           .related = "the same file"};
     ScoreTable *t;
     OK(ablation_score(&r, &sight, &t));
     assert_true(score_value(t, 0, SCORE_TOP1)->value == 0.5);
@@ -131,7 +146,8 @@ static void test_controls(void **state)
     assert_non_null(strstr(zero->text, "1 of 128 pictures differ from those of none"));
     score_free(t);
 
-    int shuffled_condition = find(&s.results, "control: shuffled cfg 3"), plain = find(&s.results, "cfg 8"); /* a leak of the labels */
+    int shuffled_condition = find(&s.results, "control: shuffled cfg 3"),
+        plain = find(&s.results, "cfg 8"); /* a leak of the labels */
     memcpy((float *)s.sight.picture_embedding + (int64_t)shuffled_condition * 128 * s.sight.embedding,
            s.sight.picture_embedding + (int64_t)plain * 128 * s.sight.embedding, (size_t)(128 * s.sight.embedding) * sizeof(float));
     OK(ablation_score(&s.results, &s.sight, &t));
@@ -140,8 +156,8 @@ static void test_controls(void **state)
     synthetic_release(&s);
 }
 
-/* Where conditions differ in noise alone, 5 % of uncorrected p-values are below 0.05 (also those of distances of sets, whose values of
- * prompts are linearised) and no corrected one. */
+/* Where conditions differ in noise alone, 5 % of uncorrected p-values are below 0.05 (also those of distances of sets, whose values
+ * of prompts are linearised) and no corrected one. */
 static void test_null(void **state)
 {
     (void)state;
@@ -283,7 +299,8 @@ static void test_files(void **state)
     assert_int_equal(json_array_size(json_object_get(root, "conditions")), s.results.conditions);
     json_t *none = json_object_get(json_array_get(json_object_get(root, "conditions"), 0), "metrics");
     assert_true(json_is_null(json_object_get(json_object_get(none, "diversity"), "value")));
-    assert_true(fabs(json_real_value(json_object_get(json_object_get(none, "judge_top1"), "value")) - score_value(t, 0, SCORE_TOP1)->value) < 1e-8);
+    assert_true(fabs(json_real_value(json_object_get(json_object_get(none, "judge_top1"), "value")) -
+                     score_value(t, 0, SCORE_TOP1)->value) < 1e-8);
     assert_int_equal(json_array_size(json_object_get(root, "differences")), t->pair_count);
     assert_int_equal(json_array_size(json_object_get(root, "checks")), t->check_count);
     assert_int_equal(json_array_size(json_object_get(root, "trends")), t->trend_count);
@@ -295,8 +312,9 @@ static void test_files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_effects),       cmocka_unit_test(test_by_hand),   cmocka_unit_test(test_controls), cmocka_unit_test(test_null),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_without_judge), cmocka_unit_test(test_bad_input), cmocka_unit_test(test_files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_effects),   cmocka_unit_test(test_by_hand),
+                                       cmocka_unit_test(test_controls),  cmocka_unit_test(test_null),
+                                       cmocka_unit_test(test_threads),   cmocka_unit_test(test_without_judge),
+                                       cmocka_unit_test(test_bad_input), cmocka_unit_test(test_files)};
     return cmocka_run_group_tests(tests, test_folder_setup, test_folder_teardown);
 }

@@ -39,10 +39,12 @@ static void check_case(const H5File *f, const char *name)
 {
     static const char *const names[SET_DISTANCES] = {"KID", "Frechet", "precision", "recall"};
     /* of groups: the Frechet distance's are finite differences in numpy */
-    static const double tolerance[SET_DISTANCES] = {1e-11, 1e-9, 1e-12, 1e-12}, of_groups[SET_DISTANCES] = {1e-10, 1e-5, 1e-12, 1e-11};
+    static const double tolerance[SET_DISTANCES] = {1e-11, 1e-9, 1e-12, 1e-12},
+                        of_groups[SET_DISTANCES] = {1e-10, 1e-5, 1e-12, 1e-11};
     int64_t dims[3], real_dims[3], group_dims[3];
     float *real = load(f, name, "real", H5KIND_F32, real_dims, 2), *pictures = load(f, name, "pictures", H5KIND_F32, dims, 3);
-    double *expected = load(f, name, "distances", H5KIND_F64, group_dims, 1), *of = load(f, name, "of_group", H5KIND_F64, group_dims, 2);
+    double *expected = load(f, name, "distances", H5KIND_F64, group_dims, 1),
+           *of = load(f, name, "of_group", H5KIND_F64, group_dims, 2);
     double found[SET_DISTANCES], *of_group = malloc(SET_DISTANCES * (size_t)dims[0] * sizeof *of_group), *mean;
     RealSet *set;
     OK(real_set_new(real, (int)real_dims[0], (int)real_dims[1], &set));
@@ -146,8 +148,8 @@ static float *normals(uint64_t seed, int n, double shift, double scale)
     return x;
 }
 
-/* Of N(0, I) and N(shift, scale^2 I): Frechet distance d shift^2 + d (1 - scale)^2. KID's kernel has expectations that normal moments
- * give: with a = x.y / d, E k = 1 + 3 E a + 3 E a^2 + E a^3. */
+/* Of N(0, I) and N(shift, scale^2 I): Frechet distance d shift^2 + d (1 - scale)^2. KID's kernel has expectations that normal
+ * moments give: with a = x.y / d, E k = 1 + 3 E a + 3 E a^2 + E a^3. */
 static void test_gaussians(void **state)
 {
     (void)state;
@@ -158,7 +160,8 @@ static void test_gaussians(void **state)
     OK(set_distance_plain(x, KNOWN, z, KNOWN, d, null));
     check_near("Frechet of shifted", found[DISTANCE_FRECHET], d * shift * shift + d * (1 - scale) * (1 - scale), 0.04);
     assert_true(null[DISTANCE_FRECHET] >= 0 && null[DISTANCE_FRECHET] < 0.05);
-    /* moments of x.x', x.y, y.y' by coordinate: E, E^2 and E^3 of products of independent normals, summed over d independent terms */
+    /* moments of x.x', x.y, y.y' by coordinate: E, E^2 and E^3 of products of independent normals, summed over d independent terms
+     */
     double m[3][3], kernel[3]; /* pairs xx, xy, yy; first, second, third moment of a coordinate's product */
     double mx[3] = {0, 1, 0}, my[3] = {shift, shift * shift + scale * scale, shift * (shift * shift + 3 * scale * scale)};
     for (int k = 0; k < 3; k++) m[0][k] = mx[k] * mx[k], m[1][k] = mx[k] * my[k], m[2][k] = my[k] * my[k];
@@ -183,8 +186,8 @@ static void test_gaussians(void **state)
     free(x), free(y), free(z);
 }
 
-/* Of equal distributions the mean of KID is 0. One such KID has a standard deviation of 0.0086 (numpy, 500 vectors each); the biased
- * estimate would have a mean of 0.03. */
+/* Of equal distributions the mean of KID is 0. One such KID has a standard deviation of 0.0086 (numpy, 500 vectors each); the
+ * biased estimate would have a mean of 0.03. */
 static void test_unbiased(void **state)
 {
     (void)state;
@@ -199,8 +202,8 @@ static void test_unbiased(void **state)
     assert_true(fabs(sum) < 4 * 0.0086 / sqrt(20));
 }
 
-/* Intervals of distances over prompts: of 120 sets of 32 prompts, drawn anew each time, about 95 % of the intervals hold what the distance
- * of such sets is on average. Recall's are too wide, as a jackknife's are where near neighbours count. */
+/* Intervals of distances over prompts: of 120 sets of 32 prompts, drawn anew each time, about 95 % of the intervals hold what the
+ * distance of such sets is on average. Recall's are too wide, as a jackknife's are where near neighbours count. */
 static void test_intervals(void **state)
 {
     (void)state;
@@ -213,7 +216,8 @@ static void test_intervals(void **state)
     OK(real_set_new(real, REAL, KNOWN_FEATURES, &set));
     OK(resampling_new(GROUPS, &resampling));
     for (int t = 0; t < TRIALS; t++) {
-        float *centres = normals(500 + 2 * (uint64_t)t, GROUPS, 0, 0.6), *y = normals(501 + 2 * (uint64_t)t, GROUPS * EACH, 0.3, 0.7);
+        float *centres = normals(500 + 2 * (uint64_t)t, GROUPS, 0, 0.6),
+              *y = normals(501 + 2 * (uint64_t)t, GROUPS * EACH, 0.3, 0.7);
         double distance[SET_DISTANCES], of_group[SET_DISTANCES * GROUPS];
         for (int i = 0; i < GROUPS * EACH * KNOWN_FEATURES; i++)
             y[i] += centres[i / (EACH * KNOWN_FEATURES) * KNOWN_FEATURES + i % KNOWN_FEATURES];
@@ -292,8 +296,8 @@ static void test_pictures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_numpy), cmocka_unit_test(test_eigen),
-                                       cmocka_unit_test(test_gaussians),     cmocka_unit_test(test_unbiased), cmocka_unit_test(test_intervals),
-                                       cmocka_unit_test(test_small_sets),    cmocka_unit_test(test_threads),
-                                       cmocka_unit_test(test_pictures)};
+                                       cmocka_unit_test(test_gaussians),     cmocka_unit_test(test_unbiased),
+                                       cmocka_unit_test(test_intervals),     cmocka_unit_test(test_small_sets),
+                                       cmocka_unit_test(test_threads),       cmocka_unit_test(test_pictures)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

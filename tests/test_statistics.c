@@ -85,7 +85,8 @@ static void test_null(void **state)
 {
     (void)state;
     double exact = distance_from_uniform(12), random = distance_from_uniform(40);
-    print_message("p-values under the null, Kolmogorov's distance times sqrt(n): %.2f exact, %.2f random (1.63 is 1 %%)\n", exact, random);
+    print_message("p-values under the null, Kolmogorov's distance times sqrt(n): %.2f exact, %.2f random (1.63 is 1 %%)\n", exact,
+                  random);
     assert_true(exact < 1.63 && random < 1.63);
 }
 

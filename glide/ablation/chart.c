@@ -7,7 +7,19 @@
 #include <string.h>
 
 /* Pixels of the view box; LINE of a row of text, LETTER a letter's width on average. */
-enum { LEFT = 70, RIGHT = 18, TOP = 40, WIDTH = 480, HEIGHT = 250, LARGE_WIDTH = 680, LARGE_HEIGHT = 420, AXIS = 52, LINE = 20, CELL_HEIGHT = 44, MOST_BOXES = 600 };
+enum {
+    LEFT = 70,
+    RIGHT = 18,
+    TOP = 40,
+    WIDTH = 480,
+    HEIGHT = 250,
+    LARGE_WIDTH = 680,
+    LARGE_HEIGHT = 420,
+    AXIS = 52,
+    LINE = 20,
+    CELL_HEIGHT = 44,
+    MOST_BOXES = 600
+};
 static const double LETTER = 6.6;
 
 typedef struct Box {
@@ -33,13 +45,17 @@ const char *chart_css(void)
            "@media(prefers-color-scheme:dark){:root{--ink:#e8e8ea;--soft:#a6a9b0;--grid:#34363c;--ground:#17181b;--panel:#202226;"
            "--on:#101114;--heat:#6db7f2;--c0:#c3c5ca;--c1:#56b4e9;--c2:#ff9a5c;--c3:#35d0a0;--c4:#f08fc4;--c5:#e2c14d;--c6:#9bd0f7;"
            "--c7:#b99cf2}}\n"
-           ".c0{color:var(--c0)}.c1{color:var(--c1)}.c2{color:var(--c2)}.c3{color:var(--c3)}.c4{color:var(--c4)}.c5{color:var(--c5)}"
+           ".c0{color:var(--c0)}.c1{color:var(--c1)}.c2{color:var(--c2)}.c3{color:var(--c3)}.c4{color:var(--c4)}.c5{color:var(--c5)"
+           "}"
            ".c6{color:var(--c6)}.c7{color:var(--c7)}.heat{color:var(--heat)}\n"
-           "svg.chart{display:block;width:100%;min-width:320px;height:auto;font:13px system-ui,sans-serif}svg.chart.large{min-width:460px}\n"
-           "svg.chart text{fill:var(--ink)}svg.chart .soft{fill:var(--soft)}svg.chart .own{fill:currentColor}svg.chart .on{fill:var(--on)}\n"
+           "svg.chart{display:block;width:100%;min-width:320px;height:auto;font:13px "
+           "system-ui,sans-serif}svg.chart.large{min-width:460px}\n"
+           "svg.chart text{fill:var(--ink)}svg.chart .soft{fill:var(--soft)}svg.chart .own{fill:currentColor}svg.chart "
+           ".on{fill:var(--on)}\n"
            "svg.chart .grid{stroke:var(--grid);fill:none}svg.chart .axis{stroke:var(--soft);fill:none}\n"
            "svg.chart .line{stroke:currentColor;fill:none;stroke-width:2;stroke-linejoin:round}\n"
-           "svg.chart .band{fill:currentColor;fill-opacity:.14;stroke:none}svg.chart .bar{stroke:currentColor;stroke-width:1.2;fill:none}\n"
+           "svg.chart .band{fill:currentColor;fill-opacity:.14;stroke:none}svg.chart "
+           ".bar{stroke:currentColor;stroke-width:1.2;fill:none}\n"
            "svg.chart .mark{fill:currentColor;stroke:var(--ground);stroke-width:1}"
            "svg.chart .own,svg.chart .halo{paint-order:stroke;stroke:var(--ground);stroke-width:3px}"
            "svg.chart .hollow{fill:var(--ground);stroke:currentColor;stroke-width:1.6}\n";
@@ -68,7 +84,8 @@ static void add_text(TextBuffer *out, double x, double y, const char *attributes
 
 static void begin_svg(TextBuffer *out, const char *id, const char *title, const char *description, int width, int height)
 {
-    text_buffer_add(out, "<svg class=\"chart%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">",
+    text_buffer_add(out,
+                    "<svg class=\"chart%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"%s-t %s-d\">\n<title id=\"%s-t\">",
                     width == LARGE_WIDTH ? " large" : "", width, height, id, id, id);
     text_buffer_add_escaped(out, title);
     text_buffer_add(out, "</title>\n<desc id=\"%s-d\">", id);
@@ -140,8 +157,8 @@ static void draw_axes(Chart *c)
     text_buffer_add(out, "<path class=\"axis\" d=\"M%d %d V%.0f H%.0f\"/>\n", LEFT, TOP, bottom, right);
     if (!isnan(c->zero)) {
         add_text(out, c->zero, bottom + 19, "text-anchor=\"middle\" class=\"soft\"", "0");
-        text_buffer_add(out, "<path class=\"axis\" d=\"M%.1f %.0fv5M%d %.0fl6 -12M%d %.0fl6 -12\"/>\n", c->zero, bottom, LEFT + 28, bottom + 6,
-                        LEFT + 33, bottom + 6);
+        text_buffer_add(out, "<path class=\"axis\" d=\"M%.1f %.0fv5M%d %.0fl6 -12M%d %.0fl6 -12\"/>\n", c->zero, bottom, LEFT + 28,
+                        bottom + 6, LEFT + 33, bottom + 6);
     }
     add_text(out, (LEFT + right) / 2, bottom + 41, "text-anchor=\"middle\"", c->o->x_label);
     text_buffer_add(out, "<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">", TOP + c->height / 2);
@@ -321,7 +338,8 @@ static int legend(TextBuffer *out, const ChartSeries *series, int count, int wid
         if (out) {
             text_buffer_add(out, "<g class=\"c%d\">", series[s].colour % CHART_COLOURS);
             if (series[s].line)
-                text_buffer_add(out, "<path class=\"line\" stroke-dasharray=\"%s\" d=\"M%.1f %.1fh26\"/>", dashes[series[s].dash % CHART_DASHES], x, y);
+                text_buffer_add(out, "<path class=\"line\" stroke-dasharray=\"%s\" d=\"M%.1f %.1fh26\"/>",
+                                dashes[series[s].dash % CHART_DASHES], x, y);
             if (series[s].marks) {
                 draw_shape(out, series[s].colour, series[s].hollow, x + 13, y);
                 text_buffer_add(out, "/>");
@@ -365,15 +383,17 @@ void chart_lines(TextBuffer *out, const ChartOptions *o, const ChartSeries *seri
 static void draw_cell(TextBuffer *out, const ChartMatrix *m, int at, double x, double y, double width, double share)
 {
     char label[32];
-    text_buffer_add(out, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"3\" fill=\"currentColor\" fill-opacity=\"%.2f\"", x + 1,
-                    y + 1, width - 2, CELL_HEIGHT - 2, 0.06 + 0.9 * share);
+    text_buffer_add(out,
+                    "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"3\" fill=\"currentColor\" fill-opacity=\"%.2f\"",
+                    x + 1, y + 1, width - 2, CELL_HEIGHT - 2, 0.06 + 0.9 * share);
     text_buffer_add(out, m->tips ? "><title>" : "/>");
     if (m->tips) {
         text_buffer_add_escaped(out, m->tips[at]);
         text_buffer_add(out, "</title></rect>");
     }
     snprintf(label, sizeof label, "%.3g", m->value[at]);
-    add_text(out, x + width / 2, y + CELL_HEIGHT / 2.0 + 5, share > 0.5 ? "text-anchor=\"middle\" class=\"on\"" : "text-anchor=\"middle\"", label);
+    add_text(out, x + width / 2, y + CELL_HEIGHT / 2.0 + 5,
+             share > 0.5 ? "text-anchor=\"middle\" class=\"on\"" : "text-anchor=\"middle\"", label);
 }
 
 void chart_matrix(TextBuffer *out, const ChartMatrix *m)

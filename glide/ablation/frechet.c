@@ -68,9 +68,9 @@ void gaussian_release(Gaussian *g)
     *g = (Gaussian){0};
 }
 
-/* y (n,d) are pictures' vectors, centred and multiplied by the real root, so that their covariance M is the matrix whose root counts.
- * Returns tr M^(1/2); pull (n): y_i^T M^(-1/2) y_i / (n-1), which sum up to that trace. Whichever of y y^T and y^T y is smaller has M's
- * eigenvalues; room is for both. */
+/* y (n,d) are pictures' vectors, centred and multiplied by the real root, so that their covariance M is the matrix whose root
+ * counts. Returns tr M^(1/2); pull (n): y_i^T M^(-1/2) y_i / (n-1), which sum up to that trace. Whichever of y y^T and y^T y is
+ * smaller has M's eigenvalues; room is for both. */
 static Status root_trace(const double *y, int n, int d, double *room, double *values, double *pull, double *trace)
 {
     int size = n < d ? n : d;
@@ -94,7 +94,8 @@ static Status root_trace(const double *y, int n, int d, double *room, double *va
     return STATUS_OK;
 }
 
-/* The influence of a group: with weights moved to it the mean moves by m_g - m, the covariance by that of the group about m less S. */
+/* The influence of a group: with weights moved to it the mean moves by m_g - m, the covariance by that of the group about m less S.
+ */
 static void group_values(const Gaussian *g, const double *x, const double *mean, int groups, int each, const double *pull,
                          double trace, double root, double distance, double *of_group)
 {

@@ -54,8 +54,9 @@ static void tell(const Report *r, int c, ScoreMetricId metric, ChartPoint *point
     char value[32], low[32], high[32];
     point->low = v->low;
     point->high = v->high;
-    snprintf(point->tip, sizeof point->tip, "%.64s: %s [%s, %s]", r->results->condition[c].label, report_number(v->value, value, sizeof value),
-             report_number(v->low, low, sizeof low), report_number(v->high, high, sizeof high));
+    snprintf(point->tip, sizeof point->tip, "%.64s: %s [%s, %s]", r->results->condition[c].label,
+             report_number(v->value, value, sizeof value), report_number(v->low, low, sizeof low),
+             report_number(v->high, high, sizeof high));
 }
 
 static void unit_label(ScoreMetricId metric, char *text, size_t size)
@@ -118,10 +119,19 @@ static void plot_scales(Report *r, Plot *p, ScoreMetricId metric)
     capitalise(title);
     double reference = none >= 0 ? score_value(r->table, none, metric)->value : NAN;
     snprintf(level, sizeof level, "none: %s", report_number(reference, number, sizeof number));
-    snprintf(text, sizeof text, "%s A line for each mode and variant over the guidance scale, the band is the 95 %% interval; dashed across: without "
-                                "guidance. The numbers are in the table of values.", score_metric(metric)->what);
-    ChartOptions o = {.id = id, .title = title, .description = text, .x_label = "guidance scale", .y_label = y_label, .log_x = log_scales(p),
-                      .log_y = chart_wants_log(p->ys, p->point_count, 30), .level = reference, .level_label = level};
+    snprintf(text, sizeof text,
+             "%s A line for each mode and variant over the guidance scale, the band is the 95 %% interval; dashed across: without "
+             "guidance. The numbers are in the table of values.",
+             score_metric(metric)->what);
+    ChartOptions o = {.id = id,
+                      .title = title,
+                      .description = text,
+                      .x_label = "guidance scale",
+                      .y_label = y_label,
+                      .log_x = log_scales(p),
+                      .log_y = chart_wants_log(p->ys, p->point_count, 30),
+                      .level = reference,
+                      .level_label = level};
     chart_lines(&r->out, &o, p->series, p->series_count);
     end_figure(r);
 }
@@ -138,7 +148,8 @@ static void collect_pairs(const Report *r, Plot *p, ScoreMetricId x, ScoreMetric
             ChartSeries *s = p->series_count && narrow ? &p->series[p->series_count - 1] : NULL;
             char name[96];
             snprintf(name, sizeof name, "%.70s, intervals", r->results->condition[from->conditions[0]].mode);
-            if (!narrow || !s || strcmp(s->name, name) != 0) s = begin_series(p, narrow ? name : from->name, from->colour, from->dash);
+            if (!narrow || !s || strcmp(s->name, name) != 0)
+                s = begin_series(p, narrow ? name : from->name, from->colour, from->dash);
             if (!s) return;
             s->line = lines && !narrow && from->count > 1;
             s->hollow = narrow || from->dash > 0;
@@ -167,8 +178,15 @@ static void plot_pair(Report *r, Plot *p, ScoreMetricId x, ScoreMetricId y, cons
     snprintf(id, sizeof id, "chart%d", r->chart_count);
     unit_label(x, x_label, sizeof x_label);
     unit_label(y, y_label, sizeof y_label);
-    ChartOptions o = {.id = id, .title = title, .description = text, .x_label = x_label, .y_label = y_label, .level = NAN, .large = true,
-                      .log_x = chart_wants_log(p->xs, p->point_count, 12), .log_y = chart_wants_log(p->ys, p->point_count, 30)};
+    ChartOptions o = {.id = id,
+                      .title = title,
+                      .description = text,
+                      .x_label = x_label,
+                      .y_label = y_label,
+                      .level = NAN,
+                      .large = true,
+                      .log_x = chart_wants_log(p->xs, p->point_count, 12),
+                      .log_y = chart_wants_log(p->ys, p->point_count, 30)};
     chart_lines(&r->out, &o, p->series, p->series_count);
     end_figure(r);
 }
@@ -253,12 +271,24 @@ static void plot_intervals(Report *r, int first, ScoreMetricId metric, Intervals
     begin_figure(r);
     strip_interval(a->variant, base, sizeof base);
     snprintf(id, sizeof id, "chart%d", r->chart_count);
-    snprintf(title, sizeof title, "%s by interval: %s %g%s%s", score_metric(metric)->title, a->mode, a->scale, *base ? ", " : "", base);
+    snprintf(title, sizeof title, "%s by interval: %s %g%s%s", score_metric(metric)->title, a->mode, a->scale, *base ? ", " : "",
+             base);
     capitalise(title);
-    snprintf(text, sizeof text, "%s A cell for each interval of timesteps in which the mode acts: sampling comes from many timesteps to 0, so guidance "
-                                "begins at the column's and ends at the row's.", score_metric(metric)->what);
-    ChartMatrix m = {.id = id, .title = title, .description = text, .x_label = "guidance begins at timestep", .y_label = "ends at",
-                     .columns = v->highs, .rows = v->lows, .column_names = v->high_name, .row_names = v->low_name, .value = v->value,
+    snprintf(
+        text, sizeof text,
+        "%s A cell for each interval of timesteps in which the mode acts: sampling comes from many timesteps to 0, so guidance "
+        "begins at the column's and ends at the row's.",
+        score_metric(metric)->what);
+    ChartMatrix m = {.id = id,
+                     .title = title,
+                     .description = text,
+                     .x_label = "guidance begins at timestep",
+                     .y_label = "ends at",
+                     .columns = v->highs,
+                     .rows = v->lows,
+                     .column_names = v->high_name,
+                     .row_names = v->low_name,
+                     .value = v->value,
                      .tips = v->tip};
     chart_matrix(&r->out, &m);
     end_figure(r);
@@ -267,7 +297,8 @@ static void plot_intervals(Report *r, int first, ScoreMetricId metric, Intervals
 /* A heading and maps for every mode, scale and variant of which three intervals or more were tried. */
 static void plot_all_intervals(Report *r)
 {
-    static const ScoreMetricId judged[] = {SCORE_TOP1, SCORE_KID, SCORE_DIVERSITY}, plain[] = {SCORE_SATURATION, SCORE_CLIPPED, SCORE_EVALUATIONS};
+    static const ScoreMetricId judged[] = {SCORE_TOP1, SCORE_KID, SCORE_DIVERSITY},
+                               plain[] = {SCORE_SATURATION, SCORE_CLIPPED, SCORE_EVALUATIONS};
     Intervals *v = malloc(sizeof *v);
     bool begun = false;
     for (int c = 0; c < r->results->conditions && v; c++) {
@@ -295,7 +326,8 @@ static void plot_all_intervals(Report *r)
 static void plot_costs(Report *r, Plot *p)
 {
     ScoreMetricId main = r->table->judged ? report_agreement(r) : SCORE_SATURATION;
-    const char *text = "A point for each condition with its 95 % interval; the guidance scale, or the interval of timesteps, is written beside it. "
+    const char *text = "A point for each condition with its 95 % interval; the guidance scale, or the interval of timesteps, is "
+                       "written beside it. "
                        "Modes are drawn a little beside one another where their cost is the same.";
     static const struct {
         ScoreMetricId cost;
@@ -312,24 +344,31 @@ static void plot_costs(Report *r, Plot *p)
 
 void report_plots(Report *r)
 {
-    static const ScoreMetricId quality[] = {SCORE_TOP1, SCORE_TOP5, SCORE_SIMILARITY, SCORE_KID, SCORE_FRECHET, SCORE_PRECISION, SCORE_RECALL,
-                                            SCORE_DIVERSITY};
+    static const ScoreMetricId quality[] = {SCORE_TOP1,    SCORE_TOP5,      SCORE_SIMILARITY, SCORE_KID,
+                                            SCORE_FRECHET, SCORE_PRECISION, SCORE_RECALL,     SCORE_DIVERSITY};
     static const ScoreMetricId looks[] = {SCORE_SATURATION, SCORE_CLIPPED, SCORE_CONTRAST, SCORE_PIXEL_DIVERSITY};
     Plot *p = malloc(sizeof *p);
     if (!p) {
         r->out.failed = true;
         return;
     }
-    text_buffer_add(&r->out, "<h2 id=\"plots\">Plots</h2>\n<p>Colours are modes, dashes and hollow marks variants. Rest on a mark to read its numbers. "
-                             "Bands and bars are 95 %% intervals over prompts.</p>\n");
+    text_buffer_add(
+        &r->out,
+        "<h2 id=\"plots\">Plots</h2>\n<p>Colours are modes, dashes and hollow marks variants. Rest on a mark to read its numbers. "
+        "Bands and bars are 95 %% intervals over prompts.</p>\n");
     if (r->table->judged) {
         text_buffer_add(&r->out, "<h3>Trade-offs</h3>\n<div class=\"charts large\">\n");
         plot_pair(r, p, SCORE_KID, report_agreement(r), "Agreement against judge KID",
-                  "A point for each condition, its guidance scale beside it, joined along the scale. Up and to the left is better.", true);
-        plot_pair(r, p, SCORE_RECALL, SCORE_PRECISION, "Precision against recall",
-                  "A point for each condition, its guidance scale beside it, joined along the scale. Up and to the right is better.", true);
-        plot_pair(r, p, SCORE_DIVERSITY, report_agreement(r), "Agreement against diversity",
-                  "A point for each condition, its guidance scale beside it, joined along the scale. Up and to the right is better.", true);
+                  "A point for each condition, its guidance scale beside it, joined along the scale. Up and to the left is better.",
+                  true);
+        plot_pair(
+            r, p, SCORE_RECALL, SCORE_PRECISION, "Precision against recall",
+            "A point for each condition, its guidance scale beside it, joined along the scale. Up and to the right is better.",
+            true);
+        plot_pair(
+            r, p, SCORE_DIVERSITY, report_agreement(r), "Agreement against diversity",
+            "A point for each condition, its guidance scale beside it, joined along the scale. Up and to the right is better.",
+            true);
         text_buffer_add(&r->out, "</div>\n<h3>Quality by scale</h3>\n<div class=\"charts\">\n");
         for (size_t i = 0; i < sizeof quality / sizeof *quality; i++) plot_scales(r, p, quality[i]);
         text_buffer_add(&r->out, "</div>\n");

@@ -40,7 +40,8 @@ static bool quartiles(const Report *r, int c, int step, int telemetry, float *ro
     }
     if (n == 0) return false;
     qsort(room, n, sizeof *room, compare_floats);
-    *point = (ChartPoint){.x = (double)a->timestep[step], .y = (double)room[n / 2], .low = (double)room[n / 4], .high = (double)room[(3 * n) / 4]};
+    *point = (ChartPoint){
+        .x = (double)a->timestep[step], .y = (double)room[n / 2], .low = (double)room[n / 4], .high = (double)room[(3 * n) / 4]};
     return true;
 }
 
@@ -51,12 +52,16 @@ typedef struct StepsPlot {
 
 static const StepsPlot plots[] = {
     {"guided_norm", "Guided prediction over the steps", "rms of eps", "Root mean square of the guided eps."},
-    {"difference_norm", "Conditional less unconditional", "rms of eps", "Root mean square of the difference of the model's two answers."},
+    {"difference_norm", "Conditional less unconditional", "rms of eps",
+     "Root mean square of the difference of the model's two answers."},
     {"cosine", "Cosine of conditional and unconditional", "cosine", "How much the model's two answers agree in direction."},
-    {"parallel_norm", "Guidance along the picture", "rms of x_0", "The part of guidance's change of x_0 that lies along x_0: it saturates."},
+    {"parallel_norm", "Guidance along the picture", "rms of x_0",
+     "The part of guidance's change of x_0 that lies along x_0: it saturates."},
     {"orthogonal_norm", "Guidance across the picture", "rms of x_0", "The part of guidance's change of x_0 that lies across x_0."},
-    {"gradient_norm", "Gradients of guides", "rms, before the scale", "Root mean square of a guide's gradient of its log-probability."},
-    {"clipped", "Clipped share over the steps", "share of values", "Values of the expected picture outside of [-1,1] before the clamp."}};
+    {"gradient_norm", "Gradients of guides", "rms, before the scale",
+     "Root mean square of a guide's gradient of its log-probability."},
+    {"clipped", "Clipped share over the steps", "share of values",
+     "Values of the expected picture outside of [-1,1] before the clamp."}};
 
 static bool matches(const char *telemetry, const char *name)
 {
@@ -85,7 +90,8 @@ static int collect(const Report *r, const StepsPlot *plot, StepsRoom *room)
             *s = (ChartSeries){.colour = shown[k]->colour, .line = true, .points = points};
             snprintf(s->name, sizeof s->name, "%.95s", r->results->condition[condition[k]].label);
             for (int step = 0; step < r->results->steps; step++)
-                if (quartiles(r, condition[k], step, t, room->cells, &points[s->count])) room->values[values++] = points[s->count++].low;
+                if (quartiles(r, condition[k], step, t, room->cells, &points[s->count]))
+                    room->values[values++] = points[s->count++].low;
             room->count += s->count > 0;
         }
     return values;
@@ -98,10 +104,19 @@ static void draw(Report *r, const StepsPlot *plot, StepsRoom *room)
     if (values == 0) return;
     r->chart_count++;
     snprintf(id, sizeof id, "chart%d", r->chart_count);
-    snprintf(text, sizeof text, "%s Median over pictures, the band holds the middle half; of each mode the scale in the middle. Sampling goes from left "
-                                "to right.", plot->what);
-    ChartOptions o = {.id = id, .title = plot->title, .description = text, .x_label = "timestep", .y_label = plot->unit, .reverse_x = true,
-                      .log_y = chart_wants_log(room->values, values, 30), .level = NAN};
+    snprintf(
+        text, sizeof text,
+        "%s Median over pictures, the band holds the middle half; of each mode the scale in the middle. Sampling goes from left "
+        "to right.",
+        plot->what);
+    ChartOptions o = {.id = id,
+                      .title = plot->title,
+                      .description = text,
+                      .x_label = "timestep",
+                      .y_label = plot->unit,
+                      .reverse_x = true,
+                      .log_y = chart_wants_log(room->values, values, 30),
+                      .level = NAN};
     text_buffer_add(&r->out, "<figure>");
     chart_lines(&r->out, &o, room->series, room->count);
     text_buffer_add(&r->out, "</figure>\n");
@@ -115,8 +130,9 @@ void report_steps(Report *r)
     StepsRoom room = {.points = malloc(lines * sizeof *room.points), .values = malloc(lines * sizeof *room.values),
                       .cells = malloc((size_t)a->prompts * (size_t)a->seeds * sizeof *room.cells)};
     if (room.points && room.values && room.cells) {
-        text_buffer_add(&r->out, "<h3>Over the steps</h3>\n<p>What guidance did at each step, in the middle scale of each mode.</p>\n"
-                                 "<div class=\"charts\">\n");
+        text_buffer_add(&r->out,
+                        "<h3>Over the steps</h3>\n<p>What guidance did at each step, in the middle scale of each mode.</p>\n"
+                        "<div class=\"charts\">\n");
         for (size_t i = 0; i < sizeof plots / sizeof *plots; i++) draw(r, &plots[i], &room);
         text_buffer_add(&r->out, "</div>\n");
     } else {

@@ -34,10 +34,14 @@ static bool is_known(const Report *r, ScoreMetricId metric)
 
 static void add_checks(Report *r, bool control)
 {
-    static const char *const marks[] = {"pass", "warn", "fail", "missing"}, *const signs[] = {"✓ pass", "! warning", "✗ fail", "– not made"};
-    begin_table(r, "texts", control ? "Negative controls: what must not have an effect" : "Honesty checks: how far the numbers can be trusted");
-    text_buffer_add(&r->out, "<th scope=\"col\">result</th><th scope=\"col\">%s</th><th scope=\"col\">what was found</th></tr></thead>\n<tbody>\n",
-                    control ? "control" : "check");
+    static const char *const marks[] = {"pass", "warn", "fail", "missing"}, *const signs[] = {"✓ pass", "! warning", "✗ fail",
+                                                                                              "– not made"};
+    begin_table(r, "texts",
+                control ? "Negative controls: what must not have an effect" : "Honesty checks: how far the numbers can be trusted");
+    text_buffer_add(
+        &r->out,
+        "<th scope=\"col\">result</th><th scope=\"col\">%s</th><th scope=\"col\">what was found</th></tr></thead>\n<tbody>\n",
+        control ? "control" : "check");
     for (int i = 0; i < r->table->check_count; i++) {
         const ScoreCheck *c = &r->table->checks[i];
         if (c->control != control) continue;
@@ -77,7 +81,8 @@ static void add_value(Report *r, const ScoreValue *v, bool best)
     char value[32], low[32], high[32];
     text_buffer_add(&r->out, best ? "<td class=\"best\">%s" : "<td>%s", report_number(v->value, value, sizeof value));
     if (isfinite(v->low) && isfinite(v->high) && v->low < v->high)
-        text_buffer_add(&r->out, "<br/><small>%s to %s</small>", report_number(v->low, low, sizeof low), report_number(v->high, high, sizeof high));
+        text_buffer_add(&r->out, "<br/><small>%s to %s</small>", report_number(v->low, low, sizeof low),
+                        report_number(v->high, high, sizeof high));
     text_buffer_add(&r->out, "</td>");
 }
 
@@ -85,10 +90,12 @@ static void add_values(Report *r)
 {
     char number[32];
     text_buffer_add(&r->out, "<h2 id=\"values\">Values</h2>\n");
-    begin_table(r, "numbers", "Every measure of every condition with its 95 % interval; the best of a column is bold, controls stand last");
+    begin_table(r, "numbers",
+                "Every measure of every condition with its 95 % interval; the best of a column is bold, controls stand last");
     text_buffer_add(&r->out, "<th scope=\"col\">condition</th>");
     add_metric_heads(r, true);
-    text_buffer_add(&r->out, "<th scope=\"col\">N<br/><small>pictures</small></th><th scope=\"col\">seconds<br/><small>in all</small></th></tr></thead>\n<tbody>\n");
+    text_buffer_add(&r->out, "<th scope=\"col\">N<br/><small>pictures</small></th><th scope=\"col\">seconds<br/><small>in "
+                             "all</small></th></tr></thead>\n<tbody>\n");
     for (int pass = 0; pass < 2; pass++)
         for (int c = 0; c < r->results->conditions; c++) {
             if (report_is_plain(r, c) != (pass == 0)) continue;
@@ -120,13 +127,14 @@ static void add_difference(Report *r, const ScorePair *p)
         return;
     }
     if (isnan(p->p)) {
-        text_buffer_add(&r->out, "<td>%s<br/><small>by definition</small></td>", report_number(p->difference, difference, sizeof difference));
+        text_buffer_add(&r->out, "<td>%s<br/><small>by definition</small></td>",
+                        report_number(p->difference, difference, sizeof difference));
         return;
     }
     text_buffer_add(&r->out, "<td%s title=\"95 %% interval %s to %s; %s before correction\">%s%s<br/><small>%s</small></td>",
-                    p->p_holm < 0.05 ? " class=\"clear\"" : "", report_number(p->low, low, sizeof low), report_number(p->high, high, sizeof high),
-                    report_p(p->p, raw, sizeof raw), p->difference > 0 ? "+" : "", report_number(p->difference, difference, sizeof difference),
-                    report_p(p->p_holm, corrected, sizeof corrected));
+                    p->p_holm < 0.05 ? " class=\"clear\"" : "", report_number(p->low, low, sizeof low),
+                    report_number(p->high, high, sizeof high), report_p(p->p, raw, sizeof raw), p->difference > 0 ? "+" : "",
+                    report_number(p->difference, difference, sizeof difference), report_p(p->p_holm, corrected, sizeof corrected));
 }
 
 static void add_pairs(Report *r, ScorePairKind kind, const char *caption)
@@ -153,7 +161,8 @@ static void add_pairs(Report *r, ScorePairKind kind, const char *caption)
 static void add_rivals(Report *r)
 {
     begin_table(r, "numbers", "The best condition of each mode against the best of all, measure by measure");
-    text_buffer_add(&r->out, "<th scope=\"col\">measure</th><th scope=\"col\">condition</th><th scope=\"col\">against</th><th scope=\"col\">difference</th>"
+    text_buffer_add(&r->out, "<th scope=\"col\">measure</th><th scope=\"col\">condition</th><th scope=\"col\">against</th><th "
+                             "scope=\"col\">difference</th>"
                              "</tr></thead>\n<tbody>\n");
     for (int i = 0; i < r->table->pair_count; i++) {
         const ScorePair *p = &r->table->pairs[i];
@@ -169,7 +178,9 @@ static void add_rivals(Report *r)
 
 static void add_trends(Report *r)
 {
-    begin_table(r, "numbers", "How measures move with the scale: change along the straight line over the ranks of the scales, from the lowest to the highest");
+    begin_table(r, "numbers",
+                "How measures move with the scale: change along the straight line over the ranks of the scales, from the lowest to "
+                "the highest");
     text_buffer_add(&r->out, "<th scope=\"col\">series</th>");
     add_metric_heads(r, false);
     text_buffer_add(&r->out, "</tr></thead>\n<tbody>\n");
@@ -202,7 +213,8 @@ static void add_facts(Report *r)
         add_escaped(r, "<tr><th scope=\"row\">", r->results->facts[i][0], "</th>");
         add_escaped(r, "<td class=\"text\"><code>", r->results->facts[i][1], "</code></td></tr>\n");
     }
-    text_buffer_add(&r->out, "<tr><th scope=\"row\">prompts</th><td class=\"text\"><details><summary>%d</summary><ol>", r->results->prompts);
+    text_buffer_add(&r->out, "<tr><th scope=\"row\">prompts</th><td class=\"text\"><details><summary>%d</summary><ol>",
+                    r->results->prompts);
     for (int p = 0; p < r->results->prompts; p++) add_escaped(r, "<li>", r->results->prompt[p], "</li>");
     text_buffer_add(&r->out, "</ol></details></td></tr>\n");
     end_table(r);
@@ -215,11 +227,15 @@ void report_tables(Report *r)
     add_checks(r, true);
     add_checks(r, false);
     add_values(r);
-    text_buffer_add(&r->out, "<h2 id=\"differences\">Paired differences</h2>\n<p>On the same prompts and the same noise: mean over prompts of the difference, "
-                             "p by a two-sided sign-flip permutation test over prompts (all flips up to %d prompts, else up to %d random ones), "
-                             "corrected by Holm for all %d tests; below 0.05 is bold, %.2g is the least that can come out. Values of prompts for KID, Fréchet distance and recall are linearised "
-                             "(jackknife, influence function). Rest on a number for its interval and uncorrected p.</p>\n", RESAMPLING_EXACT_UNITS, RESAMPLING_FLIPS, r->table->tested,
-                    fmin(1, r->table->tested * least));
+    text_buffer_add(
+        &r->out,
+        "<h2 id=\"differences\">Paired differences</h2>\n<p>On the same prompts and the same noise: mean over prompts of the "
+        "difference, "
+        "p by a two-sided sign-flip permutation test over prompts (all flips up to %d prompts, else up to %d random ones), "
+        "corrected by Holm for all %d tests; below 0.05 is bold, %.2g is the least that can come out. Values of prompts for KID, "
+        "Fréchet distance and recall are linearised "
+        "(jackknife, influence function). Rest on a number for its interval and uncorrected p.</p>\n",
+        RESAMPLING_EXACT_UNITS, RESAMPLING_FLIPS, r->table->tested, fmin(1, r->table->tested * least));
     add_pairs(r, SCORE_AGAINST_FIRST, "Against the study's first condition");
     add_pairs(r, SCORE_AGAINST_NEIGHBOUR, "Against the next lower scale of the same mode");
     add_rivals(r);

@@ -40,7 +40,8 @@ static int list_rivals(Report *r, ScoreMetricId metric, bool clear, bool write)
         count++;
         if (!write) continue;
         add_escaped(r, count > 1 ? ", " : "", r->results->condition[p->condition].label, "");
-        text_buffer_add(&r->out, " (%s, %s%s)", report_number(score_value(r->table, p->condition, metric)->value, value, sizeof value),
+        text_buffer_add(&r->out, " (%s, %s%s)",
+                        report_number(score_value(r->table, p->condition, metric)->value, value, sizeof value),
                         p->difference > 0 ? "+" : "", report_number(p->difference, difference, sizeof difference));
     }
     return count;
@@ -57,9 +58,11 @@ static void add_cost(Report *r, int c)
 {
     char number[32];
     int none = report_none(r);
-    double seconds = score_value(r->table, c, SCORE_SECONDS)->value, base = none >= 0 ? score_value(r->table, none, SCORE_SECONDS)->value : NAN;
+    double seconds = score_value(r->table, c, SCORE_SECONDS)->value,
+           base = none >= 0 ? score_value(r->table, none, SCORE_SECONDS)->value : NAN;
     double gradients = score_value(r->table, c, SCORE_GRADIENTS)->value;
-    text_buffer_add(&r->out, " Its price: %s evaluations", report_number(score_value(r->table, c, SCORE_EVALUATIONS)->value, number, sizeof number));
+    text_buffer_add(&r->out, " Its price: %s evaluations",
+                    report_number(score_value(r->table, c, SCORE_EVALUATIONS)->value, number, sizeof number));
     if (gradients > 0) text_buffer_add(&r->out, ", %s guide gradients", report_number(gradients, number, sizeof number));
     if (isfinite(seconds)) text_buffer_add(&r->out, ", %s s a picture", report_number(seconds, number, sizeof number));
     if (isfinite(seconds) && base > 0 && c != none) text_buffer_add(&r->out, " (%.1f times none)", seconds / base);
@@ -86,7 +89,8 @@ static void add_winner(Report *r, ScoreMetricId metric)
         list_rivals(r, metric, true, true);
     }
     if (unclear) {
-        text_buffer_add(&r->out, clear ? "; the paired test does not tell it from " : "; the paired test does not tell it from the best of other modes, ");
+        text_buffer_add(&r->out, clear ? "; the paired test does not tell it from "
+                                       : "; the paired test does not tell it from the best of other modes, ");
         list_rivals(r, metric, false, true);
     }
     text_buffer_add(&r->out, ".");
@@ -101,14 +105,17 @@ static void add_change(Report *r, const ScoreTrend *t, bool first)
     char number[32];
     bool clear = t->p_holm < SIGNIFICANT;
     text_buffer_add(&r->out, "%s%s ", first ? "" : ", ", score_metric(t->metric)->title);
-    if (clear) text_buffer_add(&r->out, "%s by %s", t->change > 0 ? "rises" : "falls", report_number(fabs(t->change), number, sizeof number));
+    if (clear)
+        text_buffer_add(&r->out, "%s by %s", t->change > 0 ? "rises" : "falls",
+                        report_number(fabs(t->change), number, sizeof number));
     else text_buffer_add(&r->out, "shows no clear trend");
 }
 
 /* Of each plain series: what its trends are in the measures that matter most. */
 static void add_trends(Report *r)
 {
-    const ScoreMetricId shown[] = {report_agreement(r), SCORE_DIVERSITY, SCORE_KID, SCORE_PRECISION, SCORE_RECALL, SCORE_SATURATION};
+    const ScoreMetricId shown[] = {report_agreement(r), SCORE_DIVERSITY, SCORE_KID,
+                                   SCORE_PRECISION,     SCORE_RECALL,    SCORE_SATURATION};
     for (int k = 0; k < r->series_count; k++) {
         const ReportSeries *s = &r->series[k];
         bool first = true;
@@ -116,7 +123,9 @@ static void add_trends(Report *r)
         for (size_t m = 0; m < sizeof shown / sizeof *shown; m++)
             for (int i = 0; i < r->table->trend_count; i++) {
                 const ScoreTrend *t = &r->table->trends[i];
-                if (t->metric != shown[m] || !score_same_series(&r->results->condition[t->first], &r->results->condition[s->conditions[0]])) continue;
+                if (t->metric != shown[m] ||
+                    !score_same_series(&r->results->condition[t->first], &r->results->condition[s->conditions[0]]))
+                    continue;
                 if (first) add_escaped(r, "<li>With the scale of <b>", s->name, "</b>");
                 if (first)
                     text_buffer_add(&r->out, " from %g to %g: ", r->results->condition[s->conditions[0]].scale,
@@ -145,7 +154,10 @@ static void add_front(Report *r)
             beaten = report_is_plain(r, o) && (better || (o < c && other_a == *a && other_k == *k));
         }
         if (beaten) continue;
-        add_escaped(r, listed++ ? ", " : "<li>No other condition is at once closer to the prompts and to the held-out pictures (judge KID) than ",
+        add_escaped(r,
+                    listed++
+                        ? ", "
+                        : "<li>No other condition is at once closer to the prompts and to the held-out pictures (judge KID) than ",
                     r->results->condition[c].label, "");
     }
     if (listed) text_buffer_add(&r->out, ". These are point estimates: see their intervals.</li>\n");
@@ -155,7 +167,8 @@ static void add_checks(Report *r)
 {
     int marks[4] = {0};
     for (int i = 0; i < r->table->check_count; i++) marks[r->table->checks[i].mark]++;
-    text_buffer_add(&r->out, "<li><a href=\"#checks\">Controls and honesty checks</a>: %d pass, %d warn, %d fail, %d could not be made.",
+    text_buffer_add(&r->out,
+                    "<li><a href=\"#checks\">Controls and honesty checks</a>: %d pass, %d warn, %d fail, %d could not be made.",
                     marks[SCORE_PASS], marks[SCORE_WARN], marks[SCORE_FAIL], marks[SCORE_MISSING]);
     for (int i = 0; i < r->table->check_count; i++)
         if (r->table->checks[i].mark == SCORE_FAIL) add_escaped(r, " <b class=\"fail\">", r->table->checks[i].text, "</b>");
@@ -173,18 +186,26 @@ void report_words(Report *r)
         plain += report_is_plain(r, c);
         if (a->condition[c].equals < 0 && isfinite(r->table->seconds[c])) seconds += r->table->seconds[c];
     }
-    text_buffer_add(&r->out, "<p class=\"lead\">%d conditions and %d controls, %d prompts, %d seeds each: %lld pictures of %dx%d in %d steps; pictures "
-                             "of a prompt and seed begin with the same noise in every condition. ", plain, a->conditions - plain, a->prompts, a->seeds,
-                    (long long)ablation_cells(a), a->side, a->side, a->steps);
+    text_buffer_add(
+        &r->out,
+        "<p class=\"lead\">%d conditions and %d controls, %d prompts, %d seeds each: %lld pictures of %dx%d in %d steps; pictures "
+        "of a prompt and seed begin with the same noise in every condition. ",
+        plain, a->conditions - plain, a->prompts, a->seeds, (long long)ablation_cells(a), a->side, a->side, a->steps);
     if (seconds > 0) text_buffer_add(&r->out, "Alone each, they would take %s s. ", report_number(seconds, number, sizeof number));
-    text_buffer_add(&r->out, "In brackets: 95 %% intervals over prompts. A difference counts where its paired sign-flip test over prompts is below 0.05 "
-                             "after Holm's correction for all %d tests of this page.</p>\n<ul>\n", r->table->tested);
-    if (!r->table->judged) text_buffer_add(&r->out, "<li>The study has no judge: nothing is said about agreement and quality.</li>\n");
-    static const ScoreMetricId shown[] = {SCORE_TOP1, SCORE_TOP5, SCORE_KID, SCORE_FRECHET, SCORE_PRECISION, SCORE_RECALL, SCORE_DIVERSITY};
+    text_buffer_add(
+        &r->out,
+        "In brackets: 95 %% intervals over prompts. A difference counts where its paired sign-flip test over prompts is below 0.05 "
+        "after Holm's correction for all %d tests of this page.</p>\n<ul>\n",
+        r->table->tested);
+    if (!r->table->judged)
+        text_buffer_add(&r->out, "<li>The study has no judge: nothing is said about agreement and quality.</li>\n");
+    static const ScoreMetricId shown[] = {SCORE_TOP1,      SCORE_TOP5,   SCORE_KID,      SCORE_FRECHET,
+                                          SCORE_PRECISION, SCORE_RECALL, SCORE_DIVERSITY};
     for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) add_winner(r, shown[i]);
     add_front(r);
     add_trends(r);
     add_checks(r);
-    text_buffer_add(&r->out, "</ul>\n<p class=\"note\">The best of each mode was picked by the pictures it is compared on, which flatters winners a little; "
+    text_buffer_add(&r->out, "</ul>\n<p class=\"note\">The best of each mode was picked by the pictures it is compared on, which "
+                             "flatters winners a little; "
                              "trends are straight lines over the ranks of the scales, corrected among themselves.</p>\n");
 }

@@ -6,25 +6,33 @@
 #include <string.h>
 
 static const ScoreMetric metrics[SCORE_METRICS] = {
-    {"judge_top1", "agreement, top-1", "share", "The judge finds a picture's own prompt first among all prompts of the study.", 1, true,
+    {"judge_top1", "agreement, top-1", "share", "The judge finds a picture's own prompt first among all prompts of the study.", 1,
+     true, false, 0, 1},
+    {"judge_top5", "agreement, top-5", "share", "The judge finds a picture's own prompt among the first five.", 1, true, false, 0,
+     1},
+    {"judge_similarity", "similarity", "cosine", "Cosine between the judge's embeddings of picture and prompt.", 1, true, false, -1,
+     1},
+    {"judge_kid", "judge KID", "",
+     "Unbiased squared maximum mean discrepancy of the judge's features from held-out pictures', cubic "
+     "polynomial kernel. Not comparable with KID on Inception features.",
+     -1, true, false, NAN, NAN},
+    {"judge_frechet", "judge Fréchet distance", "",
+     "Fréchet distance of the judge's features from held-out pictures'. Not comparable "
+     "with FID.",
+     -1, true, false, 0, NAN},
+    {"precision", "precision", "share", "Pictures that lie in the manifold of held-out ones (judge's features, k = 3).", 1, true,
      false, 0, 1},
-    {"judge_top5", "agreement, top-5", "share", "The judge finds a picture's own prompt among the first five.", 1, true, false, 0, 1},
-    {"judge_similarity", "similarity", "cosine", "Cosine between the judge's embeddings of picture and prompt.", 1, true, false, -1, 1},
-    {"judge_kid", "judge KID", "", "Unbiased squared maximum mean discrepancy of the judge's features from held-out pictures', cubic "
-     "polynomial kernel. Not comparable with KID on Inception features.", -1, true, false, NAN, NAN},
-    {"judge_frechet", "judge Fréchet distance", "", "Fréchet distance of the judge's features from held-out pictures'. Not comparable "
-     "with FID.", -1, true, false, 0, NAN},
-    {"precision", "precision", "share", "Pictures that lie in the manifold of held-out ones (judge's features, k = 3).", 1, true, false,
-     0, 1},
     {"recall", "recall", "share", "Held-out pictures that lie in the manifold of the condition's.", 1, true, false, 0, 1},
-    {"diversity", "diversity", "of held-out", "Mean distance of two pictures of the same prompt in the judge's features; 1 is the mean "
-     "distance of two held-out pictures.", 1, true, false, 0, NAN},
-    {"pixel_diversity", "pixel diversity", "of full scale", "Root mean square difference of two pictures of the same prompt.", 0, false,
-     false, 0, 1},
+    {"diversity", "diversity", "of held-out",
+     "Mean distance of two pictures of the same prompt in the judge's features; 1 is the mean "
+     "distance of two held-out pictures.",
+     1, true, false, 0, NAN},
+    {"pixel_diversity", "pixel diversity", "of full scale", "Root mean square difference of two pictures of the same prompt.", 0,
+     false, false, 0, 1},
     {"saturation", "saturation", "of full scale", "Mean over pixels of max(R,G,B) - min(R,G,B).", 0, false, false, 0, 1},
     {"contrast", "contrast", "of full scale", "Standard deviation of luma over a picture.", 0, false, false, 0, 1},
-    {"clipped", "clipped share", "of values", "Values of the expected picture outside of [-1,1] before they are clamped, mean over steps.", -1,
-     false, false, 0, 1},
+    {"clipped", "clipped share", "of values",
+     "Values of the expected picture outside of [-1,1] before they are clamped, mean over steps.", -1, false, false, 0, 1},
     {"evaluations", "function evaluations", "per picture", "Answers asked of the diffusion model.", -1, false, true, 0, NAN},
     {"gradients", "guide gradients", "per picture", "Evaluations of a guide with its gradient.", -1, false, true, 0, NAN},
     {"seconds", "time", "s per picture", "Wall time.", -1, false, true, 0, NAN},
@@ -62,11 +70,13 @@ const ScorePair *score_pair(const ScoreTable *t, ScorePairKind kind, int conditi
 static Status check_results(const AblationResults *r)
 {
     if (r->conditions < 1 || r->prompts < 1 || r->seeds < 1 || r->side < 1 || r->steps < 0 || r->telemetry_count < 0)
-        return status_fail(STATUS_BAD_INPUT, "ablation of %d conditions, %d prompts, %d seeds: expected 1 or more of each", r->conditions,
-                           r->prompts, r->seeds);
+        return status_fail(STATUS_BAD_INPUT, "ablation of %d conditions, %d prompts, %d seeds: expected 1 or more of each",
+                           r->conditions, r->prompts, r->seeds);
     if (ablation_cells(r) > INT32_MAX / 4)
-        return status_fail(STATUS_BAD_INPUT, "ablation of %lld cells: expected at most %d", (long long)ablation_cells(r), INT32_MAX / 4);
-    if (!r->condition || !r->prompt || !r->pictures) return status_fail(STATUS_BAD_INPUT, "ablation: its conditions, prompts or pictures are missing");
+        return status_fail(STATUS_BAD_INPUT, "ablation of %lld cells: expected at most %d", (long long)ablation_cells(r),
+                           INT32_MAX / 4);
+    if (!r->condition || !r->prompt || !r->pictures)
+        return status_fail(STATUS_BAD_INPUT, "ablation: its conditions, prompts or pictures are missing");
     for (int c = 0; c < r->conditions; c++) {
         const AblationCondition *a = &r->condition[c];
         if (a->equals >= c)
@@ -89,7 +99,8 @@ static Status check_sight(const AblationResults *r, const AblationSight *s)
     for (int a = 0; a < 3; a++)
         for (int64_t i = 0; i < sizes[a]; i++)
             if (!isfinite(arrays[a][i]))
-                return status_fail(STATUS_BAD_INPUT, "what the judge saw: the %s are not all finite (number %lld)", names[a], (long long)i);
+                return status_fail(STATUS_BAD_INPUT, "what the judge saw: the %s are not all finite (number %lld)", names[a],
+                                   (long long)i);
     return STATUS_OK;
 }
 

@@ -8,7 +8,8 @@
  *
  * One scheme serves all measures. A measure's value in a condition comes with a value for each prompt whose mean it is: the mean
  * over the prompt's seeds where the measure is a mean over pictures, else a linearisation over prompts (set_distance.h). Then
- *   - the interval (95 %) is a percentile bootstrap that draws prompts, not pictures, for pictures of one prompt are not independent;
+ *   - the interval (95 %) is a percentile bootstrap that draws prompts, not pictures, for pictures of one prompt are not
+ * independent;
  *   - a paired difference is the mean over prompts of differences on the same noise, its p-value a two-sided sign-flip permutation
  *     test over prompts: exact up to 16 prompts, else with random flips (statistics.h; p is at least 1/524289);
  *   - Holm's correction runs over all p-values of the table at once.
@@ -33,12 +34,12 @@ typedef enum {
     SCORE_RECALL,     /* share of held-out pictures inside the manifold of the condition's */
     SCORE_DIVERSITY,  /* mean distance of two pictures of a prompt in features; 1 is the mean distance of two held-out pictures */
     SCORE_PIXEL_DIVERSITY, /* root mean square difference of two pictures of a prompt, in codes / 255 */
-    SCORE_SATURATION, /* mean of max(R,G,B) - min(R,G,B), in codes / 255 */
-    SCORE_CONTRAST,   /* standard deviation of luma (Rec. 709 weights on codes / 255) */
-    SCORE_CLIPPED,    /* share of values outside [-1,1] before the clamp, mean over steps (telemetry); without it of codes 0 and 255 */
+    SCORE_SATURATION,      /* mean of max(R,G,B) - min(R,G,B), in codes / 255 */
+    SCORE_CONTRAST,        /* standard deviation of luma (Rec. 709 weights on codes / 255) */
+    SCORE_CLIPPED, /* share of values outside [-1,1] before the clamp, mean over steps (telemetry); without it of codes 0 and 255 */
     SCORE_EVALUATIONS, /* of the diffusion model, per picture */
-    SCORE_GRADIENTS,  /* of guides, per picture */
-    SCORE_SECONDS,    /* wall time per picture */
+    SCORE_GRADIENTS,   /* of guides, per picture */
+    SCORE_SECONDS,     /* wall time per picture */
     SCORE_METRICS
 } ScoreMetricId;
 

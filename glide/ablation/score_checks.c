@@ -71,7 +71,8 @@ static void check_scale_0(const Scoring *s)
         check->value = (double)different;
         check->expected = 0;
     }
-    if (!found) add_check(s->t, true, SCORE_MISSING, name, "The study has no condition at scale 0 that was computed for comparison.");
+    if (!found)
+        add_check(s->t, true, SCORE_MISSING, name, "The study has no condition at scale 0 that was computed for comparison.");
 }
 
 /* Few prompts leave no room between chance and certainty for the first five. */
@@ -104,7 +105,8 @@ static Status check_relabelled(const Scoring *s)
     double *credit = calloc((size_t)r->prompts, sizeof *credit), low, high;
     Status status = other && credit ? derangement(r->prompts, other) : status_fail(STATUS_NO_MEMORY, "out of memory for controls");
     for (int c = 0; c < r->conditions; c++)
-        if (r->condition[c].control == ABLATION_PLAIN && score_value(s->t, c, metric)->value > score_value(s->t, best, metric)->value)
+        if (r->condition[c].control == ABLATION_PLAIN &&
+            score_value(s->t, c, metric)->value > score_value(s->t, best, metric)->value)
             best = c;
     for (int p = 0; p < r->prompts && status == STATUS_OK; p++)
         for (int k = 0; k < r->seeds; k++) {
@@ -131,7 +133,8 @@ static Status check_shuffled(const Scoring *s)
     }
     for (int c = 0; c < r->conditions; c++) {
         const ScoreValue *v = score_value(s->t, c, chance_metric(r));
-        if (r->condition[c].control == ABLATION_SHUFFLED_PROMPTS) add_at_chance(s, r->condition[c].label, v->value, v->low, v->high, NAN);
+        if (r->condition[c].control == ABLATION_SHUFFLED_PROMPTS)
+            add_at_chance(s, r->condition[c].label, v->value, v->low, v->high, NAN);
     }
     return check_relabelled(s);
 }
@@ -151,11 +154,12 @@ static Status check_untrained(const Scoring *s)
         double low, high;
         char interval[48];
         for (int p = 0; p < r->prompts; p++) difference[p] = a[p] - b[p];
-        double value = resampling_interval(s->resampling, difference, &low, &high), p = resampling_sign_flip(s->resampling, difference);
+        double value = resampling_interval(s->resampling, difference, &low, &high),
+               p = resampling_sign_flip(s->resampling, difference);
         ScoreMark mark = value > 0 && p < 0.05 ? SCORE_FAIL : SCORE_PASS;
-        ScoreCheck *check = add_check(s->t, true, mark, name, "%s: %s changes by %+.3f%s against %s, p = %.3g.", r->condition[c].label,
-                                      score_metric(metric)->title, value, show_interval(low, high, interval, sizeof interval),
-                                      r->condition[none].label, p);
+        ScoreCheck *check = add_check(s->t, true, mark, name, "%s: %s changes by %+.3f%s against %s, p = %.3g.",
+                                      r->condition[c].label, score_metric(metric)->title, value,
+                                      show_interval(low, high, interval, sizeof interval), r->condition[none].label, p);
         check->value = value;
         check->low = low;
         check->high = high;
@@ -163,8 +167,10 @@ static Status check_untrained(const Scoring *s)
         found++;
     }
     free(difference);
-    if (!found) add_check(s->t, true, SCORE_MISSING, name, "The study has no condition whose guide has random weights (or no judge, or "
-                                                           "nothing unguided to compare with).");
+    if (!found)
+        add_check(s->t, true, SCORE_MISSING, name,
+                  "The study has no condition whose guide has random weights (or no judge, or "
+                  "nothing unguided to compare with).");
     return STATUS_OK;
 }
 
@@ -188,7 +194,8 @@ static void add_floor(const Scoring *s, const char *name, const char *what, cons
         double value = distance[floor_distances[k]], least = smallest(s->t, floor_metrics[k]);
         ScoreMark mark = isnan(value) || isnan(least) ? SCORE_MISSING : fabs(value) <= near * fabs(least) ? SCORE_PASS : SCORE_WARN;
         if (mark == SCORE_MISSING) {
-            add_check(s->t, false, mark, name, "%s: %s is not known of so few pictures.", what, score_metric(floor_metrics[k])->title);
+            add_check(s->t, false, mark, name, "%s: %s is not known of so few pictures.", what,
+                      score_metric(floor_metrics[k])->title);
             continue;
         }
         ScoreCheck *check = add_check(s->t, false, mark, name, "%s: %s is %.3g; the closest condition has %.3g.", what,
@@ -203,7 +210,8 @@ static int take_half(const float *from, int rows, int group, int width, int odd,
 {
     int count = 0;
     for (int i = 0; i < rows; i++)
-        if (i / group % 2 == odd) memcpy(half + (size_t)count++ * (size_t)width, from + (size_t)i * (size_t)width, (size_t)width * sizeof *half);
+        if (i / group % 2 == odd)
+            memcpy(half + (size_t)count++ * (size_t)width, from + (size_t)i * (size_t)width, (size_t)width * sizeof *half);
     return count;
 }
 
@@ -228,8 +236,10 @@ static Status check_floors(const Scoring *s)
     char what[192];
     TRY(set_distance(s->real, sight->real, sight->real_count, 1, distance, NULL));
     distance[DISTANCE_KID] -= real_set_own_kid(s->real);
-    add_floor(s, "held-out pictures against themselves", "The held-out pictures against themselves (KID without the pairs of a picture "
-                                                         "with itself)", distance, 0.01);
+    add_floor(s, "held-out pictures against themselves",
+              "The held-out pictures against themselves (KID without the pairs of a picture "
+              "with itself)",
+              distance, 0.01);
     TRY(split_halves(sight->real, sight->real_count, 1, sight->features, distance));
     snprintf(what, sizeof what, "Two halves of the held-out pictures (%d each)", sight->real_count / 2);
     add_floor(s, "noise floor, held-out halves", what, distance, 0.5);
@@ -249,26 +259,35 @@ static void check_sizes(const Scoring *s)
     int n = (int)score_cells(r), real = s->sight ? s->sight->real_count : 0, d = s->sight ? s->sight->features : 0;
     add_check(s->t, false, r->prompts < FEW_PROMPTS ? SCORE_WARN : SCORE_PASS, "enough prompts",
               "%d prompts are what intervals and tests rest on; below %d they are coarse.", r->prompts, FEW_PROMPTS);
-    if (r->seeds < 2) add_check(s->t, false, SCORE_WARN, "enough seeds", "With one seed nothing is known about diversity within a prompt.");
+    if (r->seeds < 2)
+        add_check(s->t, false, SCORE_WARN, "enough seeds", "With one seed nothing is known about diversity within a prompt.");
     if (!s->sight) return;
     add_check(s->t, false, n < 2 * d || real < 2 * d ? SCORE_WARN : SCORE_PASS, "enough for the Fréchet distance",
-              "%d pictures a condition and %d held-out ones for %d features; below twice the features the distance is biased upwards, and "
-              "only sets of one size compare.", n, real, d);
+              "%d pictures a condition and %d held-out ones for %d features; below twice the features the distance is biased "
+              "upwards, and "
+              "only sets of one size compare.",
+              n, real, d);
     add_check(s->t, false, n < FEW_FOR_KID || real < FEW_FOR_KID ? SCORE_WARN : SCORE_PASS, "enough for KID",
               "%d pictures a condition and %d held-out ones; below %d KID is mostly noise.", n, real, FEW_FOR_KID);
-    add_check(s->t, false, n < FEW_FOR_MANIFOLDS || real < FEW_FOR_MANIFOLDS ? SCORE_WARN : SCORE_PASS, "enough for precision and recall",
-              "%d pictures a condition and %d held-out ones; below %d the manifolds are blobs. Recall grows with the number of pictures.", n,
-              real, FEW_FOR_MANIFOLDS);
+    add_check(
+        s->t, false, n < FEW_FOR_MANIFOLDS || real < FEW_FOR_MANIFOLDS ? SCORE_WARN : SCORE_PASS, "enough for precision and recall",
+        "%d pictures a condition and %d held-out ones; below %d the manifolds are blobs. Recall grows with the number of pictures.",
+        n, real, FEW_FOR_MANIFOLDS);
 }
 
 static void check_judge(const Scoring *s)
 {
-    if (!s->sight) add_check(s->t, false, SCORE_MISSING, "independent judge", "The study has no judge: agreement and distances are unknown.");
-    else if (s->sight->related) add_check(s->t, false, SCORE_WARN, "independent judge", "The judge is related to a guide: %s.", s->sight->related);
-    else add_check(s->t, false, SCORE_PASS, "independent judge", "The judge guides no condition and shares no training with a guide.");
+    if (!s->sight)
+        add_check(s->t, false, SCORE_MISSING, "independent judge", "The study has no judge: agreement and distances are unknown.");
+    else if (s->sight->related)
+        add_check(s->t, false, SCORE_WARN, "independent judge", "The judge is related to a guide: %s.", s->sight->related);
+    else
+        add_check(s->t, false, SCORE_PASS, "independent judge",
+                  "The judge guides no condition and shares no training with a guide.");
     if (s->t->clipped_of_pictures)
-        add_check(s->t, false, SCORE_WARN, "clipped share", "No telemetry of what was clipped in every picture; the share is of pixel "
-                                                            "values 0 and 255, which white grounds have too.");
+        add_check(s->t, false, SCORE_WARN, "clipped share",
+                  "No telemetry of what was clipped in every picture; the share is of pixel "
+                  "values 0 and 255, which white grounds have too.");
 }
 
 Status score_fill_checks(const Scoring *s)

@@ -25,8 +25,8 @@ static void add_number(TextBuffer *out, double value, char end)
     else text_buffer_add(out, "%c", end);
 }
 
-static void add_row(TextBuffer *out, const ScoreTable *t, int condition, int against, ScoreMetricId metric, const ScoreValue *v, double p,
-                    double p_holm)
+static void add_row(TextBuffer *out, const ScoreTable *t, int condition, int against, ScoreMetricId metric, const ScoreValue *v,
+                    double p, double p_holm)
 {
     add_field(out, t->results->condition[condition].label);
     add_field(out, against < 0 ? "" : t->results->condition[against].label);
@@ -79,8 +79,8 @@ static json_t *condition_json(const ScoreTable *t, int c)
     for (int m = 0; m < SCORE_METRICS; m++) {
         const ScoreValue *v = score_value(t, c, (ScoreMetricId)m);
         json_object_set_new(metrics, score_metric((ScoreMetricId)m)->name,
-                            json_pack("{s:o, s:o, s:o, s:I}", "value", number(v->value), "low", number(v->low), "high", number(v->high),
-                                      "n", (json_int_t)v->n));
+                            json_pack("{s:o, s:o, s:o, s:I}", "value", number(v->value), "low", number(v->low), "high",
+                                      number(v->high), "n", (json_int_t)v->n));
     }
     json_t *j = json_object();
     json_object_set_new(j, "label", text(a->label));
@@ -100,45 +100,48 @@ static json_t *pair_json(const ScoreTable *t, const ScorePair *p)
     static const char *const kinds[] = {"first", "neighbour", "best"};
     return json_pack("{s:o, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "condition", text(t->results->condition[p->condition].label),
                      "against", text(t->results->condition[p->against].label), "kind", kinds[p->kind], "metric",
-                     score_metric(p->metric)->name, "difference", number(p->difference), "low", number(p->low), "high", number(p->high),
-                     "p", number(p->p), "p_holm", number(p->p_holm));
+                     score_metric(p->metric)->name, "difference", number(p->difference), "low", number(p->low), "high",
+                     number(p->high), "p", number(p->p), "p_holm", number(p->p_holm));
 }
 
 static json_t *trend_json(const ScoreTable *t, const ScoreTrend *x)
 {
     const AblationCondition *a = &t->results->condition[x->first];
-    return json_pack("{s:o, s:o, s:[o,o], s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "mode", text(a->mode), "variant", text(a->variant), "interval",
-                     number(a->low), number(a->high), "scales", x->scales, "metric", score_metric(x->metric)->name, "change",
-                     number(x->change), "low", number(x->low), "high", number(x->high), "p", number(x->p), "p_holm", number(x->p_holm));
+    return json_pack("{s:o, s:o, s:[o,o], s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "mode", text(a->mode), "variant", text(a->variant),
+                     "interval", number(a->low), number(a->high), "scales", x->scales, "metric", score_metric(x->metric)->name,
+                     "change", number(x->change), "low", number(x->low), "high", number(x->high), "p", number(x->p), "p_holm",
+                     number(x->p_holm));
 }
 
 static json_t *check_json(const ScoreCheck *c)
 {
     static const char *const marks[] = {"pass", "warn", "fail", "missing"};
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", text(c->name), "kind", c->control ? "control" : "check", "mark",
-                     marks[c->mark], "text", text(c->text), "value", number(c->value), "low", number(c->low), "high", number(c->high),
-                     "expected", number(c->expected));
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name", text(c->name), "kind", c->control ? "control" : "check",
+                     "mark", marks[c->mark], "text", text(c->text), "value", number(c->value), "low", number(c->low), "high",
+                     number(c->high), "expected", number(c->expected));
 }
 
 static json_t *table_json(const ScoreTable *t)
 {
     const AblationResults *r = t->results;
-    json_t *conditions = json_array(), *pairs = json_array(), *trends = json_array(), *checks = json_array(), *facts = json_object();
+    json_t *conditions = json_array(), *pairs = json_array(), *trends = json_array(), *checks = json_array(),
+           *facts = json_object();
     for (int c = 0; c < r->conditions; c++) json_array_append_new(conditions, condition_json(t, c));
     for (int i = 0; i < t->pair_count; i++) json_array_append_new(pairs, pair_json(t, &t->pairs[i]));
     for (int i = 0; i < t->trend_count; i++) json_array_append_new(trends, trend_json(t, &t->trends[i]));
     for (int i = 0; i < t->check_count; i++) json_array_append_new(checks, check_json(&t->checks[i]));
     for (int i = 0; i < r->fact_count; i++) json_object_set_new(facts, r->facts[i][0], text(r->facts[i][1]));
-    return json_pack("{s:s, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "format", "glide-ablation-scores", "format_version", 1,
-                     "prompts", r->prompts, "seeds", r->seeds, "judged", t->judged, "chance_top1", number(t->prompt_chance[0]), "chance_top5",
-                     number(t->prompt_chance[1]), "conditions", conditions, "differences", pairs, "trends", trends, "tests", t->tested,
-                     "checks", checks, "facts", facts);
+    return json_pack("{s:s, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o}", "format", "glide-ablation-scores",
+                     "format_version", 1, "prompts", r->prompts, "seeds", r->seeds, "judged", t->judged, "chance_top1",
+                     number(t->prompt_chance[0]), "chance_top5", number(t->prompt_chance[1]), "conditions", conditions,
+                     "differences", pairs, "trends", trends, "tests", t->tested, "checks", checks, "facts", facts);
 }
 
 Status score_write_json(const ScoreTable *t, const char *path)
 {
     json_t *root = table_json(t);
-    char *out = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL, *line = out ? malloc(strlen(out) + 1) : NULL;
+    char *out = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL,
+         *line = out ? malloc(strlen(out) + 1) : NULL;
     json_decref(root);
     Status s = out && line ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "%s: out of memory for JSON", path);
     if (s == STATUS_OK) {

@@ -127,10 +127,12 @@ Status real_set_new(const float *x, int count, int features, RealSet **out)
 {
     *out = NULL;
     if (count < 2 || features < 1)
-        return status_fail(STATUS_BAD_INPUT, "%d real pictures with %d features: expected 2 or more with 1 or more", count, features);
+        return status_fail(STATUS_BAD_INPUT, "%d real pictures with %d features: expected 2 or more with 1 or more", count,
+                           features);
     RealSet *r = calloc(1, sizeof *r);
     if (r) r->radius2 = malloc((size_t)count * sizeof *r->radius2);
-    Status s = r && r->radius2 ? vectors_init(&r->v, x, count, features) : status_fail(STATUS_NO_MEMORY, "out of memory for features");
+    Status s =
+        r && r->radius2 ? vectors_init(&r->v, x, count, features) : status_fail(STATUS_NO_MEMORY, "out of memory for features");
     if (s == STATUS_OK) s = gaussian_init(&r->gaussian, r->v.x, count, features);
     if (s == STATUS_OK) s = real_rows(r);
     if (s == STATUS_OK) *out = r;
@@ -209,7 +211,8 @@ static Status measure_kid(const Work *w, double *distance, double *of_group)
 {
     int n = w->v.n, groups = w->groups, r = w->real->v.n;
     double own = 0, cross = 0, real_mean = w->real->kernels / r / (r - 1);
-    double *sums = calloc(3 * (size_t)groups, sizeof *sums), *cross_of = sums, *all_of = sums + groups, *within_of = all_of + groups;
+    double *sums = calloc(3 * (size_t)groups, sizeof *sums), *cross_of = sums, *all_of = sums + groups,
+           *within_of = all_of + groups;
     if (!sums) return status_fail(STATUS_NO_MEMORY, "out of memory for KID");
     for (int i = 0; i < n; i++) {
         double c, a, in;
@@ -255,8 +258,8 @@ static double radius2_without(const Nearest *nearest, int kept, int each, int gr
     return NAN;
 }
 
-/* Recall without a group: its balls go, and those of pictures that had it among their nearest grow. `cover` (real n) counts the balls
- * each real picture lies in; `changed` is room for as many. */
+/* Recall without a group: its balls go, and those of pictures that had it among their nearest grow. `cover` (real n) counts the
+ * balls each real picture lies in; `changed` is room for as many. */
 static double recall_without(const Work *w, const Nearest *nearest, int kept, const int *cover, int *changed, int group)
 {
     int n = w->v.n, r = w->real->v.n, covered = 0;
@@ -331,7 +334,8 @@ Status set_distance(const RealSet *real, const float *y, int groups, int each, d
 {
     Work w = {.real = real, .groups = groups, .each = each};
     size_t n = (size_t)groups * (size_t)each;
-    if (groups < 1 || each < 1) return status_fail(STATUS_BAD_INPUT, "distance of %dx%d pictures: expected 1 or more", groups, each);
+    if (groups < 1 || each < 1)
+        return status_fail(STATUS_BAD_INPUT, "distance of %dx%d pictures: expected 1 or more", groups, each);
     TRY(vectors_init(&w.v, y, (int)n, real->v.d));
     w.own = malloc(n * n * sizeof *w.own);
     w.cross = malloc(n * (size_t)real->v.n * sizeof *w.cross);

@@ -37,7 +37,8 @@ typedef struct RealSet RealSet;
 Status real_set_new(const float *x, int count, int features, RealSet **out);
 void real_set_free(RealSet *real); /* NULL is fine */
 double real_set_mean_distance(const RealSet *real); /* of two members */
-/* What KID of the set with itself is: not 0, for among its pairs are those of a member with itself, -2/n (mean k(x,x) - mean k(x,x')). */
+/* What KID of the set with itself is: not 0, for among its pairs are those of a member with itself, -2/n (mean k(x,x) - mean
+ * k(x,x')). */
 double real_set_own_kid(const RealSet *real);
 
 /* y (groups * each,features) -> distance (SET_DISTANCES), of_group (SET_DISTANCES,groups). NaN where the set is too small: KID and

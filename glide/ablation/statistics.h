@@ -1,5 +1,5 @@
-/* Intervals and tests over units that are independent of one another (prompts), with random numbers that depend on nothing but their
- * count: the same draws serve all measures, so that what is compared is compared on the same resamples. */
+/* Intervals and tests over units that are independent of one another (prompts), with random numbers that depend on nothing but
+ * their count: the same draws serve all measures, so that what is compared is compared on the same resamples. */
 #ifndef GLIDE_ABLATION_STATISTICS_H
 #define GLIDE_ABLATION_STATISTICS_H
 
@@ -18,8 +18,8 @@ void resampling_free(Resampling *r); /* NULL is fine */
 double resampling_interval(const Resampling *r, const double *v, double *low, double *high);
 
 /* Two-sided p-value of "v (n) is as likely to have the other sign, unit by unit": the share of sign flips whose sum is at least as
- * far from 0. All 2^n flips where n <= 16, else random ones, among which the data themselves count as one: RESAMPLING_FLIPS of them, or
- * fewer where enough were as far to know that p is large (Besag & Clifford 1991). NaN with a NaN in v. */
+ * far from 0. All 2^n flips where n <= 16, else random ones, among which the data themselves count as one: RESAMPLING_FLIPS of
+ * them, or fewer where enough were as far to know that p is large (Besag & Clifford 1991). NaN with a NaN in v. */
 double resampling_sign_flip(const Resampling *r, const double *v);
 
 /* Holm's step-down correction of p (n) for n tests; NaN are no tests and stay NaN. corrected may be p. Returns how many tests. */

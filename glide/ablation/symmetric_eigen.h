@@ -5,8 +5,8 @@
 
 #include "common/status.h"
 
-/* a (n,n), of which both halves are read; afterwards row k of it is the eigenvector of values[k], of unit length. values (n) ascend.
- * Absolute error about 1e-15 n max|values|. Fails on what is not finite (STATUS_BAD_INPUT), and out of memory. */
+/* a (n,n), of which both halves are read; afterwards row k of it is the eigenvector of values[k], of unit length. values (n)
+ * ascend. Absolute error about 1e-15 n max|values|. Fails on what is not finite (STATUS_BAD_INPUT), and out of memory. */
 Status symmetric_eigen(double *a, int n, double *values);
 
 /* root (n,n) = the symmetric square root of a (n,n), which is overwritten; eigenvalues below 0 (rounding) count as 0. */
