@@ -10,7 +10,8 @@
 
 enum { PIXEL_TEXT_WIDTH = 6, PIXEL_TEXT_HEIGHT = 8 }; /* of a field, at zoom 1 */
 
-/* The first field's upper left corner at (x,y); each pixel of a letter becomes zoom x zoom. A character of several bytes is one '?'. */
+/* The first field's upper left corner at (x,y); each pixel of a letter becomes zoom x zoom. A character of several bytes is one
+ * '?'. */
 void pixel_text_draw(Image *image, int x, int y, int zoom, const char *text, const uint8_t colour[3]);
 /* How many fields the text takes. */
 int pixel_text_length(const char *text);

@@ -24,39 +24,40 @@ typedef struct AblateCommand {
 
 static const CliOption options[] = {
     CLI_FILE(AblateCommand, out, 'o', "output", "DIR", NULL, "folder of the study; one that was stopped is gone on with"),
-    CLI_TEXT(AblateCommand, modes, 0, "modes", "LIST", "none,cfg", "none, cfg, classifier, clip, autoguidance; cfg+clip is both at once"),
+    CLI_TEXT(AblateCommand, modes, 0, "modes", "LIST", "none,cfg", "none, cfg, classifier, clip, autoguidance; cfg+clip is both at "
+             "once"),
     CLI_TEXT(AblateCommand, scales, 0, "scales", "LIST", "0,1,2,4", "of every mode; those of one are said behind a semicolon: "
              "\"0,1,2,4;clip=50,100;cfg+clip=2+50,4+100\""),
-    CLI_TEXT(AblateCommand, variants, 0, "variants", "LIST", "plain", "changes that every mode is tried with, semicolons between: plain, "
-             "rescale=PHI, interval=LO:HI, schedule=WORD, apg=ETA:NORM:MOM, threshold=WORD, cfgpp, or several joined by +"),
-    CLI_TEXT(AblateCommand, prompts, 'p', "prompts", "N|FILE", "16", "captions of so many held-out pictures of --data, or a file with a "
-             "prompt a line (and a TAB and a class for the classifier)"),
+    CLI_TEXT(AblateCommand, variants, 0, "variants", "LIST", "plain", "changes that every mode is tried with, semicolons between: "
+             "plain, rescale=PHI, interval=LO:HI, schedule=WORD, apg=ETA:NORM:MOM, threshold=WORD, cfgpp, or several joined by +"),
+    CLI_TEXT(AblateCommand, prompts, 'p', "prompts", "N|FILE", "16", "captions of so many held-out pictures of --data, or a file "
+             "with a prompt a line (and a TAB and a class for the classifier)"),
     CLI_INT(AblateCommand, seeds, 0, "seeds", "N", 1, 100000, "2", "pictures of each prompt in each condition"),
     CLI_INT(AblateCommand, seed, 's', "seed", "S", 0, INT64_MAX, "0", "of the noise and of which prompts are taken"),
-    CLI_FILE(AblateCommand, data, 'd', "data", "FILE", NULL, "data set made by glide dataset: prompts, and the held-out pictures that "
-             "a judge compares with"),
+    CLI_FILE(AblateCommand, data, 'd', "data", "FILE", NULL, "data set made by glide dataset: prompts, and the held-out pictures "
+             "that a judge compares with"),
     CLI_CHOICE(AblateCommand, sampler, 0, "sampler", cli_samplers, CASCADE_SAMPLER, "of the base model"),
     CLI_TEXT(AblateCommand, steps, 0, "steps", "N", NULL, "steps of the base model, or a respacing, as in glide sample"),
     CLI_FLAG(AblateCommand, upsample, 0, "upsample", "enlarge every picture, too; judged are the small ones all the same"),
     CLI_FLAG(AblateCommand, no_upsample, 0, "no-upsample", "stop at the base model's size (so it is without --upsample)"),
     CLI_CHOICE(AblateCommand, upsampler_sampler, 0, "upsampler-sampler", cli_samplers, CASCADE_UPSAMPLER, "of the upsampler"),
     CLI_TEXT(AblateCommand, upsampler_steps, 0, "upsampler-steps", "N", CASCADE_UPSAMPLER_STEPS, "steps of the upsampler"),
-    CLI_FLAG(AblateCommand, no_controls, 0, "no-controls", "leave out what is added as a check: each mode at the scale that does nothing, "
-             "shuffled prompts, an untrained classifier"),
+    CLI_FLAG(AblateCommand, no_controls, 0, "no-controls", "leave out what is added as a check: each mode at the scale that does "
+             "nothing, shuffled prompts, an untrained classifier"),
     CLI_FILE(AblateCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5)"),
     CLI_FILE(AblateCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_FILE(AblateCommand, classifier, 0, "classifier", "FILE", NULL, "that guides (default classifier.h5)"),
     CLI_FILE(AblateCommand, clip, 0, "clip", "FILE", NULL, "that guides (default clip.h5)"),
     CLI_FILE(AblateCommand, guide_weights, 0, "guide-weights", "FILE", NULL, "the weaker model of autoguidance"),
-    CLI_FILE(AblateCommand, judge, 0, "judge", "FILE", NULL, "that measures agreement and distances (default judge.h5; without one only "
-             "what needs none is measured)"),
+    CLI_FILE(AblateCommand, judge, 0, "judge", "FILE", NULL, "that measures agreement and distances (default judge.h5; without one "
+             "only what needs none is measured)"),
     CLI_FLAG(AblateCommand, plan, 0, "plan", "say what the study would compute and how long it would take, then stop"),
     CLI_FLAG(AblateCommand, report_only, 0, "report-only", "measure the pictures of a finished study anew and write its report"),
     CLI_FLAG(AblateCommand, json, 0, "json", "print the final table as JSON"),
-    CLI_CHOICE(AblateCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
-               "the processor has it"),
-    CLI_INT(AblateCommand, batch, 'b', "batch", "N", 0, 4096, "0", "pictures that are made at once, and lost by a kill; 0: as suits the "
-            "models"),
+    CLI_CHOICE(AblateCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where the "
+               "processor has it"),
+    CLI_INT(AblateCommand, batch, 'b', "batch", "N", 0, 4096, "0", "pictures that are made at once, and lost by a kill; 0: as "
+            "suits the models"),
     CLI_INT(AblateCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(AblateCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
@@ -217,23 +218,23 @@ const CliCommand cli_command_ablate = {
     .name = "ablate",
     .summary = "compare ways of guidance on the same noise",
     .description =
-        "Draws the same prompts from the same noise under every condition, modes x scales x variants, and writes a folder: pictures and "
-        "telemetry in HDF5, contact sheets, metrics.csv, and report.html, one page with plots. Pictures are judged by a network that "
-        "never guides.\n"
+        "Draws the same prompts from the same noise under every condition, modes x scales x variants, and writes a folder: "
+        "pictures and telemetry in HDF5, contact sheets, metrics.csv, and report.html, one page with plots. Pictures are judged by "
+        "a network that never guides.\n"
         "\n"
-        "Kill it at any time and give the same command again: only what is missing is computed, and the folder ends up the same byte for "
-        "byte but for timings. Threads may change meanwhile; whatever else the pictures depend on may not.\n"
+        "Kill it at any time and give the same command again: only what is missing is computed, and the folder ends up the same "
+        "byte for byte but for timings. Threads may change meanwhile; whatever else the pictures depend on may not.\n"
         "\n"
-        "\"None\" is the model's answer to the prompt, without guidance. Classifier, CLIP and autoguidance add to it, so at scale 0 they "
-        "are none; classifier-free guidance is none at scale 1, and at scale 0 the model without the prompt. What equals another "
-        "condition by definition is not computed again. Controls are added: every mode at the scale that does nothing, which must give "
-        "none's bits; pictures of other prompts than they are judged by; a classifier with random weights.\n"
+        "\"None\" is the model's answer to the prompt, without guidance. Classifier, CLIP and autoguidance add to it, so at scale "
+        "0 they are none; classifier-free guidance is none at scale 1, and at scale 0 the model without the prompt. What equals "
+        "another condition by definition is not computed again. Controls are added: every mode at the scale that does nothing, "
+        "which must give none's bits; pictures of other prompts than they are judged by; a classifier with random weights.\n"
         "\n"
         "Ctrl-C stops after the step in work; finished parts stay, and the exit status is 130.",
     .examples = "glide ablate --modes none,cfg --scales 0,1,2,4 --prompts 16 --seeds 2 --data emoji.h5 -o study\n"
                 "glide ablate --modes none,cfg,clip --scales \"1,2,4;clip=50,100\" --prompts prompts.txt --plan\n"
-                "glide ablate --modes cfg --scales \"2,4;cfgpp=0.4,0.8\" --variants \"plain;rescale=0.7;interval=200:800;cfgpp\" -d emoji.h5 "
-                "-o variants\n"
+                "glide ablate --modes cfg --scales \"2,4;cfgpp=0.4,0.8\" --variants \"plain;rescale=0.7;interval=200:800;cfgpp\" "
+                "-d emoji.h5 -o variants\n"
                 "glide ablate -o study --report-only",
     .options = options,
     .option_count = CLI_COUNT(options),

@@ -68,7 +68,8 @@ static void test_equalities(void **state)
     check_equals(&g, "classifier 0 threshold dynamic", "cfg 1 threshold dynamic");
     for (int i = 0; i < g.count; i++) { /* no difference, nothing to rescale or project */
         const AblationCondition *c = &g.items[i].shown;
-        if (!strcmp(c->mode, "classifier") && (strstr(c->variant, "rescale") || strstr(c->variant, "apg"))) fail_msg("%s", c->label);
+        bool needs_difference = strstr(c->variant, "rescale") || strstr(c->variant, "apg");
+        if (!strcmp(c->mode, "classifier") && needs_difference) fail_msg("%s", c->label);
         assert_int_equal(c->control, ABLATION_PLAIN);
         assert_true(c->low >= 0 && c->high <= LAST);
     }
@@ -108,7 +109,8 @@ static void test_scales(void **state)
 {
     (void)state;
     ConditionGrid g;
-    make("cfg, classifier+clip", "1, 2 ;classifier+clip=3+100,5; cfgpp=0.4", "plain;cfgpp;cfgpp+interval=100:700", false, "ddim", &g);
+    make("cfg, classifier+clip", "1, 2 ;classifier+clip=3+100,5; cfgpp=0.4", "plain;cfgpp;cfgpp+interval=100:700", false, "ddim",
+         &g);
     static const char *const labels[] = {"cfg 1", "cfg 2", "classifier+clip 3+100", "classifier+clip 5", "cfg 0.4 cfgpp",
                                          "cfg 0.4 cfgpp, interval 100:700"};
     assert_int_equal(g.count, 6);
@@ -148,7 +150,8 @@ static void test_refused(void **state)
     };
     ConditionGrid g;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        FAILS(condition_grid_init(&g, &(ConditionTexts){cases[i][0], cases[i][1], cases[i][2], true}, LAST), STATUS_BAD_INPUT, cases[i][3]);
+        FAILS(condition_grid_init(&g, &(ConditionTexts){cases[i][0], cases[i][1], cases[i][2], true}, LAST), STATUS_BAD_INPUT,
+              cases[i][3]);
 }
 
 /* What a walk counts is what the sampler does. */
@@ -162,7 +165,8 @@ static void test_walk(void **state)
         walk(kind->name, "20", &w);
         assert_int_equal(w.steps, 20);
         int expected = sampler_evaluations(kind, 20);
-        if (w.count != expected && !(kind->evaluations == 2 && w.count < expected)) fail_msg("%s: %d, not %d", kind->name, w.count, expected);
+        bool fewer = kind->evaluations == 2 && w.count < expected; /* heun from levels of little but noise */
+        if (w.count != expected && !fewer) fail_msg("%s: %d, not %d", kind->name, w.count, expected);
         assert_true(w.timestep[0] == 999 && w.timestep[19] == 0);
         Guidance g;
         guidance_defaults(&g);

@@ -43,7 +43,8 @@ static StudyAsk usual_ask(void)
     static const char *const names[] = {"prompts.txt", "classifier.h5", "clip.h5", "weaker.h5"};
     for (int i = 0; i < 4; i++) snprintf(paths[i], sizeof paths[i], "%s/%s", test_folder, names[i]);
     StudyAsk ask = study_ask_defaults();
-    ask.conditions = (ConditionTexts){"none,cfg,classifier,clip,autoguidance", "0,1,3", "plain;interval=200:800;apg=0:5:-0.5", true};
+    ask.conditions = (ConditionTexts){"none,cfg,classifier,clip,autoguidance", "0,1,3", "plain;interval=200:800;apg=0:5:-0.5",
+                                      true};
     ask.prompts = paths[0];
     ask.classifier = paths[1];
     ask.clip = paths[2];
@@ -286,7 +287,8 @@ static void test_torn_journal(void **state)
 static void test_other_study(void **state)
 {
     (void)state;
-    static const char *const parts[] = {"seed", "sampler is dpmpp_2m there, ddim is asked for", "steps", "prompts", "conditions", "rows"};
+    static const char *const parts[] = {"seed", "sampler is dpmpp_2m there, ddim is asked for", "steps", "prompts", "conditions",
+                                        "rows"};
     Glide *g = open_glide(1);
     Study *s;
     for (int i = 0; i < 6; i++) {
@@ -393,7 +395,8 @@ static void test_plan(void **state)
     fclose(out);
     assert_non_null(strstr(text, "cfg 1                                        is none"));
     assert_non_null(strstr(text, "its first 1 steps are those of none"));
-    assert_true(plan.seconds > 0 && plan.sampling_bytes > 1e6 && plan.disk_bytes > 1e5 && plan.seconds_gradient[GUIDANCE_CLIP] >= 0);
+    assert_true(plan.seconds > 0 && plan.sampling_bytes > 1e6 && plan.disk_bytes > 1e5 &&
+                plan.seconds_gradient[GUIDANCE_CLIP] >= 0);
     OK(study_open(unbroken(), &d));
     const AblationResults *r = study_results(d);
     double evaluations = 0, gradients = 0, planned = 0;

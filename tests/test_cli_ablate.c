@@ -11,8 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STUDY "$G ablate -q --modes none,cfg,clip --scales '0,2;clip=5' --variants 'plain;interval=200:800' --prompts prompts.txt " \
-              "--clip clip.h5 --seeds 2 --steps 4 --batch 3 "
+#define STUDY "$G ablate -q --modes none,cfg,clip --scales '0,2;clip=5' --variants 'plain;interval=200:800' "                      \
+              "--prompts prompts.txt --clip clip.h5 --seeds 2 --steps 4 --batch 3 "
 
 static int setup(void **state)
 {
@@ -34,7 +34,8 @@ static void compare(const char *a, const char *b)
     CliOutcome r;
     cli_run(&r, "diff -rq -x timings.csv -x metrics.csv -x report.html %s %s", a, b);
     if (r.exit_status != 0) fail_msg("%s and %s differ: %s", a, b, r.out);
-    cli_run(&r, "for d in %s %s; do grep -v ',seconds,' $d/metrics.csv | cut -d, -f1-7,9- > $d.csv; done; cmp %s.csv %s.csv", a, b, a, b);
+    cli_run(&r, "for d in %s %s; do grep -v ',seconds,' $d/metrics.csv | cut -d, -f1-7,9- > $d.csv; done; cmp %s.csv %s.csv", a,
+            b, a, b);
     if (r.exit_status != 0) fail_msg("metrics of %s and %s differ: %s", a, b, r.err);
 }
 
@@ -154,7 +155,8 @@ static void test_help(void **state)
 {
     (void)state;
     CliOutcome r;
-    static const char *const words[] = {"--modes", "--scales", "--variants", "--no-controls", "--report-only", "--plan", "interval=LO:HI"};
+    static const char *const words[] = {"--modes", "--scales", "--variants", "--no-controls", "--report-only", "--plan",
+                                        "interval=LO:HI"};
     cli_run_ok(&r, "$G help ablate");
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strstr(r.out, words[i])) fail_msg("the help lacks %s", words[i]);

@@ -108,7 +108,8 @@ static Status write_all(H5File *f, const StudySpec *s, const char *label, const 
     size_t used = 0;
     int columns = shard_telemetry_count();
     for (int i = 0; i < columns; i++)
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? "," : "", shard_telemetry_name(i, name, sizeof name));
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? "," : "",
+                                 shard_telemetry_name(i, name, sizeof name));
     TRY(h5file_set_text(f, "/", "format", SHARD_FORMAT));
     TRY(h5file_set_i64(f, "/", "format_version", SHARD_VERSION));
     TRY(h5file_set_text(f, "/", "condition", label));
@@ -135,7 +136,8 @@ static Status read_all(const H5File *f, const StudySpec *s, CellShard *shard)
 {
     int64_t version, first, n = shard->n;
     TRY(h5file_attr_i64(f, "/", "format_version", &version));
-    if (version != SHARD_VERSION) return status_fail(STATUS_BAD_INPUT, "expected format_version %d, found %lld", SHARD_VERSION, (long long)version);
+    if (version != SHARD_VERSION)
+        return status_fail(STATUS_BAD_INPUT, "expected format_version %d, found %lld", SHARD_VERSION, (long long)version);
     TRY(h5file_attr_i64(f, "/", "first_row", &first));
     shard->first = (int)first;
     TRY(h5file_attr_f64(f, "/", "evaluations", &shard->evaluations));

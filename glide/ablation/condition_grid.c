@@ -44,7 +44,8 @@ static Status name_it(Condition *c, const ConditionMode *mode, const ConditionVa
     return status_fail(STATUS_BAD_INPUT, "--variants: \"%.40s...\" is too long a name with \"%.40s\"", v->text, mode->name);
 }
 
-static Status combine(const ConditionMode *mode, const ConditionVariant *v, const ConditionScale *s, int last_timestep, Condition *c)
+static Status combine(const ConditionMode *mode, const ConditionVariant *v, const ConditionScale *s, int last_timestep,
+                      Condition *c)
 {
     *c = unguided(last_timestep);
     snprintf(c->shown.mode, sizeof c->shown.mode, "%s", mode->name);
@@ -104,8 +105,8 @@ static Status add_scales(ConditionGrid *g, const ConditionWords *w, const Condit
         added++;
     }
     if (added > 0) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "--scales: expected some from 0 to 1 for %s with %s, such as \";cfgpp=0.4,0.6,0.8\"", mode->name,
-                       v->text);
+    return status_fail(STATUS_BAD_INPUT, "--scales: expected some from 0 to 1 for %s with %s, such as \";cfgpp=0.4,0.6,0.8\"",
+                       mode->name, v->text);
 }
 
 static Status add_grid(ConditionGrid *g, const ConditionWords *w, bool none, int last_timestep)
@@ -164,7 +165,8 @@ static int strongest(const ConditionGrid *g, bool any, GuidanceModeId id)
         const Condition *c = &g->items[i];
         bool fits = any || strstr(c->shown.mode, guidance_mode(id)->name) != NULL;
         if (!fits || *c->shown.variant || c->shown.control != ABLATION_PLAIN || !strcmp(c->shown.mode, "none")) continue;
-        if (best < 0 || (!strcmp(c->shown.mode, g->items[best].shown.mode) && c->shown.scale > g->items[best].shown.scale)) best = i;
+        bool same = best >= 0 && !strcmp(c->shown.mode, g->items[best].shown.mode);
+        if (best < 0 || (same && c->shown.scale > g->items[best].shown.scale)) best = i;
     }
     return best;
 }

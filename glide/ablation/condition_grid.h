@@ -13,9 +13,9 @@
  *           apg=ETA:NORM:MOM, threshold=none|static|dynamic|dynamic:P, cfgpp. A mode that a change cannot act on is left out of
  *           the variant, so is a scale above 1 with cfgpp; "none" is plain only
  *
- * "None" is the model's answer to the prompt, without guidance. Of modes that add to it scale 0 is none; classifier-free guidance is
- * none at scale 1 and the model without the prompt at scale 0. The controls are conditions of their own, computed through the mode's
- * machinery, whatever they equal by definition:
+ * "None" is the model's answer to the prompt, without guidance. Of modes that add to it scale 0 is none; classifier-free guidance
+ * is none at scale 1 and the model without the prompt at scale 0. The controls are conditions of their own, computed through the
+ * mode's machinery, whatever they equal by definition:
  *   control: MODE 0         each gradient mode and autoguidance at 0, and cfg at 1: must match none bit for bit
  *   control: no prompt      unguided answers to the empty caption: must match cfg at 0, where the study has it
  *   control: shuffled ...   the first mode with cfg (else the first) at its largest scale, drawing another prompt than the one that

@@ -105,7 +105,8 @@ static bool alike(const Guidance *a, const Guidance *b, const NoiseLevel *level)
 {
     for (int i = 0; i < GUIDANCE_MODES; i++)
         if (guidance_scale_at(a, (GuidanceModeId)i, level) != guidance_scale_at(b, (GuidanceModeId)i, level)) return false;
-    if (a->threshold != b->threshold || (a->threshold == GUIDANCE_THRESHOLD_DYNAMIC && a->percentile != b->percentile)) return false;
+    if (a->threshold != b->threshold) return false;
+    if (a->threshold == GUIDANCE_THRESHOLD_DYNAMIC && a->percentile != b->percentile) return false;
     if (guidance_cfgpp_at(a, level) != guidance_cfgpp_at(b, level)) return false;
     return !moves(a, level) || (a->rescale == b->rescale && same_apg(&a->apg, &b->apg));
 }

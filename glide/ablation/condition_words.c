@@ -166,7 +166,8 @@ static Status read_variants(ConditionWords *w, const char *text)
 
 static Status bad_scale(const char *found)
 {
-    return status_fail(STATUS_BAD_INPUT, "--scales: expected numbers from 0 on with commas between, such as \"0,1,2,4\", found \"%.40s\"",
+    return status_fail(STATUS_BAD_INPUT, "--scales: expected numbers from 0 on with commas between, such as \"0,1,2,4\", found "
+                       "\"%.40s\"",
                        found);
 }
 
@@ -223,7 +224,8 @@ static Status check_groups(const ConditionWords *w)
         if (equals) *equals = 0;
         for (int i = 0; i < w->mode_count; i++) known = known || !strcmp(group, w->modes[i].name);
         for (int i = 0; i < w->variant_count; i++) known = known || (w->variants[i].guidance.cfgpp && !strcmp(group, "cfgpp"));
-        if (!known) return status_fail(STATUS_BAD_INPUT, "--scales: \"%.40s\" is none of --modes, nor cfgpp with --variants cfgpp", group);
+        if (!known) return status_fail(STATUS_BAD_INPUT, "--scales: \"%.40s\" is none of --modes, nor cfgpp with --variants "
+                                       "cfgpp", group);
     }
     return STATUS_OK;
 }

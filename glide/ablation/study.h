@@ -1,5 +1,5 @@
-/* Ablations of guidance: modes x scales x variants x prompts x seeds on identical noise, into a folder that can be killed and gone on
- * with at any time.
+/* Ablations of guidance: modes x scales x variants x prompts x seeds on identical noise, into a folder that can be killed and gone
+ * on with at any time.
  *
  *     StudyAsk ask = study_ask_defaults();
  *     ask.conditions.modes = "none,cfg"; ...

@@ -139,7 +139,8 @@ static void sum_steps(const Run *r, int steps, double *evaluations, double *grad
 static void copy_telemetry(const Run *r, int steps, int from_steps, const float *from, int to_steps, float *to)
 {
     for (int row = 0; row < r->block->n; row++)
-        memcpy(to + (size_t)row * (size_t)to_steps * (size_t)r->columns, from + (size_t)row * (size_t)from_steps * (size_t)r->columns,
+        memcpy(to + (size_t)row * (size_t)to_steps * (size_t)r->columns,
+               from + (size_t)row * (size_t)from_steps * (size_t)r->columns,
                (size_t)steps * (size_t)r->columns * sizeof *to);
 }
 
@@ -171,7 +172,8 @@ static Status sample_base(Run *r, SamplerState *const *save, int save_count)
     o.progress = tell_progress;
     o.progress_ctx = r;
     o.watch = &watch;
-    StageInput in = {.n = b->n, .side = s->spec.side, .prompts = b->prompts + c->prompt * b->n, .labels = b->labels, .rows = b->rows};
+    StageInput in = {.n = b->n, .side = s->spec.side, .prompts = b->prompts + c->prompt * b->n, .labels = b->labels,
+                     .rows = b->rows};
     r->before = now();
     return stage_sample(s->glide->kernels, s->glide->base.net, &o, &in, b->x);
 }
@@ -257,7 +259,8 @@ static Status sample(Run *r, const bool *wanted, double *seconds)
     Status s = forks && save ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for conditions");
     int count = s == STATUS_OK ? wanted_forks(b, r->condition, wanted, forks) : 0;
     for (int i = 0; i < count; i++) save[i] = &forks[i]->state;
-    if (s == STATUS_OK && r->from) copy_telemetry(r, r->from->state.done, r->from->state.done, r->from->telemetry, r->steps, r->out->telemetry);
+    if (s == STATUS_OK && r->from) copy_telemetry(r, r->from->state.done, r->from->state.done, r->from->telemetry, r->steps,
+                                                  r->out->telemetry);
     if (s == STATUS_OK) s = sample_base(r, save, count);
     for (int i = 0; i < count && s == STATUS_OK; i++) s = complete_fork(r, forks[i]);
     if (s == STATUS_OK) {

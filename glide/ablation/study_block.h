@@ -34,9 +34,9 @@ typedef struct StudyBlock {
 Status study_block_init(StudyBlock *b, const Study *s, int block);
 void study_block_release(StudyBlock *b);
 
-/* Pictures and telemetry of a condition, and what they took as if made alone. wanted (conditions): which ones are going to be sampled
- * in this block later on, so that only what they need is kept. progress(ctx, share of the condition's work) stops by nonzero; may be
- * NULL. `out` was made with cell_shard_alloc() for b->n rows. */
+/* Pictures and telemetry of a condition, and what they took as if made alone. wanted (conditions): which ones are going to be
+ * sampled in this block later on, so that only what they need is kept. progress(ctx, share of the condition's work) stops by
+ * nonzero; may be NULL. `out` was made with cell_shard_alloc() for b->n rows. */
 Status study_block_sample(StudyBlock *b, int condition, const bool *wanted, int (*progress)(void *ctx, double share), void *ctx,
                           CellShard *out, double *seconds);
 

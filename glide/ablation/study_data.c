@@ -71,7 +71,8 @@ static Status read_shard(StudyData *d, const StudyJournal *j, int condition, int
     Status status = cell_shard_read(s, path, &shard);
     int at = condition * j->blocks + block;
     if (status == STATUS_OK && cell_shard_hash(s, &shard) != j->hash[at])
-        status = status_fail(STATUS_BAD_INPUT, "%s: is not what the journal says it was; delete it and run the same command again", path);
+        status = status_fail(STATUS_BAD_INPUT, "%s: is not what the journal says it was; delete it and run the same command "
+                             "again", path);
     if (status == STATUS_OK) {
         memcpy(d->pictures + cell * size, shard.pictures, (size_t)n * size);
         memcpy(d->telemetry + cell * (size_t)(s->steps * columns), shard.telemetry,
@@ -106,7 +107,8 @@ static Status read_shards(StudyData *d, const StudyJournal *j)
         for (int b = 0; b < j->blocks && s->condition[c].equals < 0; b++, all++) missing += !j->done[c * j->blocks + b];
     }
     if (missing > 0)
-        return status_fail(STATUS_BAD_INPUT, "%s: is not finished, %d of %d parts are missing; the command that began it goes on", d->folder,
+        return status_fail(STATUS_BAD_INPUT, "%s: is not finished, %d of %d parts are missing; the command that began it goes "
+                           "on", d->folder,
                            missing, all);
     for (int c = 0; c < s->conditions; c++) {
         for (int b = 0; b < j->blocks && s->condition[c].equals < 0; b++) TRY(read_shard(d, j, c, b));
@@ -146,7 +148,8 @@ static Status fill_results(StudyData *d)
     const StudySpec *s = &d->spec;
     int columns = shard_telemetry_count();
     for (int i = 0; i < columns; i++) d->name[i] = shard_telemetry_name(i, d->names[i], NAME);
-    d->results = (AblationResults){.conditions = s->conditions, .prompts = s->prompts, .seeds = s->seeds, .steps = s->steps, .side = s->side,
+    d->results = (AblationResults){.conditions = s->conditions, .prompts = s->prompts, .seeds = s->seeds, .steps = s->steps,
+                                   .side = s->side,
                                    .condition = s->condition, .prompt = (const char *const *)s->prompt, .pictures = d->pictures,
                                    .seconds = d->seconds, .evaluations = d->evaluations, .gradients = d->gradients,
                                    .telemetry_count = columns, .telemetry_name = d->name, .timestep = s->timestep,

@@ -107,7 +107,8 @@ static Status fill_zeros(ParamSet *set)
         if (p->init != INIT_ZERO || p->ndim < 2) continue;
         float scale = 1 / sqrtf((float)p->size / (float)p->dims[0]), *values = param_fetch(p);
         if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory for a classifier");
-        rng_normal(&(RngKey){.seed = UNTRAINED_SEED, .stream = RNG_PARAMS, .image = (uint32_t)i, .step = 1}, values, (int64_t)p->size);
+        rng_normal(&(RngKey){.seed = UNTRAINED_SEED, .stream = RNG_PARAMS, .image = (uint32_t)i, .step = 1}, values,
+                   (int64_t)p->size);
         for (size_t k = 0; k < p->size; k++) values[k] *= scale;
     }
     params_touch(set);
@@ -200,8 +201,8 @@ static Status label_of_picture(const Classifier *m, const Subgroups *subgroups, 
     const char *subject = subgroups_of(subgroups, item);
     *out = classifier_label(m, subject, item->style);
     if (*out >= 0) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "--prompts: the classifier has no class for \"%.40s, %.40s\"; expected a file with classes behind "
-                       "TABs", subject, item->style);
+    return status_fail(STATUS_BAD_INPUT, "--prompts: the classifier has no class for \"%.40s, %.40s\"; expected a file with "
+                       "classes behind TABs", subject, item->style);
 }
 
 static Status label_all(const Classifier *m, const StudyPrompts *p, const Dataset *d, const char *source, int32_t *labels)

@@ -6,7 +6,8 @@
 #include "glide/ablation/study.h"
 #include "glide/ablation/study_prompts.h"
 
-/* s->options.base.guides for the grid's modes, s->untrained where a control wants it, costs, and their hashes among the settings. */
+/* s->options.base.guides for the grid's modes, s->untrained where a control wants it, costs, and their hashes among the
+ * settings. */
 Status study_guides_load(Study *s, const StudyAsk *ask);
 
 /* s->spec.label of every prompt; d may be NULL. Without a classifier they are prompt numbers modulo the untrained one's classes.

@@ -4,9 +4,9 @@
  *     cells/c003-b0012.h5 8c736521f1e0a59b
  *     ...
  *
- * A line is written, and on the disk, after its shard is. Its number is a hash of the shard's values. A kill may leave half a line at
- * the end, or a power cut worse: reading stops at the first line that is not whole, and what follows is cut off. The journal is
- * locked as long as it is open, so that no two programs work on one study. timings.csv has a line for each shard:
+ * A line is written, and on the disk, after its shard is. Its number is a hash of the shard's values. A kill may leave half a
+ * line at the end, or a power cut worse: reading stops at the first line that is not whole, and what follows is cut off. The
+ * journal is locked as long as it is open, so that no two programs work on one study. timings.csv has a line for each shard:
  * condition,block,pictures,seconds. */
 #ifndef GLIDE_STUDY_JOURNAL_H
 #define GLIDE_STUDY_JOURNAL_H

@@ -36,7 +36,8 @@ static Status to_side(const Looking *l, const uint8_t *rgb, int side, float *x)
 }
 
 /* n pictures of `rgb_of`; embeddings may be NULL. */
-static Status see(Looking *l, int64_t n, int side, const uint8_t *(*rgb_of)(const void *of, int64_t i), const void *of, float *features,
+static Status see(Looking *l, int64_t n, int side, const uint8_t *(*rgb_of)(const void *of, int64_t i), const void *of,
+                  float *features,
                   float *embeddings)
 {
     size_t size = (size_t)l->side * (size_t)l->side * 3;
@@ -108,7 +109,8 @@ static Status open_held(const char *path, Held *h)
 static Status alloc_sight(StudySight *s, const AblationResults *r, const Looking *l, int real)
 {
     const int64_t cells = ablation_cells(r);
-    const int64_t sizes[] = {cells * l->features, cells * l->embedding, (int64_t)r->prompts * l->embedding, (int64_t)real * l->features};
+    const int64_t sizes[] = {cells * l->features, cells * l->embedding, (int64_t)r->prompts * l->embedding,
+                             (int64_t)real * l->features};
     for (int i = 0; i < 4; i++) {
         s->memory[i] = calloc((size_t)sizes[i] + 1, sizeof(float));
         if (!s->memory[i]) return status_fail(STATUS_NO_MEMORY, "out of memory for what the judge sees");

@@ -1,4 +1,5 @@
-/* What a judge sees in a finished study: AblationSight for score.h, of all cells, the prompts, and held-out pictures of the data set.
+/* What a judge sees in a finished study: AblationSight for score.h, of all cells, the prompts, and held-out pictures of the data
+ * set.
  *
  *     StudySight sight;
  *     TRY(study_judge(data, "judge.h5", "emoji.h5", kernels, &sight));

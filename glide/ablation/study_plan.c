@@ -80,7 +80,8 @@ static Status time_upsampler(const StudyBlock *b, double *seconds)
     if (!x) return status_fail(STATUS_NO_MEMORY, "out of memory for a picture");
     o.steps = STEPS_TEXT;
     o.stage = CASCADE_STAGE_UPSAMPLER;
-    StageInput in = {.n = 1, .side = s->spec.large_side, .prompts = b->prompts, .rows = b->rows, .low_res = b->x, .low_side = s->spec.side};
+    StageInput in = {.n = 1, .side = s->spec.large_side, .prompts = b->prompts, .rows = b->rows, .low_res = b->x,
+                     .low_side = s->spec.side};
     Status status = STATUS_OK;
     for (int i = 0; i < 2 && status == STATUS_OK; i++) {
         double before = now();
@@ -169,7 +170,8 @@ void study_plan_print(const Study *s, const StudyPlan *p, FILE *out)
 {
     const double MiB = 1 << 20;
     char time[32], name[64];
-    fprintf(out, "%d conditions, %d of them to be computed, each with %d prompts x %d seeds:\n", p->conditions, p->computed, s->spec.prompts,
+    fprintf(out, "%d conditions, %d of them to be computed, each with %d prompts x %d seeds:\n", p->conditions, p->computed,
+            s->spec.prompts,
             s->spec.seeds);
     for (int c = 0; c < s->spec.conditions; c++) print_condition(s, c, out);
     fprintf(out, "%lld pictures of %d x %d in %d steps", (long long)p->cells, s->spec.side, s->spec.side, s->spec.steps);

@@ -126,8 +126,8 @@ static Status pick(StudyPrompts *p, Picker *k)
 {
     char caption[CAPTION_SIZE];
     if (p->count > k->count)
-        return status_fail(STATUS_BAD_INPUT, "--prompts: the data set has %d pictures of the split test_pair, expected at most as many, "
-                           "found %d", k->count, p->count);
+        return status_fail(STATUS_BAD_INPUT, "--prompts: the data set has %d pictures of the split test_pair, expected at most as "
+                           "many, found %d", k->count, p->count);
     for (int i = 0; i < p->count; i++) {
         p->picture[i] = pick_one(k);
         caption_plain(k->dataset, p->picture[i], false, caption, sizeof caption);
@@ -199,7 +199,8 @@ static Status take_line(StudyPrompts *p, char *line, const char *path, int numbe
     const char *begin = line + strspn(line, " \t\r");
     if (!*begin || *begin == '#') return STATUS_OK;
     if (strlen(line) >= CAPTION_SIZE || !is_utf8(line))
-        return status_fail(STATUS_BAD_INPUT, "--prompts: %s: line %d: expected UTF-8 of less than %d bytes", path, number, CAPTION_SIZE);
+        return status_fail(STATUS_BAD_INPUT, "--prompts: %s: line %d: expected UTF-8 of less than %d bytes", path, number,
+                           CAPTION_SIZE);
     if (p->count == STUDY_PROMPTS_MOST)
         return status_fail(STATUS_BAD_INPUT, "--prompts: %s: more than %d prompts", path, STUDY_PROMPTS_MOST);
     char *tab = strchr(line, '\t');
@@ -227,7 +228,8 @@ Status study_prompts_read(StudyPrompts *p, const char *path)
         if (end) *end++ = 0;
         s = take_line(p, line, path, ++number);
     }
-    if (s == STATUS_OK && p->count == 0) s = status_fail(STATUS_BAD_INPUT, "--prompts: %s: expected a prompt a line, found none", path);
+    if (s == STATUS_OK && p->count == 0) s = status_fail(STATUS_BAD_INPUT, "--prompts: %s: expected a prompt a line, found none",
+                                                         path);
     if (s == STATUS_OK) choose_others(p);
     free(text);
     if (s != STATUS_OK) study_prompts_release(p);

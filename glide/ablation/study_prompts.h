@@ -1,8 +1,9 @@
 /* The prompts of a study: captions of held-out pictures, or the lines of a file.
  *
- * "64" takes captions ("{label}, {style} emoji") of pictures of the split test_pair, whose concepts training saw in other styles only:
- * styles as evenly as they come, then concepts, then groups; which ones depends on the seed alone. A file has a prompt a line; what
- * follows a TAB is the class that a classifier guides towards, a number or a name; lines that begin with '#' are comments. */
+ * "64" takes captions ("{label}, {style} emoji") of pictures of the split test_pair, whose concepts training saw in other
+ * styles only: styles as evenly as they come, then concepts, then groups; which ones depends on the seed alone. A file has a
+ * prompt a line; what follows a TAB is the class that a classifier guides towards, a number or a name; lines that begin with
+ * '#' are comments. */
 #ifndef GLIDE_STUDY_PROMPTS_H
 #define GLIDE_STUDY_PROMPTS_H
 

@@ -11,7 +11,8 @@
 
 StudyAsk study_ask_defaults(void)
 {
-    return (StudyAsk){.conditions = {.modes = "none,cfg", .scales = "0,1,2,4", .variants = "plain", .controls = true}, .prompts = "16",
+    return (StudyAsk){.conditions = {.modes = "none,cfg", .scales = "0,1,2,4", .variants = "plain", .controls = true},
+                      .prompts = "16",
                       .seeds = 2, .upsampler_sampler = CASCADE_UPSAMPLER, .upsampler_steps = CASCADE_UPSAMPLER_STEPS};
 }
 
@@ -106,15 +107,17 @@ static Status note_facts(Study *s, const StudyAsk *ask)
     TRY(study_facts_add(f, "version", "glide %s", GLIDE_VERSION));
     TRY(study_facts_add(f, "processor", "%s", processor));
     TRY(study_facts_add(f, "threads", "%d", s->glide->threads > 0 ? s->glide->threads : omp_get_max_threads()));
-    TRY(study_facts_add(f, "prompts", "%s%s", ask->prompts, s->spec.picture[0] < 0 ? "" : " captions of held-out pictures (test_pair)"));
+    TRY(study_facts_add(f, "prompts", "%s%s", ask->prompts, s->spec.picture[0] < 0 ? "" : " captions of held-out pictures "
+                        "(test_pair)"));
     if (ask->data) TRY(study_facts_add(f, "data", "%s", ask->data));
-    TRY(study_facts_add(f, "noise", "row r = prompt * seeds + seed starts from the noise of image r of seed %llu in every condition",
+    TRY(study_facts_add(f, "noise", "row r = prompt * seeds + seed starts from the noise of image r of seed %llu in every "
+                        "condition",
                         (unsigned long long)s->spec.seed));
-    TRY(study_facts_add(f, "none", "the model's answer to the prompt, without guidance. Classifier, CLIP and autoguidance add to it, "
-                        "so at scale 0 they are none; classifier-free guidance is none at scale 1 and the model without the prompt at "
-                        "scale 0"));
-    return study_facts_add(f, "evaluations", "answers of the base model (and of the weaker one) that a picture needs by itself, those "
-                           "that conditions share included; seconds likewise");
+    TRY(study_facts_add(f, "none", "the model's answer to the prompt, without guidance. Classifier, CLIP and autoguidance add to "
+                        "it, so at scale 0 they are none; classifier-free guidance is none at scale 1 and the model without the "
+                        "prompt at scale 0"));
+    return study_facts_add(f, "evaluations", "answers of the base model (and of the weaker one) that a picture needs by itself, "
+                           "those that conditions share included; seconds likewise");
 }
 
 static Status fill_prompts(Study *s, StudyPrompts *p)
@@ -158,8 +161,10 @@ static Status choose_prompts(const StudyAsk *ask, Dataset **d, StudyPrompts *p)
 {
     int count;
     if (!study_prompts_counted(ask->prompts, &count)) return study_prompts_read(p, ask->prompts);
-    if (count < 1) return status_fail(STATUS_BAD_INPUT, "--prompts: expected 1 to %d, or a file, found %.40s", STUDY_PROMPTS_MOST, ask->prompts);
-    if (!ask->data) return status_fail(STATUS_BAD_INPUT, "--prompts: expected --data beside a number, or a file with a prompt a line");
+    if (count < 1) return status_fail(STATUS_BAD_INPUT, "--prompts: expected 1 to %d, or a file, found %.40s",
+                                      STUDY_PROMPTS_MOST, ask->prompts);
+    if (!ask->data) return status_fail(STATUS_BAD_INPUT, "--prompts: expected --data beside a number, or a file with a prompt a "
+                                       "line");
     TRY(dataset_open(ask->data, d));
     return study_prompts_pick(p, *d, count, ask->seed);
 }

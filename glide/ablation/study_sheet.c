@@ -85,7 +85,8 @@ static Status draw_cell(const Sheet *s, int condition, uint8_t *large, Image *ou
     const AblationCondition *c = &s->spec->condition[condition];
     int row = s->prompt * s->spec->seeds + s->seed, y = 2 * GAP + TEXT + s->row[condition] * (s->shown + TEXT + GAP);
     int x = s->left + s->column[condition] * (s->shown + GAP);
-    const uint8_t *rgb = r->pictures + ((size_t)condition * (size_t)study_rows(s->spec) + (size_t)row) * (size_t)(r->side * r->side * 3);
+    size_t cell = (size_t)condition * (size_t)study_rows(s->spec) + (size_t)row;
+    const uint8_t *rgb = r->pictures + cell * (size_t)(r->side * r->side * 3);
     if (s->spec->large_side) {
         TRY(study_large(s->data, condition, row, large));
         rgb = large;

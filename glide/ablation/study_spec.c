@@ -103,8 +103,10 @@ static const char *const controls[] = {"", "scale 0", "shuffled prompts", "untra
 
 static json_t *show_condition(const AblationCondition *c)
 {
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:i, s:i}", "label", c->label, "mode", c->mode, "variant", c->variant, "scale",
-                     c->scale, "low", c->low, "high", c->high, "control", controls[c->control], "must_equal", c->must_equal, "equals",
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:s, s:i, s:i}", "label", c->label, "mode", c->mode, "variant", c->variant,
+                     "scale",
+                     c->scale, "low", c->low, "high", c->high, "control", controls[c->control], "must_equal", c->must_equal,
+                         "equals",
                      c->equals);
 }
 
@@ -119,8 +121,10 @@ static json_t *show_spec(const StudySpec *s)
 {
     char seed[32];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)s->seed); /* beyond what JSON's numbers hold */
-    json_t *root = json_pack("{s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:i}", "format", STUDY_FORMAT, "format_version", STUDY_VERSION, "seed",
-                             seed, "seeds", s->seeds, "steps", s->steps, "side", s->side, "large_side", s->large_side, "rows", s->rows);
+    json_t *root = json_pack("{s:s, s:i, s:s, s:i, s:i, s:i, s:i, s:i}", "format", STUDY_FORMAT, "format_version", STUDY_VERSION,
+                             "seed",
+                             seed, "seeds", s->seeds, "steps", s->steps, "side", s->side, "large_side", s->large_side, "rows",
+                                 s->rows);
     json_t *conditions = json_array(), *prompts = json_array(), *timesteps = json_array();
     for (int i = 0; i < s->conditions; i++) json_array_append_new(conditions, show_condition(&s->condition[i]));
     for (int i = 0; i < s->prompts; i++)
@@ -291,10 +295,12 @@ static Status differing_setting(const json_t *a, const json_t *b, const char *fo
         const char *asked = json_string_value(json_array_get(json_array_get(a, i), 1));
         const char *found = json_string_value(json_array_get(json_array_get(b, i), 1));
         if (name && asked && found && strcmp(asked, found) != 0)
-            return status_fail(STATUS_BAD_INPUT, "%s: holds another study: %s is %s there, %s is asked for; expected the same or another "
+            return status_fail(STATUS_BAD_INPUT, "%s: holds another study: %s is %s there, %s is asked for; expected the same or "
+                               "another "
                                "folder", folder, name, found, asked);
     }
-    return status_fail(STATUS_BAD_INPUT, "%s: holds another study, with other settings; expected the same or another folder", folder);
+    return status_fail(STATUS_BAD_INPUT, "%s: holds another study, with other settings; expected the same or another folder",
+                       folder);
 }
 
 static Status compare(json_t *asked, const json_t *found, const char *folder)
@@ -305,7 +311,8 @@ static Status compare(json_t *asked, const json_t *found, const char *folder)
         const json_t *other = json_object_get(found, key);
         if (!strcmp(key, "facts") || json_equal(value, other)) continue;
         if (!strcmp(key, "settings")) return differing_setting(value, other, folder);
-        return status_fail(STATUS_BAD_INPUT, "%s: holds another study, with other %s; expected the same or another folder", folder, key);
+        return status_fail(STATUS_BAD_INPUT, "%s: holds another study, with other %s; expected the same or another folder",
+                           folder, key);
     }
     return STATUS_OK;
 }
