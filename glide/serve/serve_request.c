@@ -134,9 +134,11 @@ static Status read_pictures(const char *picture, const char *mask, bool inverted
     size_t size;
     if (picture) {
         Status s = base64_decode(picture, &bytes, &size);
-        if (s == STATUS_OK) s = request_decode_picture(limits, bytes, size, &r->picture);
+        if (s == STATUS_OK) {
+            s = request_decode_picture(limits, bytes, size, &r->picture);
+            free(bytes);
+        }
         if (s != STATUS_OK) return status_prefix(s, "picture");
-        free(bytes);
     }
     if (!mask) return STATUS_OK;
     Status s = base64_decode(mask, &bytes, &size);
