@@ -109,7 +109,7 @@ static int tell_progress(void *ctx, const CascadeProgress *p)
     if (c->callbacks->previews && p->x_0 && make_previews(p, &previews) != STATUS_OK) previews = NULL;
     GlideProgress out = {.stage = p->upsampling ? GLIDE_STAGE_UPSAMPLER : GLIDE_STAGE_BASE, .step = p->step, .steps = p->steps,
                          .first = (int)p->first, .count = (int)p->count, .fraction = p->fraction,
-                         .side = (int)p->side, .preview = previews};
+                         .side = (int)p->side, .height = (int)p->height, .preview = previews};
     bool go_on = c->callbacks->progress(c->callbacks->context, &out);
     free(previews);
     return !go_on;

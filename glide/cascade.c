@@ -141,6 +141,7 @@ static int show_progress(void *ctx, const SamplerProgress *s)
     p.count = s->n;
     p.fraction = (r->done + (double)(s->done * s->n) * (p.upsampling ? r->upsampler_cost : r->base_cost)) / r->total;
     p.side = s->width;
+    p.height = s->height;
     p.x_0 = s->x_0;
     return r->hooks->progress(r->hooks->ctx, &p);
 }

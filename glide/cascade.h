@@ -72,7 +72,7 @@ typedef struct CascadeProgress {
     int step, steps;      /* of this stage and the pictures in work */
     int64_t first, count; /* the pictures in work */
     double fraction;      /* of the whole call's work that is done, 0 to 1, by the models' estimated costs */
-    int64_t side;
+    int64_t side, height; /* side: their width */
     const float *x_0; /* (count,side,side,3) what the model expects so far; NULL of pictures that are not square */
 } CascadeProgress;
 

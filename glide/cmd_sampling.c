@@ -85,7 +85,7 @@ static void show(CliRun *r, const GlideProgress *p)
     }
     if (pictures > 1 && p->count > 1) n = snprintf(note, sizeof note, "%d-%d of %d, ", first, first + p->count - 1, pictures);
     else if (pictures > 1) n = snprintf(note, sizeof note, "%d of %d, ", first, pictures);
-    snprintf(note + n, sizeof note - (size_t)n, "%dx%d, step %d of %d", p->side, p->side, p->step, p->steps);
+    snprintf(note + n, sizeof note - (size_t)n, "%dx%d, step %d of %d", p->side, p->height, p->step, p->steps);
     progress_update(&r->bar, (int64_t)((r->call + p->fraction) / r->calls * BAR_TOTAL), note);
 }
 

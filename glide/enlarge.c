@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, WINDOW_BYTES_A_PIXEL = 6000 };
+#define LEAST_LACK (0.25f / 127.5f) /* a quarter of an 8-bit step */
 
 /* --- sizes ------------------------------------------------------------------------------------------- */
 
@@ -122,7 +123,7 @@ static void pass_release(Pass *p)
 static int show_progress(void *ctx, const SamplerProgress *s)
 {
     const Pass *p = ctx;
-    CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width};
+    CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width, .height = s->height};
     out.fraction = (p->done + s->done * p->work) / p->total;
     out.x_0 = s->width == s->height ? s->x_0 : NULL; /* a preview is square */
     return p->hooks->progress(p->hooks->ctx, &out);
@@ -160,10 +161,14 @@ static Status pass_init(Pass *p, const TextUNet *m, const Image *in)
 /* Adds what the result's block means lack of the picture, until that is less than 8 bits tell. */
 static void project_back(Pass *p)
 {
-    int64_t size = p->input.side * p->input.width * IMAGE_CHANNELS;
-    for (int i = 0; i < PROJECTIONS; i++) {
+    int64_t size = p->input.side * p->input.width * IMAGE_CHANNELS, low_size = p->input.low_side * p->input.low_width * IMAGE_CHANNELS;
+    float worst = INFINITY;
+    for (int i = 0; i < PROJECTIONS && worst > LEAST_LACK; i++) {
+#pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < size; k++) p->large[k] = p->large[k] < -1 ? -1 : p->large[k] > 1 ? 1 : p->large[k];
         stage_match_low_res(&p->input, 1, p->error, p->large);
+        worst = 0;
+        for (int64_t k = 0; k < low_size; k++) worst = fmaxf(worst, fabsf(p->error[k]));
     }
 }
 

@@ -119,7 +119,8 @@ typedef struct GlideProgress {
     int step, steps;  /* done and in all, of this stage and the pictures in work */
     int first, count; /* the pictures in work: which of the call's, from 0 */
     double fraction;  /* of the whole call's work that is done, 0 to 1, estimated */
-    int side;                     /* of the previews */
+    int side;                     /* of the previews; their width */
+    int height;                   /* as side, but for pictures that glide_upsample() makes with a scale, which have no previews then */
     const unsigned char *preview; /* (count,side,side,3) what the model expects so far, borrowed; NULL unless asked for */
 } GlideProgress;
 
