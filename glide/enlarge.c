@@ -137,7 +137,8 @@ static int clamp(int64_t i, int n)
 /* The picture as f32, edges repeated to the pass's size. */
 static Status pass_init(Pass *p, const TextUNet *m, const Image *in)
 {
-    int64_t unit = side_unit(m, p->stage.colour_cell), side = large_side(m, in->h, unit), width = large_side(m, in->w, unit);
+    int64_t unit = side_unit(m, p->stage.colour_cell);
+    int64_t side = large_side(m, in->h, unit), width = large_side(m, in->w, unit);
     int64_t low_side = side / UPSAMPLER_FACTOR, low_width = width / UPSAMPLER_FACTOR;
     p->input.side = side;
     p->input.width = width;
@@ -161,7 +162,8 @@ static Status pass_init(Pass *p, const TextUNet *m, const Image *in)
 /* Adds what the result's block means lack of the picture, until that is less than 8 bits tell. */
 static void project_back(Pass *p)
 {
-    int64_t size = p->input.side * p->input.width * IMAGE_CHANNELS, low_size = p->input.low_side * p->input.low_width * IMAGE_CHANNELS;
+    int64_t size = p->input.side * p->input.width * IMAGE_CHANNELS;
+    int64_t low_size = p->input.low_side * p->input.low_width * IMAGE_CHANNELS;
     float worst = INFINITY;
     for (int i = 0; i < PROJECTIONS && worst > LEAST_LACK; i++) {
 #pragma omp parallel for schedule(static)
