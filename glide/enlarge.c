@@ -123,7 +123,8 @@ static void pass_release(Pass *p)
 static int show_progress(void *ctx, const SamplerProgress *s)
 {
     const Pass *p = ctx;
-    CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width, .height = s->height};
+    CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width,
+                           .height = s->height};
     out.fraction = (p->done + s->done * p->work) / p->total;
     out.x_0 = s->width == s->height ? s->x_0 : NULL; /* a preview is square */
     return p->hooks->progress(p->hooks->ctx, &out);

@@ -127,7 +127,7 @@ static void test_fit_mask(void **state)
 {
     (void)state;
     uint8_t values[6] = {0, 127, 128, 255, 0, 200}, *paint; /* 3 x 2 */
-    Mask mask = {3, 2, values};
+    Mask mask = {.w = 3, .h = 2, .values = values};
     OK(inpaint_fit_mask(&mask, false, 3, 2, &paint));
     assert_memory_equal(paint, ((uint8_t[]){0, 0, 1, 1, 0, 1}), 6);
     free(paint);
