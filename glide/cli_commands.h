@@ -15,6 +15,7 @@
     X(evaluate)       \
     X(dataset)        \
     X(info)           \
+    X(plan)           \
     X(recipe)         \
     X(verify)         \
     X(init)           \

@@ -279,7 +279,9 @@ Status cli_parse(const CliCommand *command, int argc, char **argv, void *options
         if (command->options[i].fallback) TRY(store(&command->options[i], command->options[i].fallback, options));
     Parser parser;
     parser_init(&parser, command);
-    Status status = parse_options(&parser, argc, argv, args);
+    bool all = command->passes_on && argc > 1 && argv[1][0] != '-';
+    for (int i = 1; i < argc && all; i++) args->operand_storage[args->operand_count++] = argv[i];
+    Status status = all ? STATUS_OK : parse_options(&parser, argc, argv, args);
     if (status == STATUS_OK && !args->help_wanted) status = check_operands(args);
     args->usage_error = status != STATUS_OK;
     return status;

@@ -112,6 +112,8 @@ struct CliCommand {
     const CliOption *options;
     int option_count;
     size_t options_size;
+    Status (*plan)(CliArgs *args); /* for "glide plan NAME": tells what run() would cost; NULL: nobody knows */
+    bool passes_on; /* every word is an operand, options too: for a command around another one */
     Status (*run)(CliArgs *args); /* prints results to stdout; a failure's message goes to stderr by main() */
 };
 

@@ -4,6 +4,7 @@
 #include "common/interrupt.h"
 #include "glide/cmd_grid_sheet.h"
 #include "glide/cmd_sample.h"
+#include "glide/plan.h"
 #include "glide/recipe_call.h"
 
 #include <dirent.h>
@@ -195,6 +196,7 @@ static Status make_cell(Grid *g, Cell *c)
     }
     TRY(recipe_expect(g->glide, prompt, &o, &c->recipe));
     if (take_finished(c)) return STATUS_OK;
+    TRY(plan_fits(g->glide, &o));
     o.callbacks = cli_run_callbacks(&g->run);
     o.callbacks.picture = NULL;
     TRY((Status)glide_sample(g->glide, prompt, &o, &picture));

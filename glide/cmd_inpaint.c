@@ -2,6 +2,7 @@
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_sampling.h"
+#include "glide/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,8 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     run.mask = c->mask;
     run.invert_mask = c->inverted;
     o.sample.callbacks = cli_run_callbacks(&run);
-    Status s = cli_run_finish(&run, glide_inpaint(g, in, mask, c->prompt, &o, pictures));
+    Status s = plan_fits(g, &o.sample);
+    if (s == STATUS_OK) s = cli_run_finish(&run, glide_inpaint(g, in, mask, c->prompt, &o, pictures));
     free(pictures); /* each was written and emptied by the run */
     return s;
 }
