@@ -1,9 +1,9 @@
 /* What A1111's clients speak, /sdapi/v1: fields as they send them, those that mean nothing here ignored. Pictures have the models'
  * size whatever "width" and "height" say (of img2img with a mask, the picture's). Picture i of a batch is the first of seed + i, as
  * there. Errors are {"error", "detail", "body", "errors"}. */
-#include "common/png_write.h"
 #include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
+#include "glide/serve/serve_preview.h"
 #include "glide/serve/serve_server.h"
 
 #include <math.h>
@@ -282,7 +282,7 @@ static json_t *encode(unsigned char *rgb, int side)
     unsigned char *png = NULL;
     size_t size = 0;
     const Image image = {side, side, rgb};
-    char *text = rgb && png_encode(&image, NULL, 0, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
+    char *text = rgb && preview_encode(&image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
     json_t *json = text ? json_string(text) : json_null();
     free(text);
     free(png);

@@ -2,11 +2,10 @@
 #include "common/respace.h"
 #include "glide/cascade.h"
 #include "glide/serve/serve_faces.h"
+#include "glide/serve/serve_preview.h"
 #include "glide/serve/serve_server.h"
 #include "glide/serve/serve_stream.h"
 #include "glide/serve/serve_texts.h"
-
-#include "common/png_write.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,7 +299,7 @@ void own_step(Request *r, Reply *out)
     bool there = rgb && picture >= frame.first && picture < frame.first + frame.count;
     if (there) {
         Image image = {frame.side, frame.side, rgb + (size_t)(picture - frame.first) * (size_t)frame.side * (size_t)frame.side * 3};
-        there = png_encode(&image, NULL, 0, &png, &size) == STATUS_OK;
+        there = preview_encode(&image, &png, &size) == STATUS_OK;
     }
     free(rgb);
     if (there) reply_bytes(out, "image/png", png, size, true);

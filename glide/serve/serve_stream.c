@@ -1,6 +1,6 @@
 #include "glide/serve/serve_stream.h"
 
-#include "common/png_write.h"
+#include "glide/serve/serve_preview.h"
 #include "glide/serve/serve_server.h"
 
 #include <stdio.h>
@@ -66,7 +66,7 @@ static json_t *encode_frame(const JobFrame *f)
         unsigned char *png = NULL;
         size_t size = 0;
         const Image image = {f->side, f->side, f->rgb + (size_t)i * bytes};
-        char *text = png_encode(&image, NULL, 0, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
+        char *text = preview_encode(&image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
         json_array_append_new(list, text ? json_string(text) : json_null());
         free(text);
         free(png);
