@@ -69,26 +69,28 @@ static const CliOption options[] = {
     CLI_FLAG(TrainCommand, quiet, 'q', "quiet", "show no progress"),
 };
 
-/* Options that not all targets have, those of U-Nets first. */
+enum {
+    OF_UPSAMPLER = 1 << TRAIN_UPSAMPLER,
+    OF_UNETS = 1 << TRAIN_BASE | OF_UPSAMPLER,
+    OF_CLASSIFIER = 1 << TRAIN_CLASSIFIER,
+    OF_READERS = OF_UNETS | 1 << TRAIN_CLIP | 1 << TRAIN_JUDGE
+};
+
+/* Options that not all targets have. */
 static const struct {
     const char *name;
-    bool classifier, clip_or_judge;
-} partial[] = {{"init", false, false},        {"inpaint", false, false},   {"micro-batch", false, false}, {"side", false, false},
-               {"text-lr", false, false},     {"drop", false, false},      {"photos", false, false},      {"flip", false, false},
-               {"min-snr", false, false},     {"snr-floor", false, false}, {"noisy-steps", false, false}, {"vb-weight", false, false},
-               {"checkpoint-blocks", false, false}, {"no-samples", false, false}, {"subgroups", true, false}, {"korean", false, true},
-               {"vocab", false, true},        {"degrade", false, false},   {"noise-conditioning", false, false}};
+    unsigned targets;
+} partial[] = {{"init", OF_UNETS},          {"inpaint", OF_UNETS},     {"micro-batch", OF_UNETS},       {"side", OF_UNETS},
+               {"text-lr", OF_UNETS},       {"drop", OF_UNETS},        {"photos", OF_UNETS},            {"flip", OF_UNETS},
+               {"min-snr", OF_UNETS},       {"snr-floor", OF_UNETS},   {"noisy-steps", OF_UNETS},       {"vb-weight", OF_UNETS},
+               {"no-samples", OF_UNETS},    {"korean", OF_READERS},    {"checkpoint-blocks", OF_UNETS}, {"vocab", OF_READERS},
+               {"degrade", OF_UPSAMPLER},   {"subgroups", OF_CLASSIFIER}, {"noise-conditioning", OF_UPSAMPLER}};
 
 static Status check_options(CliArgs *args, TrainTarget target)
 {
-    const bool unet = target <= TRAIN_UPSAMPLER;
-    for (int i = 0; i < CLI_COUNT(partial); i++) {
-        bool of_unets = strcmp(partial[i].name, "subgroups") != 0;
-        if (target == TRAIN_BASE && (!strcmp(partial[i].name, "degrade") || !strcmp(partial[i].name, "noise-conditioning")))
-            of_unets = false;
-        if (unet ? of_unets : target == TRAIN_CLASSIFIER ? partial[i].classifier : partial[i].clip_or_judge) continue;
-        if (cli_given(args, partial[i].name)) return cli_usage_fail(args, "--%s: not an option of \"train %s\"", partial[i].name, targets[target]);
-    }
+    for (int i = 0; i < CLI_COUNT(partial); i++)
+        if (!(partial[i].targets & 1u << target) && cli_given(args, partial[i].name))
+            return cli_usage_fail(args, "--%s: not an option of \"train %s\"", partial[i].name, targets[target]);
     return STATUS_OK;
 }
 
