@@ -140,6 +140,13 @@ static void test_wrong_usage(void **state)
         {"$G dataset -o x.h5 --cahce d", "did you mean --cache?"},
         {"$G bench fast", "expected all, conv, train or sample, found \"fast\""},
         {"$G info", "expected FILE..., found nothing"},
+        {"$G train jugde --data data.h5 --out x.h5", "did you mean judge?"},
+        {"$G train judge --data data.h5 --out x.h5 --drop 0.1", "--drop: not an option of \"train judge\""},
+        {"$G train classifier --data data.h5 --out x.h5 --korean 0", "--korean: not an option of \"train classifier\""},
+        {"$G train base --data data.h5 --out x.h5 --subgroups x.tsv", "--subgroups: not an option of \"train base\""},
+        {"$G evaluate guide", "expected the file of a guide or judge"},
+        {"$G evaluate guide base.h5", "--data: expected a data set"},
+        {"$G evaluate guide base.h5 --data data.h5", "base.h5: expected a classifier, a CLIP or a judge, found weights of kind base"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) cli_refuse(cases[i][0], cases[i][1]);
 }
@@ -320,7 +327,7 @@ static void test_dataset(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"sample", "upsample", "train", "dataset", "info", "init", "import", "export", "bench", "help"};
+    static const char *const commands[] = {"sample", "upsample", "train", "evaluate", "dataset", "info", "init", "import", "export", "bench", "help"};
     CliOutcome r;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         cli_run(&r, "$G help %s", commands[i]);
