@@ -18,18 +18,20 @@ typedef struct ServeCommand {
 } ServeCommand;
 
 static const CliOption options[] = {
-    CLI_TEXT(ServeCommand, host, 0, "host", "NAME", "127.0.0.1", "address to listen on; one that other machines reach asks for --api-key"),
+    CLI_TEXT(ServeCommand, host, 0, "host", "NAME", "127.0.0.1", "address to listen on; one that other machines reach asks for "
+             "--api-key"),
     CLI_INT(ServeCommand, port, 'p', "port", "N", 0, 65535, "7860", "port to listen on; 0 takes any free one"),
-    CLI_TEXT(ServeCommand, api_key, 0, "api-key", "KEY", NULL, "what clients have to send (Authorization: Bearer KEY, or as a password); "
-             "$GLIDE_API_KEY likewise, which process lists do not show"),
+    CLI_TEXT(ServeCommand, api_key, 0, "api-key", "KEY", NULL, "what clients have to send (Authorization: Bearer KEY, or as a "
+             "password); $GLIDE_API_KEY likewise, which process lists do not show"),
     CLI_FILE(ServeCommand, gallery, 0, "gallery", "FOLDER", NULL, "where finished pictures and comparisons are kept (default "
              "$XDG_DATA_HOME/glide, else ~/.local/share/glide)"),
     CLI_FLAG(ServeCommand, no_gallery, 0, "no-gallery", "keep nothing"),
-    CLI_FILE(ServeCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, as \"glide help sample\" says)"),
+    CLI_FILE(ServeCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, as \"glide help sample\" "
+             "says)"),
     CLI_FILE(ServeCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_FILE(ServeCommand, guide_weights, 0, "guide-weights", "FILE", NULL, "a weaker base model, for autoguidance"),
-    CLI_FILE(ServeCommand, classifier, 0, "classifier", "FILE", NULL, "a noise-aware classifier, for guidance by its gradient (default "
-             "data/weights/classifier.h5 if it is there)"),
+    CLI_FILE(ServeCommand, classifier, 0, "classifier", "FILE", NULL, "a noise-aware classifier, for guidance by its gradient "
+             "(default data/weights/classifier.h5 if it is there)"),
     CLI_FILE(ServeCommand, clip, 0, "clip", "FILE", NULL, "a noise-aware CLIP, likewise (default data/weights/clip.h5)"),
     CLI_INT(ServeCommand, queue, 0, "queue", "N", 1, 256, "32", "jobs that may wait; more are refused"),
     CLI_INT(ServeCommand, most_pictures, 0, "max-number", "N", 1, 256, "16", "pictures of a job at most"),

@@ -70,8 +70,8 @@ int http_begin(int port, const char *method, const char *path, const char *heade
     char head[2048];
     int fd = http_connect(port);
     const char *host = headers && strstr(headers, "Host:") ? "" : "Host: localhost\r\n";
-    int n = snprintf(head, sizeof head, "%s %s HTTP/1.0\r\n%s%sContent-Length: %zu\r\n\r\n", method, path, host, headers ? headers : "",
-                     size);
+    int n = snprintf(head, sizeof head, "%s %s HTTP/1.0\r\n%s%sContent-Length: %zu\r\n\r\n", method, path, host,
+                     headers ? headers : "", size);
     http_send(fd, head, (size_t)n);
     http_send(fd, body, size);
     return fd;

@@ -93,8 +93,9 @@ static void test_same_bytes(void **state)
     assert_string_equal(text_of(job, "state"), "done");
     check_picture(id, "red apple", &o);
     json_decref(job);
-    id = job_create(port, "{\"prompt\":\"red apple\",\"seed\":7,\"image\":3,\"negative_prompt\":\"green\",\"guidance\":{\"cfg\":{\"scale\":5,"
-                          "\"interval\":\"100:800\",\"schedule\":\"cosine\"},\"rescale\":0.5}," QUICK_FIELDS "}");
+    id = job_create(
+        port, "{\"prompt\":\"red apple\",\"seed\":7,\"image\":3,\"negative_prompt\":\"green\",\"guidance\":{\"cfg\":{\"scale\":5,"
+              "\"interval\":\"100:800\",\"schedule\":\"cosine\"},\"rescale\":0.5}," QUICK_FIELDS "}");
     json_decref(job_wait(port, id));
     o.image = 3;
     o.guidance.cfg = (GlideGuidanceTerm){5, "100:800", "cosine"};
@@ -215,8 +216,10 @@ static void check_schedule(int64_t id, const char *prompt, const json_t *job, co
     o.sampler = sampler;
     o.steps = steps;
     o.upsample = false;
-    o.guidance.cfg = (GlideGuidanceTerm){json_number_value(json_object_get(json_object_get(json_object_get(json_object_get(job, "request"),
-                                         "guidance"), "cfg"), "scale")), NULL, schedule};
+    o.guidance.cfg =
+        (GlideGuidanceTerm){json_number_value(json_object_get(
+                                json_object_get(json_object_get(json_object_get(job, "request"), "guidance"), "cfg"), "scale")),
+                            NULL, schedule};
     check_picture(id, prompt, &o);
 }
 
@@ -243,7 +246,8 @@ static void test_branch(void **state)
     static const char *const samplers[] = {"euler_ancestral", "dpmpp_2m", "ddpm"};
     char path[96], body[200];
     for (int i = 0; i < 3; i++) {
-        snprintf(body, sizeof body, "{\"prompt\":\"moon\",\"seed\":11,\"steps\":12,\"sampler\":\"%s\",\"upsample\":false}", samplers[i]);
+        snprintf(body, sizeof body, "{\"prompt\":\"moon\",\"seed\":11,\"steps\":12,\"sampler\":\"%s\",\"upsample\":false}",
+                 samplers[i]);
         int64_t id = job_create(port, body);
         json_decref(job_wait(port, id));
         snprintf(path, sizeof path, "/api/jobs/%lld/branch", (long long)id);
@@ -309,7 +313,8 @@ static json_t *job_with(const char *fields, const char *picture, const char *mas
 {
     size_t room = strlen(fields) + strlen(picture) + (mask ? strlen(mask) : 0) + 100;
     char *body = malloc(room);
-    snprintf(body, room, "{%s,\"picture\":\"%s\"%s%s%s}", fields, picture, mask ? ",\"mask\":\"" : "", mask ? mask : "", mask ? "\"" : "");
+    snprintf(body, room, "{%s,\"picture\":\"%s\"%s%s%s}", fields, picture, mask ? ",\"mask\":\"" : "", mask ? mask : "",
+             mask ? "\"" : "");
     json_t *job = job_wait(port, job_create(port, body));
     free(body);
     if (strcmp(text_of(job, "state"), "done") != 0) fail_msg("%s: %s", fields, text_of(job, "error"));
@@ -341,15 +346,33 @@ static void test_sent_pictures(void **state)
 static void test_refused_requests(void **state)
 {
     (void)state;
-    static const char *const bad[][2] = {
-        {"", "JSON"}, {"{", "JSON"}, {"[]", "object"}, {"{\"promt\":\"x\"}", "promt"}, {"{\"prompt\":5}", "prompt"}, {"{\"n\":0}", "n:"},
-        {"{\"n\":17}", "n:"}, {"{\"n\":1.5}", "whole"}, {"{\"seed\":-1}", "seed"}, {"{\"steps\":1}", "steps"}, {"{\"steps\":\"x\"}", "steps"},
-        {"{\"steps\":1001}", "steps"}, {"{\"sampler\":\"nope\"}", "sampler"}, {"{\"sampler\":\"ddim_reverse\"}", "sampler"},
-        {"{\"upsampler_sampler\":\"nope\"}", "upsampler_sampler"}, {"{\"guidance\":{\"cfg\":{\"scale\":1000}}}", "guidance.cfg.scale"},
-        {"{\"guidance\":{\"cfg\":{\"interval\":\"9\"}}}", "interval"}, {"{\"guidance\":{\"cfg\":{\"schedule\":\"wavy\"}}}", "expected"},
-        {"{\"guidance\":{\"clip\":{\"scale\":2}}}", "clip"}, {"{\"guidance\":{\"rescale\":2}}", "rescale"}, {"{\"guidance\":3}", "guidance"},
-        {"{\"guidance\":{\"threshold\":\"maybe\"}}", "threshold"}, {"{\"class\":3}", "class"}, {"{\"strength\":2}", "strength"},
-        {"{\"kind\":\"dance\"}", "kind"}, {"{\"seed\":1,\"seed\":2}", "duplicate"}, {"{\"guidance\":{\"cfg\":{\"scale\":\"3\"}}}", "number"}};
+    static const char *const bad[][2] = {{"", "JSON"},
+                                         {"{", "JSON"},
+                                         {"[]", "object"},
+                                         {"{\"promt\":\"x\"}", "promt"},
+                                         {"{\"prompt\":5}", "prompt"},
+                                         {"{\"n\":0}", "n:"},
+                                         {"{\"n\":17}", "n:"},
+                                         {"{\"n\":1.5}", "whole"},
+                                         {"{\"seed\":-1}", "seed"},
+                                         {"{\"steps\":1}", "steps"},
+                                         {"{\"steps\":\"x\"}", "steps"},
+                                         {"{\"steps\":1001}", "steps"},
+                                         {"{\"sampler\":\"nope\"}", "sampler"},
+                                         {"{\"sampler\":\"ddim_reverse\"}", "sampler"},
+                                         {"{\"upsampler_sampler\":\"nope\"}", "upsampler_sampler"},
+                                         {"{\"guidance\":{\"cfg\":{\"scale\":1000}}}", "guidance.cfg.scale"},
+                                         {"{\"guidance\":{\"cfg\":{\"interval\":\"9\"}}}", "interval"},
+                                         {"{\"guidance\":{\"cfg\":{\"schedule\":\"wavy\"}}}", "expected"},
+                                         {"{\"guidance\":{\"clip\":{\"scale\":2}}}", "clip"},
+                                         {"{\"guidance\":{\"rescale\":2}}", "rescale"},
+                                         {"{\"guidance\":3}", "guidance"},
+                                         {"{\"guidance\":{\"threshold\":\"maybe\"}}", "threshold"},
+                                         {"{\"class\":3}", "class"},
+                                         {"{\"strength\":2}", "strength"},
+                                         {"{\"kind\":\"dance\"}", "kind"},
+                                         {"{\"seed\":1,\"seed\":2}", "duplicate"},
+                                         {"{\"guidance\":{\"cfg\":{\"scale\":\"3\"}}}", "number"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) refuse("POST", "/api/jobs", bad[i][0], 400, bad[i][1]);
 }
 
@@ -376,7 +399,7 @@ static void test_tables(void **state)
     get("/", NULL, 200, &a);
     assert_non_null(strstr(a.headers, "Content-Security-Policy"));
     assert_non_null(strstr(a.body, "<title>glide</title>"));
-    assert_null(strstr(a.body, "http://")  == NULL ? NULL : strstr(a.body, "src=\"http")); /* nothing from other hosts */
+    assert_null(strstr(a.body, "http://") == NULL ? NULL : strstr(a.body, "src=\"http")); /* nothing from other hosts */
     assert_null(strstr(a.body, "href=\"http"));
     http_release(&a);
 }
@@ -427,11 +450,13 @@ static void test_comparisons(void **state)
 {
     (void)state;
     for (int i = 0; i < 12; i++) {
-        const char *winner = i % 4 == 0 ? "{\"a\":\"scale 2\",\"b\":\"scale 5\",\"winner\":\"a\"}" : "{\"a\":\"scale 2\",\"b\":\"scale 5\",\"winner\":\"b\"}";
+        const char *winner = i % 4 == 0 ? "{\"a\":\"scale 2\",\"b\":\"scale 5\",\"winner\":\"a\"}"
+                                        : "{\"a\":\"scale 2\",\"b\":\"scale 5\",\"winner\":\"b\"}";
         json_decref(http_json(port, "POST", "/api/comparisons", winner, 201));
     }
     json_t *table = http_json(port, "GET", "/api/comparisons", NULL, 200);
-    const json_t *two = json_array_get(json_object_get(table, "ratings"), 0), *five = json_array_get(json_object_get(table, "ratings"), 1);
+    const json_t *two = json_array_get(json_object_get(table, "ratings"), 0),
+                 *five = json_array_get(json_object_get(table, "ratings"), 1);
     assert_int_equal(int_of(table, "games"), 12);
     assert_string_equal(text_of(two, "setting"), "scale 2");
     assert_int_equal(int_of(two, "wins"), 3);
@@ -446,10 +471,18 @@ static void test_comparisons(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bytes),         cmocka_unit_test(test_events),        cmocka_unit_test(test_queue_events),
-        cmocka_unit_test(test_cancel),             cmocka_unit_test(test_change_on_the_way), cmocka_unit_test(test_branch),
-        cmocka_unit_test(test_steps_and_pictures), cmocka_unit_test(test_sent_pictures), cmocka_unit_test(test_refused_requests),
-        cmocka_unit_test(test_tables),             cmocka_unit_test(test_gallery),       cmocka_unit_test(test_comparisons),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_queue_events),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_change_on_the_way),
+        cmocka_unit_test(test_branch),
+        cmocka_unit_test(test_steps_and_pictures),
+        cmocka_unit_test(test_sent_pictures),
+        cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_gallery),
+        cmocka_unit_test(test_comparisons),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -59,8 +59,8 @@ static void openai_fails(const char *method, const char *path, const char *body,
 {
     json_t *json = http_json(port, method, path, body, status), *error = json_object_get(json, "error");
     if (!strstr(text_of(error, "message"), part) || strcmp(text_of(error, "param"), param) != 0)
-        fail_msg("%s: message \"%s\", param \"%s\"; expected \"%s\", \"%s\"", body, text_of(error, "message"), text_of(error, "param"), part,
-                 param);
+        fail_msg("%s: message \"%s\", param \"%s\"; expected \"%s\", \"%s\"", body, text_of(error, "message"),
+                 text_of(error, "param"), part, param);
     assert_true(*text_of(error, "type"));
     json_decref(json);
 }
@@ -68,14 +68,17 @@ static void openai_fails(const char *method, const char *path, const char *body,
 static void test_openai_generations(void **state)
 {
     (void)state;
-    json_t *json = http_json(port, "POST", "/v1/images/generations", "{\"model\":\"dall-e-2\",\"prompt\":\"red apple\",\"n\":2,\"size\":"
-                             "\"64x64\",\"seed\":3,\"steps\":4,\"quality\":\"hd\",\"user\":\"u\",\"response_format\":\"b64_json\"}", 200);
+    json_t *json = http_json(port, "POST", "/v1/images/generations",
+                             "{\"model\":\"dall-e-2\",\"prompt\":\"red apple\",\"n\":2,\"size\":"
+                             "\"64x64\",\"seed\":3,\"steps\":4,\"quality\":\"hd\",\"user\":\"u\",\"response_format\":\"b64_json\"}",
+                             200);
     const json_t *data = json_object_get(json, "data");
     assert_int_equal(json_array_size(data), 2);
     check_base64(text_of(json_array_get(data, 0), "b64_json"), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
     assert_true(int_of(json, "created") > 1600000000);
     json_decref(json);
-    json = http_json(port, "POST", "/v1/images/generations", "{\"prompt\":\"red apple\",\"size\":\"16x16\",\"steps\":\"logsnr4\"}", 200);
+    json = http_json(port, "POST", "/v1/images/generations", "{\"prompt\":\"red apple\",\"size\":\"16x16\",\"steps\":\"logsnr4\"}",
+                     200);
     check_base64(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), TINY_BASE_SIDE, TINY_BASE_SIDE);
     json_decref(json);
     json = http_json(port, "POST", "/v1/images/generations", "{\"prompt\":\"x\",\"steps\":3,\"response_format\":\"url\"}", 200);
@@ -127,8 +130,8 @@ static void post_form(const char *path, const Part *parts, HttpAnswer *out)
     for (const Part *p = parts; p->name; p++) room += 256 + p->size + (p->text ? strlen(p->text) : 0);
     char *body = malloc(room);
     for (const Part *p = parts; p->name; p++) {
-        used += (size_t)snprintf(body + used, room - used, "--bound\r\nContent-Disposition: form-data; name=\"%s\"%s\r\n\r\n", p->name,
-                                 p->bytes ? "; filename=\"name.png\"\r\nContent-Type: image/png" : "");
+        used += (size_t)snprintf(body + used, room - used, "--bound\r\nContent-Disposition: form-data; name=\"%s\"%s\r\n\r\n",
+                                 p->name, p->bytes ? "; filename=\"name.png\"\r\nContent-Type: image/png" : "");
         size_t n = p->bytes ? p->size : strlen(p->text);
         memcpy(body + used, p->bytes ? (const void *)p->bytes : p->text, n);
         used += n;
@@ -158,8 +161,10 @@ static void check_edit(const Part *parts, int status, int w, int h, const char *
     post_form("/v1/images/edits", parts, &a);
     if (a.status != status) fail_msg("status %d, expected %d: %.300s", a.status, status, a.body);
     json_t *json = json_loadb(a.body, a.size, 0, NULL);
-    if (status == 200) check_base64(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), w, h);
-    else if (!strstr(text_of(json_object_get(json, "error"), "message"), part)) fail_msg("\"%.200s\" lacks \"%s\"", a.body, part);
+    if (status == 200)
+        check_base64(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), w, h);
+    else if (!strstr(text_of(json_object_get(json, "error"), "message"), part))
+        fail_msg("\"%.200s\" lacks \"%s\"", a.body, part);
     json_decref(json);
     http_release(&a);
 }
@@ -169,17 +174,31 @@ static void test_openai_edits(void **state)
     (void)state;
     size_t size, mask_size;
     unsigned char *picture = make_picture(24, 24, 30, &size), *mask = transparent_mask(&mask_size);
-    check_edit((Part[]){{"image", NULL, picture, size}, {"mask", NULL, mask, mask_size}, {"prompt", "sun", NULL, 0}, {"steps", "3", NULL, 0},
-                        {"model", "dall-e-2", NULL, 0}, {"n", "1", NULL, 0}, {0}}, 200, 24, 24, "");
-    check_edit((Part[]){{"image[]", NULL, picture, size}, {"prompt", "sun", NULL, 0}, {"steps", "4", NULL, 0}, {"size", "16x16", NULL, 0}, {0}},
-               200, TINY_BASE_SIDE, TINY_BASE_SIDE, "");
-    check_edit((Part[]){{"image", NULL, mask, mask_size}, {"prompt", "sun", NULL, 0}, {"steps", "3", NULL, 0}, {0}}, 200, 24, 24, "");
-    check_edit((Part[]){{"image", NULL, picture, size}, {"mask", NULL, picture, size}, {"prompt", "sun", NULL, 0}, {0}}, 400, 0, 0, "mask");
+    check_edit((Part[]){{"image", NULL, picture, size},
+                        {"mask", NULL, mask, mask_size},
+                        {"prompt", "sun", NULL, 0},
+                        {"steps", "3", NULL, 0},
+                        {"model", "dall-e-2", NULL, 0},
+                        {"n", "1", NULL, 0},
+                        {0}},
+               200, 24, 24, "");
+    check_edit(
+        (Part[]){
+            {"image[]", NULL, picture, size}, {"prompt", "sun", NULL, 0}, {"steps", "4", NULL, 0}, {"size", "16x16", NULL, 0}, {0}},
+        200, TINY_BASE_SIDE, TINY_BASE_SIDE, "");
+    check_edit((Part[]){{"image", NULL, mask, mask_size}, {"prompt", "sun", NULL, 0}, {"steps", "3", NULL, 0}, {0}}, 200, 24, 24,
+               "");
+    check_edit((Part[]){{"image", NULL, picture, size}, {"mask", NULL, picture, size}, {"prompt", "sun", NULL, 0}, {0}}, 400, 0, 0,
+               "mask");
     check_edit((Part[]){{"prompt", "sun", NULL, 0}, {0}}, 400, 0, 0, "image");
     check_edit((Part[]){{"image", "no picture", NULL, 0}, {"prompt", "sun", NULL, 0}, {0}}, 400, 0, 0, "image");
     check_edit((Part[]){{"image", NULL, picture, size}, {0}}, 400, 0, 0, "prompt");
     check_edit((Part[]){{"image", NULL, picture, size}, {"prompt", "x", NULL, 0}, {"n", "frog", NULL, 0}, {0}}, 400, 0, 0, "n:");
-    check_edit((Part[]){{"image", NULL, picture, size}, {"mask", NULL, mask, mask_size}, {"prompt", "x", NULL, 0}, {"size", "512x512", NULL, 0}, {0}},
+    check_edit((Part[]){{"image", NULL, picture, size},
+                        {"mask", NULL, mask, mask_size},
+                        {"prompt", "x", NULL, 0},
+                        {"size", "512x512", NULL, 0},
+                        {0}},
                400, 0, 0, "size");
     free(picture);
     free(mask);
@@ -207,9 +226,12 @@ static char *base64_picture(int w, int h, int white_from)
 static void test_txt2img(void **state)
 {
     (void)state;
-    json_t *json = http_json(port, "POST", "/sdapi/v1/txt2img", "{\"prompt\":\"cat\",\"negative_prompt\":\"dog\",\"seed\":5,\"batch_size\":2,"
-                             "\"n_iter\":1,\"steps\":4,\"cfg_scale\":6,\"width\":512,\"height\":512,\"sampler_name\":\"DPM++ 2M Karras\","
-                             "\"override_settings\":{},\"alwayson_scripts\":{},\"enable_hr\":false}", 200);
+    json_t *json =
+        http_json(port, "POST", "/sdapi/v1/txt2img",
+                  "{\"prompt\":\"cat\",\"negative_prompt\":\"dog\",\"seed\":5,\"batch_size\":2,"
+                  "\"n_iter\":1,\"steps\":4,\"cfg_scale\":6,\"width\":512,\"height\":512,\"sampler_name\":\"DPM++ 2M Karras\","
+                  "\"override_settings\":{},\"alwayson_scripts\":{},\"enable_hr\":false}",
+                  200);
     const json_t *images = json_object_get(json, "images");
     assert_int_equal(json_array_size(images), 2);
     check_base64(json_string_value(json_array_get(images, 0)), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
@@ -219,9 +241,12 @@ static void test_txt2img(void **state)
     assert_string_equal(text_of(info, "steps"), "karras4");
     assert_non_null(strstr(json_string_value(json_array_get(json_object_get(info, "infotexts"), 0)), "Seed: 5"));
     /* the second is that of seed 6 alone */
-    json_t *second = http_json(port, "POST", "/sdapi/v1/txt2img", "{\"prompt\":\"cat\",\"negative_prompt\":\"dog\",\"seed\":6,\"steps\":4,"
-                               "\"cfg_scale\":6,\"sampler_name\":\"DPM++ 2M\",\"scheduler\":\"Karras\"}", 200);
-    assert_string_equal(json_string_value(json_array_get(images, 1)), json_string_value(json_array_get(json_object_get(second, "images"), 0)));
+    json_t *second = http_json(port, "POST", "/sdapi/v1/txt2img",
+                               "{\"prompt\":\"cat\",\"negative_prompt\":\"dog\",\"seed\":6,\"steps\":4,"
+                               "\"cfg_scale\":6,\"sampler_name\":\"DPM++ 2M\",\"scheduler\":\"Karras\"}",
+                               200);
+    assert_string_equal(json_string_value(json_array_get(images, 1)),
+                        json_string_value(json_array_get(json_object_get(second, "images"), 0)));
     json_decref(second);
     json_decref(info);
     json_decref(json);
@@ -231,13 +256,16 @@ static void test_img2img(void **state)
 {
     (void)state;
     char *picture = base64_picture(30, 20, 40), *mask = base64_picture(30, 20, 15);
-    char *body = with_picture("{\"init_images\":[\"data:image/png;base64,%s\"],\"denoising_strength\":0.5,\"steps\":6,\"prompt\":\"x\"}", picture, "");
+    char *body = with_picture(
+        "{\"init_images\":[\"data:image/png;base64,%s\"],\"denoising_strength\":0.5,\"steps\":6,\"prompt\":\"x\"}", picture, "");
     json_t *json = http_json(port, "POST", "/sdapi/v1/img2img", body, 200);
     check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
     assert_null(json_object_get(json_object_get(json, "parameters"), "init_images"));
     json_decref(json);
     free(body);
-    body = with_picture("{\"init_images\":[\"%s\"],\"mask\":\"%s\",\"inpainting_mask_invert\":1,\"steps\":3,\"sampler_name\":\"DDIM\"}", picture, mask);
+    body = with_picture(
+        "{\"init_images\":[\"%s\"],\"mask\":\"%s\",\"inpainting_mask_invert\":1,\"steps\":3,\"sampler_name\":\"DDIM\"}", picture,
+        mask);
     json = http_json(port, "POST", "/sdapi/v1/img2img", body, 200);
     check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), 30, 20);
     json_decref(json);
@@ -324,9 +352,14 @@ static void test_a1111_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_openai_generations), cmocka_unit_test(test_openai_refusals), cmocka_unit_test(test_openai_edits),
-        cmocka_unit_test(test_txt2img),            cmocka_unit_test(test_img2img),         cmocka_unit_test(test_a1111_refusals),
-        cmocka_unit_test(test_a1111_progress),     cmocka_unit_test(test_a1111_tables),
+        cmocka_unit_test(test_openai_generations),
+        cmocka_unit_test(test_openai_refusals),
+        cmocka_unit_test(test_openai_edits),
+        cmocka_unit_test(test_txt2img),
+        cmocka_unit_test(test_img2img),
+        cmocka_unit_test(test_a1111_refusals),
+        cmocka_unit_test(test_a1111_progress),
+        cmocka_unit_test(test_a1111_tables),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -64,7 +64,8 @@ static void drain(void)
         json_t *jobs = http_json(port, "GET", "/api/jobs", NULL, 200), *job;
         size_t i;
         busy = false;
-        json_array_foreach(jobs, i, job) busy = busy || !strcmp(text_of(job, "state"), "queued") || !strcmp(text_of(job, "state"), "running");
+        json_array_foreach(jobs, i, job) busy =
+            busy || !strcmp(text_of(job, "state"), "queued") || !strcmp(text_of(job, "state"), "running");
         json_decref(jobs);
     }
 }
@@ -88,7 +89,8 @@ static void test_other_sites(void **state)
     assert_int_equal(status_of("POST", "/api/jobs", "Host: localhost\r\nOrigin: http://evil.example\r\n", job, n), 403);
     assert_int_equal(status_of("POST", "/api/jobs", "Host: localhost\r\nOrigin: null\r\n", job, n), 403);
     assert_int_equal(status_of("POST", "/api/jobs", "Host: localhost:1\r\nOrigin: http://localhost:2\r\n", job, n), 403);
-    assert_int_equal(status_of("POST", "/v1/images/generations", "Host: localhost\r\nOrigin: https://evil.example\r\n", job, n), 403);
+    assert_int_equal(status_of("POST", "/v1/images/generations", "Host: localhost\r\nOrigin: https://evil.example\r\n", job, n),
+                     403);
     assert_int_equal(status_of("POST", "/api/jobs", "Host: localhost:1\r\nOrigin: http://localhost:1\r\n", job, n), 201);
 }
 
@@ -246,8 +248,10 @@ static void test_malformed(void **state)
     static const char *const good[] = {
         "POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 66\r\n\r\n"
         "{\"prompt\":\"x\",\"steps\":2,\"upsample\":false,\"guidance\":{\"cfg\":{\"scale\":2}}}",
-        "POST /v1/images/edits HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 140\r\n\r\n"
-        "--b\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\n\x89PNG\r\n\x1a\n\r\n--b\r\nContent-Disposition: form-data; "
+        "POST /v1/images/edits HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: "
+        "140\r\n\r\n"
+        "--b\r\nContent-Disposition: form-data; name=\"image\"; "
+        "filename=\"a.png\"\r\n\r\n\x89PNG\r\n\x1a\n\r\n--b\r\nContent-Disposition: form-data; "
         "name=\"prompt\"\r\n\r\nx\r\n--b--\r\n",
         "POST /sdapi/v1/png-info HTTP/1.1\r\nHost: localhost\r\nContent-Length: 29\r\n\r\n{\"image\":\"iVBORw0KGgoAAAANSUh\"}",
         "GET /api/jobs/1/events?after=3&previews=0 HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 7\r\n\r\n",
@@ -261,8 +265,10 @@ static void test_malformed(void **state)
         for (int k = 0; k < 1 + i % 6; k++) {
             random = random * 1664525 + 1013904223;
             size_t at = (random >> 8) % n;
-            if (random >> 30 == 0) n = at + 1; /* cut off */
-            else text[at] = (char)(random >> 16);
+            if (random >> 30 == 0)
+                n = at + 1; /* cut off */
+            else
+                text[at] = (char)(random >> 16);
         }
         int fd = http_connect(port);
         http_send(fd, text, n);
@@ -318,8 +324,8 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_other_sites), cmocka_unit_test(test_bodies),       cmocka_unit_test(test_large_picture),
-        cmocka_unit_test(test_full_queue),  cmocka_unit_test(test_client_gone),  cmocka_unit_test(test_slow_sender),
+        cmocka_unit_test(test_other_sites),  cmocka_unit_test(test_bodies),      cmocka_unit_test(test_large_picture),
+        cmocka_unit_test(test_full_queue),   cmocka_unit_test(test_client_gone), cmocka_unit_test(test_slow_sender),
         cmocka_unit_test(test_many_clients), cmocka_unit_test(test_malformed),   cmocka_unit_test(test_port_in_use),
         cmocka_unit_test(test_stop),
     };

@@ -19,7 +19,8 @@ static void check_join(const GuidanceTerm *before, const GuidanceTerm *after, co
     GuidanceTerm joined;
     OK(term_join(before, after, t, steps, taken, 1, 999, &joined));
     for (int i = 0; i < steps; i++) {
-        double wanted = guidance_term_scale(i < taken ? before : after, 1, t[i], 999), found = guidance_term_scale(&joined, 1, t[i], 999);
+        double wanted = guidance_term_scale(i < taken ? before : after, 1, t[i], 999),
+               found = guidance_term_scale(&joined, 1, t[i], 999);
         if (wanted != found) fail_msg("step %d of %d: scale %.17g, expected %.17g", i, steps, found, wanted);
     }
 }
@@ -28,7 +29,8 @@ static void test_term_join(void **state)
 {
     (void)state;
     double t[300];
-    GuidanceTerm three = guidance_term(3), high = guidance_term(9.7), cosine = guidance_term(5.3), inside = guidance_term(4.1), joined;
+    GuidanceTerm three = guidance_term(3), high = guidance_term(9.7), cosine = guidance_term(5.3), inside = guidance_term(4.1),
+                 joined;
     OK(guidance_parse_schedule("cosine", &cosine));
     OK(guidance_parse_interval("200:700", &inside));
     for (int i = 0; i < 24; i++) t[i] = 995.3 - 43.21 * i;
@@ -42,7 +44,8 @@ static void test_term_join(void **state)
     OK(guidance_parse_schedule("900:2,500:7.7,100:3.3,0:1", &cosine)); /* points of the rest stay points */
     OK(term_join(&three, &cosine, t, 300, 100, 1, 999, &joined));
     for (int i = 0; i < 300; i++)
-        assert_true(fabs(guidance_term_scale(&joined, 1, t[i], 999) - guidance_term_scale(i < 100 ? &three : &cosine, 1, t[i], 999)) < 1e-9);
+        assert_true(fabs(guidance_term_scale(&joined, 1, t[i], 999) -
+                         guidance_term_scale(i < 100 ? &three : &cosine, 1, t[i], 999)) < 1e-9);
 }
 
 /* --- bodies --- */
@@ -51,7 +54,8 @@ static void test_multipart(void **state)
     (void)state;
     Multipart m;
     const char *type = "multipart/form-data; boundary=\"a b\"";
-    const char *body = "--a b\r\nContent-Disposition: form-data; filename=\"x\"; name=\"image[]\"\r\nContent-Type: image/png\r\n\r\nab\r\n--\r\nc\r\n"
+    const char *body = "--a b\r\nContent-Disposition: form-data; filename=\"x\"; name=\"image[]\"\r\nContent-Type: "
+                       "image/png\r\n\r\nab\r\n--\r\nc\r\n"
                        "--a b\r\ncontent-disposition: form-data; name=prompt\r\n\r\n\r\n--a b--\r\n";
     OK(multipart_parse(type, body, strlen(body), &m));
     assert_int_equal(m.count, 2);
@@ -117,15 +121,16 @@ static void test_ratings(void **state)
     CompareGame games[400];
     double ratings[3], low[3], high[3];
     int n = 0;
-    for (int i = 0; i < 100; i++) games[n++] = (CompareGame){0, 1, i % 4 ? 1 : 0};         /* odds of 3 */
-    for (int i = 0; i < 100; i++) games[n++] = (CompareGame){1, 2, i % 4 ? 1 : 0};         /* odds of 3 */
-    for (int i = 0; i < 100; i++) games[n++] = (CompareGame){0, 2, i % 10 ? 1 : 0};        /* odds of 9, as the model has it */
+    for (int i = 0; i < 100; i++) games[n++] = (CompareGame){0, 1, i % 4 ? 1 : 0};  /* odds of 3 */
+    for (int i = 0; i < 100; i++) games[n++] = (CompareGame){1, 2, i % 4 ? 1 : 0};  /* odds of 3 */
+    for (int i = 0; i < 100; i++) games[n++] = (CompareGame){0, 2, i % 10 ? 1 : 0}; /* odds of 9, as the model has it */
     compare_rate(games, n, 3, ratings);
     assert_true(fabs(ratings[0] - ratings[1] - 400 * log10(3)) < 8);
     assert_true(fabs(ratings[1] - ratings[2] - 400 * log10(3)) < 8);
     assert_true(fabs(ratings[0] + ratings[1] + ratings[2] - 4500) < 1e-6);
     compare_intervals(games, n, 3, low, high);
-    for (int i = 0; i < 3; i++) assert_true(low[i] < ratings[i] && ratings[i] < high[i] && high[i] - low[i] < 160 && high[i] - low[i] > 50);
+    for (int i = 0; i < 3; i++)
+        assert_true(low[i] < ratings[i] && ratings[i] < high[i] && high[i] - low[i] < 160 && high[i] - low[i] > 50);
     for (int i = 0; i < n / 2; i++) { /* the order does not matter */
         CompareGame swap = games[i];
         games[i] = games[n - 1 - i];
@@ -156,10 +161,13 @@ static void test_openapi(void **state)
     for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "%s", table[i].method);
         for (char *c = name; *c; c++) *c = (char)tolower((unsigned char)*c);
-        if (!json_object_get(json_object_get(paths, table[i].path), name)) fail_msg("openapi.json lacks %s %s", table[i].method, table[i].path);
+        if (!json_object_get(json_object_get(paths, table[i].path), name))
+            fail_msg("openapi.json lacks %s %s", table[i].method, table[i].path);
     }
-    json_object_foreach(paths, path, methods) {
-        json_object_foreach(methods, method, operation) {
+    json_object_foreach(paths, path, methods)
+    {
+        json_object_foreach(methods, method, operation)
+        {
             bool found = false;
             for (int i = 0; i < count; i++) found = found || (!strcmp(table[i].path, path) && !strcasecmp(table[i].method, method));
             if (!found) fail_msg("openapi.json has %s %s, which is no route", method, path);
@@ -173,7 +181,8 @@ static void test_openapi(void **state)
     while ((at = memmem(at, (size_t)(end - at), "\"#/components/schemas/", 22))) {
         at += 22;
         snprintf(text, sizeof text, "%.*s", (int)strcspn(at, "\""), at);
-        if (!json_object_get(json_object_get(json_object_get(file, "components"), "schemas"), text)) fail_msg("openapi.json: no schema %s", text);
+        if (!json_object_get(json_object_get(json_object_get(file, "components"), "schemas"), text))
+            fail_msg("openapi.json: no schema %s", text);
     }
     json_decref(file);
 }
@@ -188,8 +197,18 @@ static void test_routes(void **state)
     assert_string_equal(params[1], "3");
     assert_null(route_find("PUT", "/api/jobs/12", params, &known));
     assert_true(known);
-    static const char *const none[] = {"/api/jobs/1x", "/api/jobs/", "/api/jobs//", "//", "/api", "/api/jobs/1/2", "/api/gallery/a/b",
-                                       "/api/gallery/..", "/api/gallery/.a", "/api/gallery/a%2fb", "", "/api/jobs/1234567890123456789"};
+    static const char *const none[] = {"/api/jobs/1x",
+                                       "/api/jobs/",
+                                       "/api/jobs//",
+                                       "//",
+                                       "/api",
+                                       "/api/jobs/1/2",
+                                       "/api/gallery/a/b",
+                                       "/api/gallery/..",
+                                       "/api/gallery/.a",
+                                       "/api/gallery/a%2fb",
+                                       "",
+                                       "/api/jobs/1234567890123456789"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         if (route_find("GET", none[i], params, &known) || known) fail_msg("%s: found a route", none[i]);
 }
@@ -197,8 +216,9 @@ static void test_routes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_term_join), cmocka_unit_test(test_multipart), cmocka_unit_test(test_base64), cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_ratings),   cmocka_unit_test(test_openapi),   cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_term_join), cmocka_unit_test(test_multipart), cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_fields),    cmocka_unit_test(test_ratings),   cmocka_unit_test(test_openapi),
+        cmocka_unit_test(test_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

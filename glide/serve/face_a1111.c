@@ -24,7 +24,8 @@ static const char *our_sampler(const char *theirs, bool *karras)
     }
     snprintf(name, sizeof name, "%.*s", (int)n, theirs);
     for (int i = 0; sampler_kind(i); i++)
-        if (!sampler_kind(i)->ascending && !strcasecmp(recipe_a1111_sampler(sampler_kind(i)->name), name)) return sampler_kind(i)->name;
+        if (!sampler_kind(i)->ascending && !strcasecmp(recipe_a1111_sampler(sampler_kind(i)->name), name))
+            return sampler_kind(i)->name;
     const char *ours = recipe_sampler_of_a1111(name);
     const SamplerKind *kind = ours ? sampler_find(ours) : sampler_find(name);
     return kind && !kind->ascending ? kind->name : NULL;
@@ -61,7 +62,8 @@ static bool read_process(Fields *f, JobRequest *request, Reply *out)
 
 static bool read_common(Fields *f, JobRequest *request, Asked *a, Reply *out)
 {
-    const char *prompt = fields_text(f, "prompt", JOB_MOST_PROMPT, ""), *negative = fields_text(f, "negative_prompt", JOB_MOST_PROMPT, "");
+    const char *prompt = fields_text(f, "prompt", JOB_MOST_PROMPT, ""),
+               *negative = fields_text(f, "negative_prompt", JOB_MOST_PROMPT, "");
     int64_t seed = fields_int(f, "seed", -1, INT64_MAX, -1);
     int batch = (int)fields_int(f, "batch_size", 1, 256, 1), rounds = (int)fields_int(f, "n_iter", 1, 256, 1);
     request->terms[GUIDANCE_CFG].scale = fields_number(f, "cfg_scale", -100, 100, request->terms[GUIDANCE_CFG].scale);
@@ -73,7 +75,8 @@ static bool read_common(Fields *f, JobRequest *request, Asked *a, Reply *out)
     request->seed_each = request->n > 1;
     request->keep = a->save_images;
     if (f->status != STATUS_OK) return refuse(out, 422, f->message);
-    if (request_set_text(&request->prompt, prompt) == STATUS_OK && request_set_text(&request->negative_prompt, negative) == STATUS_OK)
+    if (request_set_text(&request->prompt, prompt) == STATUS_OK &&
+        request_set_text(&request->negative_prompt, negative) == STATUS_OK)
         return true;
     reply_status(out, STATUS_NO_MEMORY);
     return false;
@@ -177,8 +180,10 @@ void a1111_txt2img(Request *r, Reply *out)
     fields_init(&f, json, "");
     bool good = read_common(&f, &request, &a, out);
     fields_end(&f, false);
-    if (good) run(r, &request, &a, json, out);
-    else request_release(&request);
+    if (good)
+        run(r, &request, &a, json, out);
+    else
+        request_release(&request);
     json_decref(json);
 }
 
@@ -189,8 +194,10 @@ static bool take_picture(Request *r, const char *text, bool mask, bool inverted,
     size_t size;
     Status s = base64_decode(text, &bytes, &size);
     pthread_mutex_lock(&r->server->decoding);
-    if (s == STATUS_OK && mask) s = request_decode_mask(&r->server->limits, bytes, size, inverted, false, request);
-    else if (s == STATUS_OK) s = request_decode_picture(&r->server->limits, bytes, size, &request->picture);
+    if (s == STATUS_OK && mask)
+        s = request_decode_mask(&r->server->limits, bytes, size, inverted, false, request);
+    else if (s == STATUS_OK)
+        s = request_decode_picture(&r->server->limits, bytes, size, &request->picture);
     pthread_mutex_unlock(&r->server->decoding);
     free(bytes);
     if (s == STATUS_OK) return true;
@@ -221,8 +228,10 @@ void a1111_img2img(Request *r, Reply *out)
     fields_init(&f, json, "");
     bool good = read_start(r, &f, json, &request, out) && read_common(&f, &request, &a, out);
     fields_end(&f, false);
-    if (good) run(r, &request, &a, json, out);
-    else request_release(&request);
+    if (good)
+        run(r, &request, &a, json, out);
+    else
+        request_release(&request);
     json_decref(json);
 }
 
@@ -315,11 +324,12 @@ void a1111_progress(Request *r, Reply *out)
         if (!skip || strcasecmp(skip, "true") != 0) rgb = latest_frame(job, &side);
     }
     pthread_mutex_unlock(&q->lock);
-    json_t *state = json_pack("{s:b,s:b,s:b,s:s,s:i,s:s,s:i,s:i,s:i}", "skipped", 0, "interrupted", cancelled, "stopping_generation", 0,
-                              "job", name, "job_count", waiting + (job != NULL), "job_timestamp", "", "job_no", 0, "sampling_step",
-                              step, "sampling_steps", steps);
-    reply_json(out, 200, json_pack("{s:f,s:f,s:o,s:o,s:n}", "progress", fraction, "eta_relative", isfinite(left) ? left : 0.0, "state",
-                                   state, "current_image", encode(rgb, side), "textinfo"));
+    json_t *state = json_pack("{s:b,s:b,s:b,s:s,s:i,s:s,s:i,s:i,s:i}", "skipped", 0, "interrupted", cancelled,
+                              "stopping_generation", 0, "job", name, "job_count", waiting + (job != NULL), "job_timestamp", "",
+                              "job_no", 0, "sampling_step", step, "sampling_steps", steps);
+    reply_json(out, 200,
+               json_pack("{s:f,s:f,s:o,s:o,s:n}", "progress", fraction, "eta_relative", isfinite(left) ? left : 0.0, "state", state,
+                         "current_image", encode(rgb, side), "textinfo"));
 }
 
 /* --- what there is ---------------------------------------------------------------------------------- */
@@ -330,15 +340,16 @@ void a1111_samplers(Request *r, Reply *out)
     (void)r;
     for (int i = 0; sampler_kind(i); i++)
         if (!sampler_kind(i)->ascending)
-            json_array_append_new(list, json_pack("{s:s,s:[s],s:{}}", "name", recipe_a1111_sampler(sampler_kind(i)->name), "aliases",
-                                                  sampler_kind(i)->name, "options"));
+            json_array_append_new(list, json_pack("{s:s,s:[s],s:{}}", "name", recipe_a1111_sampler(sampler_kind(i)->name),
+                                                  "aliases", sampler_kind(i)->name, "options"));
     reply_json(out, 200, list);
 }
 
 void a1111_options(Request *r, Reply *out)
 {
-    reply_json(out, 200, json_pack("{s:s,s:s,s:b,s:s}", "sd_model_checkpoint", "glide", "sd_checkpoint_hash", r->server->weights_hash[0],
-                                   "samples_save", r->server->options.gallery != NULL, "samples_format", "png"));
+    reply_json(out, 200,
+               json_pack("{s:s,s:s,s:b,s:s}", "sd_model_checkpoint", "glide", "sd_checkpoint_hash", r->server->weights_hash[0],
+                         "samples_save", r->server->options.gallery != NULL, "samples_format", "png"));
 }
 
 /* There is nothing to set: clients that choose a model first go on. */
@@ -352,15 +363,18 @@ void a1111_set_options(Request *r, Reply *out)
 void a1111_models(Request *r, Reply *out)
 {
     const char *hash = r->server->weights_hash[0];
-    reply_json(out, 200, json_pack("[{s:s,s:s,s:s,s:s,s:s,s:n}]", "title", "glide", "model_name", "glide", "hash", hash, "sha256", hash,
-                                   "filename", "base.h5", "config"));
+    reply_json(out, 200,
+               json_pack("[{s:s,s:s,s:s,s:s,s:s,s:n}]", "title", "glide", "model_name", "glide", "hash", hash, "sha256", hash,
+                         "filename", "base.h5", "config"));
 }
 
 void a1111_upscalers(Request *r, Reply *out)
 {
     const RequestLimits *l = &r->server->limits;
-    reply_json(out, 200, l->upsampler_side ? json_pack("[{s:s,s:s,s:n,s:n,s:i}]", "name", "glide", "model_name", "glide", "model_path",
-                                                       "model_url", "scale", l->upsampler_side / l->side) : json_array());
+    reply_json(out, 200,
+               l->upsampler_side ? json_pack("[{s:s,s:s,s:n,s:n,s:i}]", "name", "glide", "model_name", "glide", "model_path",
+                                             "model_url", "scale", l->upsampler_side / l->side)
+                                 : json_array());
 }
 
 void a1111_png_info(Request *r, Reply *out)
@@ -369,7 +383,8 @@ void a1111_png_info(Request *r, Reply *out)
     size_t size = 0;
     json_t *json = read_body(r, out), *recipe = NULL;
     const char *image = json_string_value(json_object_get(json, "image"));
-    if (json && (!image || base64_decode(image, &bytes, &size) != STATUS_OK)) reply_fail(out, 422, "image: expected a PNG in base64");
+    if (json && (!image || base64_decode(image, &bytes, &size) != STATUS_OK))
+        reply_fail(out, 422, "image: expected a PNG in base64");
     json_decref(json);
     if (!bytes) return;
     pthread_mutex_lock(&r->server->decoding);
@@ -379,7 +394,8 @@ void a1111_png_info(Request *r, Reply *out)
     if (!recipe) return;
     json_t *parameters = json_object_get(recipe, "request");
     if (!json_is_object(parameters)) parameters = json_object_get(recipe, "lines");
-    reply_json(out, 200, json_pack("{s:O,s:O,s:O}", "info", json_object_get(recipe, "parameters"), "items", json_object_get(recipe, "lines"),
-                                   "parameters", parameters));
+    reply_json(out, 200,
+               json_pack("{s:O,s:O,s:O}", "info", json_object_get(recipe, "parameters"), "items", json_object_get(recipe, "lines"),
+                         "parameters", parameters));
     json_decref(recipe);
 }

@@ -25,7 +25,11 @@ bool face_run(Request *r, JobRequest *request, Job **job, Reply *out)
     while (!jobs_wait(q, *job, 0.25))
         if (request_gone(r)) jobs_cancel(q, *job);
     if ((*job)->status == STATUS_OK) return true;
-    reply_fail(out, (*job)->status == STATUS_BAD_INPUT ? 400 : (*job)->status == STATUS_INTERRUPTED ? 503 : 500, "%s", (*job)->error);
+    reply_fail(out,
+               (*job)->status == STATUS_BAD_INPUT     ? 400
+               : (*job)->status == STATUS_INTERRUPTED ? 503
+                                                      : 500,
+               "%s", (*job)->error);
     job_put(q, *job);
     *job = NULL;
     return false;

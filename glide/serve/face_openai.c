@@ -1,6 +1,6 @@
 /* OpenAI's images API: /v1/models, /v1/images/generations, /v1/images/edits. Errors are {"error": {"message", "type", "param",
- * "code"}}. Fields that mean nothing here (quality, style, user, ...) are ignored; "seed", "steps", "sampler", "negative_prompt" and
- * "guidance_scale" are understood besides. */
+ * "code"}}. Fields that mean nothing here (quality, style, user, ...) are ignored; "seed", "steps", "sampler", "negative_prompt"
+ * and "guidance_scale" are understood besides. */
 #include "common/image_read.h"
 #include "glide/inpaint.h"
 #include "glide/serve/serve_faces.h"
@@ -14,7 +14,8 @@
 
 static json_t *model_json(const Server *s)
 {
-    return json_pack("{s:s,s:s,s:I,s:s}", "id", "glide", "object", "model", "created", (json_int_t)s->started, "owned_by", "glide.c");
+    return json_pack("{s:s,s:s,s:I,s:s}", "id", "glide", "object", "model", "created", (json_int_t)s->started, "owned_by",
+                     "glide.c");
 }
 
 void openai_models(Request *r, Reply *out)
@@ -24,8 +25,10 @@ void openai_models(Request *r, Reply *out)
 
 void openai_model(Request *r, Reply *out)
 {
-    if (!strcmp(r->params[0], "glide")) reply_json(out, 200, model_json(r->server));
-    else reply_fail(out, 404, "The model '%s' does not exist", r->params[0]);
+    if (!strcmp(r->params[0], "glide"))
+        reply_json(out, 200, model_json(r->server));
+    else
+        reply_fail(out, 404, "The model '%s' does not exist", r->params[0]);
 }
 
 static bool wrong(Reply *out, const char *param, const char *message)
@@ -100,9 +103,10 @@ static bool choose_stage(const Request *r, const Asked *a, JobRequest *request, 
     request->upsample = false;
     if (a->width == a->height && a->width == l->side) return true;
     if (l->upsampler_side)
-        snprintf(message, sizeof message, "size: expected %dx%d, %dx%d or auto, found %dx%d", l->upsampler_side, l->upsampler_side, l->side,
-                 l->side, a->width, a->height);
-    else snprintf(message, sizeof message, "size: expected %dx%d or auto, found %dx%d", l->side, l->side, a->width, a->height);
+        snprintf(message, sizeof message, "size: expected %dx%d, %dx%d or auto, found %dx%d", l->upsampler_side, l->upsampler_side,
+                 l->side, l->side, a->width, a->height);
+    else
+        snprintf(message, sizeof message, "size: expected %dx%d or auto, found %dx%d", l->side, l->side, a->width, a->height);
     return wrong(out, "size", message);
 }
 
@@ -113,7 +117,8 @@ static json_t *picture_json(const Request *r, const Job *job, int index, bool ur
     const char *host = request_header(r, "Host");
     unsigned char *png = url ? NULL : face_picture(&r->server->jobs, job, index, &size);
     char *text = png ? base64_encode(png, size) : NULL;
-    snprintf(link, sizeof link, "http://%.100s/api/jobs/%llu/pictures/%d", host ? host : "localhost", (unsigned long long)job->id, index);
+    snprintf(link, sizeof link, "http://%.100s/api/jobs/%llu/pictures/%d", host ? host : "localhost", (unsigned long long)job->id,
+             index);
     json_t *json = url ? json_pack("{s:s}", "url", link) : text ? json_pack("{s:s}", "b64_json", text) : NULL;
     free(text);
     free(png);
@@ -136,8 +141,9 @@ static void run(Request *r, JobRequest *request, const Asked *a, Reply *out)
     char size[32];
     snprintf(size, sizeof size, "%dx%d", job->pictures[0].width, job->pictures[0].height);
     job_put(&r->server->jobs, job);
-    reply_json(out, 200, json_pack("{s:I,s:o,s:s,s:s,s:s}", "created", (json_int_t)time(NULL), "data", data, "output_format", "png", "size",
-                                   size, "background", "opaque"));
+    reply_json(out, 200,
+               json_pack("{s:I,s:o,s:s,s:s,s:s}", "created", (json_int_t)time(NULL), "data", data, "output_format", "png", "size",
+                         size, "background", "opaque"));
 }
 
 void openai_generate(Request *r, Reply *out)
@@ -155,8 +161,10 @@ void openai_generate(Request *r, Reply *out)
     fields_init(&f, json, "");
     bool good = read_common(&f, &request, &a, out) && choose_stage(r, &a, &request, out);
     json_decref(json);
-    if (good) run(r, &request, &a, out);
-    else request_release(&request);
+    if (good)
+        run(r, &request, &a, out);
+    else
+        request_release(&request);
 }
 
 /* --- edits ------------------------------------------------------------------------------------------ */
@@ -192,7 +200,8 @@ static bool read_files(Request *r, const Multipart *m, JobRequest *request, Repl
     }
     pthread_mutex_unlock(&r->server->decoding);
     if (s != STATUS_OK) return wrong_field(out, s);
-    return !mask || request->mask.paint || wrong(out, "mask", "mask: expected transparent pixels where the picture is to be painted");
+    return !mask || request->mask.paint ||
+           wrong(out, "mask", "mask: expected transparent pixels where the picture is to be painted");
 }
 
 /* With a mask that part is painted, and the picture keeps its size; without one a new picture starts from it. */
@@ -213,7 +222,8 @@ void openai_edit(Request *r, Reply *out)
     JobRequest request;
     Fields f;
     Asked a;
-    Status s = m ? multipart_parse(request_header(r, "Content-Type"), r->body, r->size, m) : status_fail(STATUS_NO_MEMORY, "out of memory");
+    Status s = m ? multipart_parse(request_header(r, "Content-Type"), r->body, r->size, m)
+                 : status_fail(STATUS_NO_MEMORY, "out of memory");
     if (s != STATUS_OK) {
         reply_status(out, s);
         free(m);
@@ -235,6 +245,8 @@ void openai_edit(Request *r, Reply *out)
     good = good && settle_edit(r, &a, &request, out);
     json_decref(json);
     free(m);
-    if (good) run(r, &request, &a, out);
-    else request_release(&request);
+    if (good)
+        run(r, &request, &a, out);
+    else
+        request_release(&request);
 }

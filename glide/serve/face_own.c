@@ -32,12 +32,13 @@ void own_server(Request *r, Reply *out)
     pthread_mutex_lock(&q->lock);
     double seconds[2] = {q->seconds[0], q->seconds[1]};
     pthread_mutex_unlock(&q->lock);
-    reply_json(out, 200, json_pack("{s:s,s:f,s:b,s:{s:i,s:i,s:i,s:i,s:I},s:[o,o]}", "version", glide_version(), "started", s->started,
-                                   "gallery", s->options.gallery != NULL, "limits", "pictures", s->limits.most_pictures, "steps",
-                                   s->limits.most_steps, "side", s->limits.most_side, "queue", s->options.queue, "body",
-                                   (json_int_t)s->options.most_body, "seconds_per_evaluation",
-                                   seconds[0] > 0 ? json_real(seconds[0]) : json_null(),
-                                   seconds[1] > 0 ? json_real(seconds[1]) : json_null()));
+    reply_json(out, 200,
+               json_pack("{s:s,s:f,s:b,s:{s:i,s:i,s:i,s:i,s:I},s:[o,o]}", "version", glide_version(), "started", s->started,
+                         "gallery", s->options.gallery != NULL, "limits", "pictures", s->limits.most_pictures, "steps",
+                         s->limits.most_steps, "side", s->limits.most_side, "queue", s->options.queue, "body",
+                         (json_int_t)s->options.most_body, "seconds_per_evaluation",
+                         seconds[0] > 0 ? json_real(seconds[0]) : json_null(),
+                         seconds[1] > 0 ? json_real(seconds[1]) : json_null()));
 }
 
 static json_t *defaults_of(JobKind kind)
@@ -56,11 +57,17 @@ void own_models(Request *r, Reply *out)
 {
     const Server *s = r->server;
     const RequestLimits *l = &s->limits;
-    json_t *upsampler = l->upsampler_side ? json_pack("{s:i,s:s}", "side", l->upsampler_side, "weights", s->weights_hash[1]) : json_null();
-    reply_json(out, 200, json_pack("{s:{s:i,s:s,s:b,s:i,s:i},s:o,s:s,s:{s:o,s:o,s:o}}", "base", "side", l->side, "weights",
-                                   s->weights_hash[0], "text", l->text, "classes", l->classes, "timesteps", l->diffusion_steps,
-                                   "upsampler", upsampler, "precision", s->int8 ? "int8" : s->bf16 ? "bf16" : "f32", "defaults", "sample",
-                                   defaults_of(JOB_SAMPLE), "inpaint", defaults_of(JOB_INPAINT), "upsample", defaults_of(JOB_UPSAMPLE)));
+    json_t *upsampler =
+        l->upsampler_side ? json_pack("{s:i,s:s}", "side", l->upsampler_side, "weights", s->weights_hash[1]) : json_null();
+    reply_json(out, 200,
+               json_pack("{s:{s:i,s:s,s:b,s:i,s:i},s:o,s:s,s:{s:o,s:o,s:o}}", "base", "side", l->side, "weights",
+                         s->weights_hash[0], "text", l->text, "classes", l->classes, "timesteps", l->diffusion_steps, "upsampler",
+                         upsampler, "precision",
+                         s->int8   ? "int8"
+                         : s->bf16 ? "bf16"
+                                   : "f32",
+                         "defaults", "sample", defaults_of(JOB_SAMPLE), "inpaint", defaults_of(JOB_INPAINT), "upsample",
+                         defaults_of(JOB_UPSAMPLE)));
 }
 
 void own_samplers(Request *r, Reply *out)
@@ -70,9 +77,10 @@ void own_samplers(Request *r, Reply *out)
     (void)r;
     for (int i = 0; (kind = sampler_kind(i)); i++) {
         if (kind->ascending) continue;
-        json_array_append_new(list, json_pack("{s:s,s:s?,s:s,s:b,s:i,s:b,s:s}", "name", kind->name, "alias", kind->alias, "about", kind->about,
-                                              "noisy", kind->noisy, "evaluations", kind->evaluations, "live",
-                                              kind->evaluations == 1 && kind->extra == 0, "steps", cascade_default_steps(kind->name)));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:s?,s:s,s:b,s:i,s:b,s:s}", "name", kind->name, "alias", kind->alias, "about",
+                                        kind->about, "noisy", kind->noisy, "evaluations", kind->evaluations, "live",
+                                        kind->evaluations == 1 && kind->extra == 0, "steps", cascade_default_steps(kind->name)));
     }
     reply_json(out, 200, list);
 }
@@ -84,11 +92,12 @@ void own_guidance(Request *r, Reply *out)
     json_t *list = json_array();
     for (int i = 0; i < GUIDANCE_MODES; i++) {
         const GuidanceMode *mode = guidance_mode((GuidanceModeId)i);
-        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:b}", "name", mode->name, "about", mode->about, "neutral", mode->neutral,
-                                              "available", files[i] != NULL));
+        json_array_append_new(list, json_pack("{s:s,s:s,s:f,s:b}", "name", mode->name, "about", mode->about, "neutral",
+                                              mode->neutral, "available", files[i] != NULL));
     }
-    reply_json(out, 200, json_pack("{s:o,s:[s,s,s,s],s:i}", "modes", list, "modifiers", "rescale", "threshold", "apg", "cfgpp",
-                                   "most_points", GUIDANCE_MOST_POINTS));
+    reply_json(out, 200,
+               json_pack("{s:o,s:[s,s,s,s],s:i}", "modes", list, "modifiers", "rescale", "threshold", "apg", "cfgpp", "most_points",
+                         GUIDANCE_MOST_POINTS));
 }
 
 void own_timesteps(Request *r, Reply *out)
@@ -264,8 +273,10 @@ void own_picture(Request *r, Reply *out)
     if (!job) return;
     unsigned char *png = face_picture(&r->server->jobs, job, (int)request_number(r, 1), &size);
     job_put(&r->server->jobs, job);
-    if (png) reply_bytes(out, "image/png", png, size, true);
-    else reply_fail(out, 404, "picture %s: there is none (yet)", r->params[1]);
+    if (png)
+        reply_bytes(out, "image/png", png, size, true);
+    else
+        reply_fail(out, 404, "picture %s: there is none (yet)", r->params[1]);
 }
 
 /* What the base model expected at a step, the pictures of the job beside one another. */
@@ -302,6 +313,8 @@ void own_step(Request *r, Reply *out)
         there = preview_encode(&image, &png, &size) == STATUS_OK;
     }
     free(rgb);
-    if (there) reply_bytes(out, "image/png", png, size, true);
-    else reply_fail(out, 404, "step %s: nothing is kept of it", r->params[1]);
+    if (there)
+        reply_bytes(out, "image/png", png, size, true);
+    else
+        reply_fail(out, 404, "step %s: nothing is kept of it", r->params[1]);
 }

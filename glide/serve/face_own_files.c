@@ -27,8 +27,10 @@ void own_gallery(Request *r, Reply *out)
     long most = limit ? strtol(limit, NULL, 10) : 60;
     if (!in) return;
     Status s = gallery_list(in, request_query(r, "before"), most < 1 || most > 500 ? 60 : (int)most, &list);
-    if (s == STATUS_OK) reply_json(out, 200, list);
-    else reply_status(out, s);
+    if (s == STATUS_OK)
+        reply_json(out, 200, list);
+    else
+        reply_status(out, s);
 }
 
 static unsigned char *read_picture(Request *r, size_t *size, Reply *out)
@@ -63,8 +65,10 @@ void own_gallery_remove(Request *r, Reply *out)
     const char *in = folder(r, out);
     if (!in) return;
     Status s = gallery_remove(in, r->params[0]);
-    if (s == STATUS_OK) reply_json(out, 200, json_pack("{s:s}", "removed", r->params[0]));
-    else reply_fail(out, s == STATUS_BAD_INPUT ? 404 : 500, "%s", status_message());
+    if (s == STATUS_OK)
+        reply_json(out, 200, json_pack("{s:s}", "removed", r->params[0]));
+    else
+        reply_fail(out, s == STATUS_BAD_INPUT ? 404 : 500, "%s", status_message());
 }
 
 void own_comparisons(Request *r, Reply *out)
@@ -80,6 +84,8 @@ void own_compare(Request *r, Reply *out)
         s = compare_add(&r->server->comparisons, json);
         json_decref(json);
     }
-    if (s == STATUS_OK) reply_json(out, 201, compare_show(&r->server->comparisons));
-    else reply_status(out, s);
+    if (s == STATUS_OK)
+        reply_json(out, 201, compare_show(&r->server->comparisons));
+    else
+        reply_status(out, s);
 }

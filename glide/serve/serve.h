@@ -25,8 +25,8 @@ typedef struct ServeOptions {
     const char *api_key; /* NULL: none */
     const char *gallery; /* folder for finished pictures and comparisons, made when it is missing; NULL: nothing is kept */
     GlideOptions glide;
-    const char *guide_weights, *classifier, *clip; /* of guidance modes that requests may turn on; NULL: the default classifier and CLIP where there are
-                                                       any, no autoguidance */
+    const char *guide_weights, *classifier, *clip; /* of guidance modes that requests may turn on; NULL: the default classifier
+                                                      and CLIP where there are any, no autoguidance */
     int queue;           /* jobs that wait at most. Default 32 */
     int most_pictures;   /* of a job. Default 16 */
     int most_steps;      /* of a stage. Default 1000 */

@@ -51,7 +51,8 @@ void compare_rate(const CompareGame *games, int count, int n, double *ratings)
 }
 
 /* What the games tell about the logarithms of strengths: the log-likelihood's second derivatives, negative. */
-static void information(const CompareGame *games, int count, int n, const double *gamma, double h[COMPARE_SETTINGS][COMPARE_SETTINGS])
+static void information(const CompareGame *games, int count, int n, const double *gamma,
+                        double h[COMPARE_SETTINGS][COMPARE_SETTINGS])
 {
     memset(h, 0, sizeof(double[COMPARE_SETTINGS][COMPARE_SETTINGS]));
     for (int i = 0; i < n; i++) h[i][i] = gamma[i] / pow(1 + gamma[i], 2);
@@ -147,8 +148,8 @@ static Status read_game(const json_t *json, json_t **out)
     if (strcmp(winner, "a") != 0 && strcmp(winner, "b") != 0 && strcmp(winner, "tie") != 0)
         fields_fail(&f, "winner", "expected a, b or tie");
     TRY(fields_end(&f, true));
-    *out = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I}", "a", a, "b", b, "winner", winner, "prompt", prompt, "seed", (json_int_t)seed, "time",
-                     (json_int_t)time(NULL));
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:I,s:I}", "a", a, "b", b, "winner", winner, "prompt", prompt, "seed", (json_int_t)seed,
+                     "time", (json_int_t)time(NULL));
     return *out ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a comparison");
 }
 
@@ -168,7 +169,8 @@ static int read_games(const json_t *list, CompareGame *games, const char **names
     size_t index;
     const json_t *game;
     *n = 0;
-    json_array_foreach(list, index, game) {
+    json_array_foreach(list, index, game)
+    {
         const char *a = json_string_value(json_object_get(game, "a")), *b = json_string_value(json_object_get(game, "b"));
         const char *winner = json_string_value(json_object_get(game, "winner"));
         if (!a || !b || !winner || !strcmp(a, b)) continue;
@@ -183,9 +185,11 @@ Status compare_add(Comparisons *c, const json_t *json)
     json_t *game;
     TRY(read_game(json, &game));
     pthread_mutex_lock(&c->lock);
-    Status s = json_array_size(c->games) < COMPARE_GAMES ? STATUS_OK
-               : status_fail(STATUS_BAD_INPUT, "expected at most %d comparisons", COMPARE_GAMES);
-    if (s == STATUS_OK && json_array_append(c->games, game) != 0) s = status_fail(STATUS_NO_MEMORY, "out of memory for a comparison");
+    Status s = json_array_size(c->games) < COMPARE_GAMES
+                   ? STATUS_OK
+                   : status_fail(STATUS_BAD_INPUT, "expected at most %d comparisons", COMPARE_GAMES);
+    if (s == STATUS_OK && json_array_append(c->games, game) != 0)
+        s = status_fail(STATUS_NO_MEMORY, "out of memory for a comparison");
     char *text = s == STATUS_OK && c->path ? json_dumps(c->games, JSON_INDENT(1)) : NULL;
     if (text) s = file_write(c->path, text, strlen(text));
     free(text);
@@ -203,8 +207,8 @@ static json_t *show_setting(const char *name, const CompareGame *games, int coun
         ties += mine && games[g].score == 0.5;
         wins += (games[g].a == i && games[g].score == 1) || (games[g].b == i && games[g].score == 0);
     }
-    return json_pack("{s:s,s:f,s:o,s:o,s:i,s:i,s:i}", "setting", name, "rating", figures[0], "low", json_number_or_null(figures[1]), "high",
-                     json_number_or_null(figures[2]), "games", played, "wins", wins, "ties", ties);
+    return json_pack("{s:s,s:f,s:o,s:o,s:i,s:i,s:i}", "setting", name, "rating", figures[0], "low", json_number_or_null(figures[1]),
+                     "high", json_number_or_null(figures[2]), "games", played, "wins", wins, "ties", ties);
 }
 
 json_t *compare_show(Comparisons *c)

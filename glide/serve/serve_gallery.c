@@ -15,7 +15,8 @@ enum { MOST_BYTES = 1 << 26 };
 Status gallery_open(const char *folder)
 {
     char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "%s", folder) >= sizeof path) return status_fail(STATUS_BAD_INPUT, "gallery: too long a name");
+    if ((size_t)snprintf(path, sizeof path, "%s", folder) >= sizeof path)
+        return status_fail(STATUS_BAD_INPUT, "gallery: too long a name");
     for (char *at = path + 1; *path && *at; at++) {
         if (*at != '/') continue;
         *at = 0;
@@ -53,8 +54,10 @@ static Status read_names(const char *folder, const char *before, char ***names, 
         if (!gallery_name(e->d_name) || (before && strcmp(e->d_name, before) >= 0)) continue;
         if (*count == room) {
             char **more = realloc(*names, (room = room ? 2 * room : 64) * sizeof **names);
-            if (more) *names = more;
-            else s = status_fail(STATUS_NO_MEMORY, "out of memory for the gallery");
+            if (more)
+                *names = more;
+            else
+                s = status_fail(STATUS_NO_MEMORY, "out of memory for the gallery");
         }
         if (s == STATUS_OK && ((*names)[*count] = strdup(e->d_name))) ++*count;
     }

@@ -51,8 +51,10 @@ void reply_json(Reply *out, int status, json_t *json)
 
 static json_t *error_json(Face face, const Reply *reply)
 {
-    const char *type = reply->status == 401 ? "authentication_error" : reply->status == 429 || reply->status == 503 ? "rate_limit_error"
-                       : reply->status < 500 ? "invalid_request_error" : "server_error";
+    const char *type = reply->status == 401                           ? "authentication_error"
+                       : reply->status == 429 || reply->status == 503 ? "rate_limit_error"
+                       : reply->status < 500                          ? "invalid_request_error"
+                                                                      : "server_error";
     if (face == FACE_OPENAI)
         return json_pack("{s:{s:s,s:s,s:s?,s:n}}", "error", "message", reply->message, "type", type, "param",
                          *reply->param ? reply->param : NULL, "code");
@@ -63,8 +65,9 @@ static json_t *error_json(Face face, const Reply *reply)
     return json_pack("{s:i,s:s}", "status", reply->status, "error", reply->message);
 }
 
-static const char page_policy[] = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data: blob:; "
-                                  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+static const char page_policy[] =
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static void add_headers(struct MHD_Response *response, const Reply *reply)
 {
@@ -167,7 +170,8 @@ static bool admitted(const Request *r, Reply *out)
         reply_fail(out, 403, "Host: expected localhost, found \"%.60s\"", host);
         return false;
     }
-    if (origin && (!host || strncmp(origin, "http", 4) || strcasecmp(origin + strcspn(origin, ":") + (strstr(origin, "://") ? 3 : 0), host))) {
+    if (origin && (!host || strncmp(origin, "http", 4) ||
+                   strcasecmp(origin + strcspn(origin, ":") + (strstr(origin, "://") ? 3 : 0), host))) {
         reply_fail(out, 403, "Origin: expected none or this server's own, found \"%.60s\"", origin);
         return false;
     }
@@ -190,7 +194,8 @@ static bool check_start(Request *r, const char *method, const char *path, Reply 
     const char *length = request_header(r, "Content-Length");
     r->route = route_find(method, path, r->params, &known);
     if (!admitted(r, out)) return false;
-    if (!r->route) reply_fail(out, known ? 405 : 404, known ? "%s: not for %.100s" : "%s %.100s: there is no such thing", method, path);
+    if (!r->route)
+        reply_fail(out, known ? 405 : 404, known ? "%s: not for %.100s" : "%s %.100s: there is no such thing", method, path);
     else if (length && strtoull(length, NULL, 10) > most_body(r))
         reply_fail(out, 413, "body: expected at most %zu bytes, found %.24s", most_body(r), length);
     return r->route && !*out->message;
@@ -280,10 +285,10 @@ static void be_quiet(void *cls, const char *format, va_list args)
 Status http_start(Server *s, int fd, struct MHD_Daemon **out)
 {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL | MHD_USE_ERROR_LOG;
-    *out = MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, be_quiet, NULL, MHD_OPTION_LISTEN_SOCKET,
-                            fd, MHD_OPTION_NOTIFY_COMPLETED, request_end, NULL, MHD_OPTION_CONNECTION_LIMIT,
-                            (unsigned)s->options.connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->options.patience,
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)131072, MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20,
-                            MHD_OPTION_END);
+    *out = MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, be_quiet, NULL,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, request_end, NULL,
+                            MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)s->options.patience, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)131072,
+                            MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20, MHD_OPTION_END);
     return *out ? STATUS_OK : status_fail(STATUS_INTERNAL, "libmicrohttpd could not start");
 }

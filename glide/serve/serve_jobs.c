@@ -129,7 +129,8 @@ static size_t waiting_bytes(const Jobs *q)
 
 static json_t *position_json(const Jobs *q, const Job *job)
 {
-    return json_pack("{s:i,s:o}", "position", jobs_position(q, job), "seconds_left", json_number_or_null(jobs_seconds_left(q, job)));
+    return json_pack("{s:i,s:o}", "position", jobs_position(q, job), "seconds_left",
+                     json_number_or_null(jobs_seconds_left(q, job)));
 }
 
 /* Every job that waits is told where it stands. */
@@ -146,7 +147,8 @@ JobsAdd jobs_add(Jobs *q, JobRequest *request, Job **out)
     JobsAdd result = JOBS_FULL;
     *out = NULL;
     pthread_mutex_lock(&q->lock);
-    if (q->stopping) result = JOBS_STOPPED;
+    if (q->stopping)
+        result = JOBS_STOPPED;
     else if (job && pictures && q->count < JOBS_ROOM && count_state(q, JOB_QUEUED) < q->most_queued &&
              waiting_bytes(q) + request_bytes(request) <= q->most_memory)
         result = JOBS_ADDED;
@@ -186,8 +188,10 @@ static void end_job(Jobs *q, Job *job, Status status, const char *message)
     job->finished = jobs_now();
     job->state = state;
     if (status == STATUS_OK) job->fraction = 1;
-    jobs_event(q, job, types[state], json_pack("{s:s,s:i,s:f}", "message", job->error, "pictures", job->pictures_done, "seconds",
-                                               job->started > 0 ? job->finished - job->started : 0.0), NULL);
+    jobs_event(q, job, types[state],
+               json_pack("{s:s,s:i,s:f}", "message", job->error, "pictures", job->pictures_done, "seconds",
+                         job->started > 0 ? job->finished - job->started : 0.0),
+               NULL);
     tell_positions(q);
     forget(q);
     notify(q);
@@ -237,7 +241,8 @@ bool jobs_wait(Jobs *q, Job *job, double seconds)
     until.tv_sec += (time_t)at;
     until.tv_nsec = (long)((at - floor(at)) * 1e9);
     pthread_mutex_lock(&q->lock);
-    while (!job_over(job) && pthread_cond_timedwait(&q->changed, &q->lock, &until) == 0) {}
+    while (!job_over(job) && pthread_cond_timedwait(&q->changed, &q->lock, &until) == 0) {
+    }
     bool over = job_over(job);
     pthread_mutex_unlock(&q->lock);
     return over;
@@ -360,8 +365,8 @@ static json_t *show_pictures(const Job *job)
         const JobPicture *p = &job->pictures[i];
         if (!p->png) continue;
         snprintf(url, sizeof url, "/api/jobs/%llu/pictures/%d", (unsigned long long)job->id, i);
-        json_array_append_new(list, json_pack("{s:i,s:s,s:i,s:i,s:s*}", "index", i, "url", url, "width", p->width, "height", p->height,
-                                              "name", *p->name ? p->name : NULL));
+        json_array_append_new(list, json_pack("{s:i,s:s,s:i,s:i,s:s*}", "index", i, "url", url, "width", p->width, "height",
+                                              p->height, "name", *p->name ? p->name : NULL));
     }
     return list;
 }
@@ -376,13 +381,13 @@ static json_t *show_timesteps(const Job *job)
 json_t *jobs_show(const Jobs *q, const Job *job)
 {
     const char *fixed = job_fixed(job);
-    json_t *out = json_pack("{s:I,s:s,s:i,s:f,s:o,s:s,s:i,s:i,s:f,s:o,s:o,s:o,s:i,s:s*,s:o,s:s*}", "id", (json_int_t)job->id, "state",
-                            job_state_name(job->state), "position", jobs_position(q, job), "fraction", job->fraction, "seconds_left",
-                            json_number_or_null(jobs_seconds_left(q, job)), "stage", job->upsampling ? "upsampler" : "base", "step",
-                            job->step, "steps", job->steps, "created", job->created, "started",
-                            job->started > 0 ? json_real(job->started) : json_null(), "finished",
-                            job->finished > 0 ? json_real(job->finished) : json_null(), "pictures", show_pictures(job), "saved_step",
-                            job->saved, "fixed", fixed, "timesteps", show_timesteps(job), "error", *job->error ? job->error : NULL);
+    json_t *out = json_pack(
+        "{s:I,s:s,s:i,s:f,s:o,s:s,s:i,s:i,s:f,s:o,s:o,s:o,s:i,s:s*,s:o,s:s*}", "id", (json_int_t)job->id, "state",
+        job_state_name(job->state), "position", jobs_position(q, job), "fraction", job->fraction, "seconds_left",
+        json_number_or_null(jobs_seconds_left(q, job)), "stage", job->upsampling ? "upsampler" : "base", "step", job->step, "steps",
+        job->steps, "created", job->created, "started", job->started > 0 ? json_real(job->started) : json_null(), "finished",
+        job->finished > 0 ? json_real(job->finished) : json_null(), "pictures", show_pictures(job), "saved_step", job->saved,
+        "fixed", fixed, "timesteps", show_timesteps(job), "error", *job->error ? job->error : NULL);
     if (out && job->request.parent) {
         json_object_set_new(out, "parent", json_integer((json_int_t)job->request.parent));
         json_object_set_new(out, "from_step", json_integer(job->request.resume.done));

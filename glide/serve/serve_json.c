@@ -44,8 +44,10 @@ const char *fields_text(Fields *f, const char *name, size_t most, const char *fa
 {
     const json_t *value = fields_any(f, name);
     if (!value) return fallback;
-    if (!json_is_string(value)) fields_fail(f, name, "expected a text");
-    else if (json_string_length(value) > most) fields_fail(f, name, "expected at most %zu bytes, found %zu", most, json_string_length(value));
+    if (!json_is_string(value))
+        fields_fail(f, name, "expected a text");
+    else if (json_string_length(value) > most)
+        fields_fail(f, name, "expected at most %zu bytes, found %zu", most, json_string_length(value));
     return f->status == STATUS_OK ? json_string_value(value) : fallback;
 }
 
@@ -56,10 +58,12 @@ int64_t fields_int(Fields *f, const char *name, int64_t low, int64_t high, int64
     double real = json_is_real(value) ? json_real_value(value) : 0.5; /* 20.0 is a whole number, too */
     bool whole = json_is_integer(value) || (real == floor(real) && fabs(real) < 9e15);
     int64_t found = json_is_integer(value) ? json_integer_value(value) : whole ? (int64_t)real : 0;
-    if (!whole) fields_fail(f, name, "expected a whole number");
+    if (!whole)
+        fields_fail(f, name, "expected a whole number");
     else if (found < low || found > high)
         fields_fail(f, name, "expected %lld to %lld, found %lld", (long long)low, (long long)high, (long long)found);
-    else return found;
+    else
+        return found;
     return fallback;
 }
 
@@ -68,9 +72,12 @@ double fields_number(Fields *f, const char *name, double low, double high, doubl
     const json_t *value = fields_any(f, name);
     if (!value) return fallback;
     double found = json_number_value(value);
-    if (!json_is_number(value)) fields_fail(f, name, "expected a number");
-    else if (!(found >= low && found <= high)) fields_fail(f, name, "expected %g to %g, found %g", low, high, found);
-    else return found;
+    if (!json_is_number(value))
+        fields_fail(f, name, "expected a number");
+    else if (!(found >= low && found <= high))
+        fields_fail(f, name, "expected %g to %g, found %g", low, high, found);
+    else
+        return found;
     return fallback;
 }
 
@@ -101,10 +108,14 @@ static bool too_deep(const char *text, size_t size)
     int depth = 0;
     bool quoted = false;
     for (size_t i = 0; i < size; i++) {
-        if (quoted && text[i] == '\\') i++;
-        else if (text[i] == '"') quoted = !quoted;
-        else if (!quoted && (text[i] == '[' || text[i] == '{') && ++depth > MOST_DEPTH) return true;
-        else if (!quoted && (text[i] == ']' || text[i] == '}')) depth--;
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted && (text[i] == '[' || text[i] == '{') && ++depth > MOST_DEPTH)
+            return true;
+        else if (!quoted && (text[i] == ']' || text[i] == '}'))
+            depth--;
     }
     return false;
 }
@@ -165,7 +176,8 @@ char *base64_encode(const unsigned char *bytes, size_t size)
     char *text = malloc((size + 2) / 3 * 4 + 1), *out = text;
     if (!text) return NULL;
     for (size_t i = 0; i < size; i += 3) {
-        uint32_t bits = (uint32_t)bytes[i] << 16 | (i + 1 < size ? (uint32_t)bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0);
+        uint32_t bits =
+            (uint32_t)bytes[i] << 16 | (i + 1 < size ? (uint32_t)bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0);
         *out++ = digits[bits >> 18];
         *out++ = digits[bits >> 12 & 63];
         *out++ = i + 1 < size ? digits[bits >> 6 & 63] : '=';

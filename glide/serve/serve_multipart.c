@@ -54,12 +54,14 @@ Status multipart_parse(const char *type, const char *body, size_t size, Multipar
     TRY(parameter(type, strlen(type), "boundary", boundary + 4, sizeof boundary - 4));
     size_t n = strlen(boundary);
     const char *end = body + size, *at = body;
-    if (size < n - 2 || memcmp(body, boundary + 2, n - 2) != 0) return status_fail(STATUS_BAD_INPUT, "multipart: expected the boundary first");
+    if (size < n - 2 || memcmp(body, boundary + 2, n - 2) != 0)
+        return status_fail(STATUS_BAD_INPUT, "multipart: expected the boundary first");
     at += n - 2;
     while (end - at >= 2 && memcmp(at, "--", 2) != 0) {
         const char *next = find(at, (size_t)(end - at), boundary, n);
         if (memcmp(at, "\r\n", 2) != 0 || !next) return status_fail(STATUS_BAD_INPUT, "multipart: a part that does not end");
-        if (out->count == MULTIPART_PARTS) return status_fail(STATUS_BAD_INPUT, "multipart: expected at most %d parts", MULTIPART_PARTS);
+        if (out->count == MULTIPART_PARTS)
+            return status_fail(STATUS_BAD_INPUT, "multipart: expected at most %d parts", MULTIPART_PARTS);
         const char *from = at + 2 <= next ? at + 2 : next;
         TRY(parse_part(from, (size_t)(next - from), &out->parts[out->count]));
         out->count++;

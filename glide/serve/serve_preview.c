@@ -5,8 +5,11 @@
 
 Status preview_encode(const Image *image, unsigned char **bytes, size_t *size)
 {
-    png_image png = {.version = PNG_IMAGE_VERSION, .width = (png_uint_32)image->w, .height = (png_uint_32)image->h,
-                     .format = PNG_FORMAT_RGB, .flags = PNG_IMAGE_FLAG_FAST};
+    png_image png = {.version = PNG_IMAGE_VERSION,
+                     .width = (png_uint_32)image->w,
+                     .height = (png_uint_32)image->h,
+                     .format = PNG_FORMAT_RGB,
+                     .flags = PNG_IMAGE_FLAG_FAST};
     png_alloc_size_t room = PNG_IMAGE_PNG_SIZE_MAX(png);
     *size = 0;
     *bytes = malloc(room);

@@ -33,16 +33,29 @@ Status request_set_text(char **field, const char *text)
 static uint64_t draw_seed(void)
 {
     uint32_t drawn = 0;
-    while (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn) {}
+    while (getrandom(&drawn, sizeof drawn, 0) != sizeof drawn) {
+    }
     return drawn % 1000000000; /* short enough to be typed again */
 }
 
 void request_defaults(JobRequest *r, JobKind kind)
 {
     GlideSampleOptions o = kind == JOB_INPAINT ? glide_inpaint_defaults().sample : glide_sample_defaults();
-    *r = (JobRequest){.kind = kind, .prompt = strdup(""), .negative_prompt = strdup(""), .n = 1, .seed = draw_seed(), .image = 1,
-                      .label = -1, .upsampler_scale = 1, .upsample = true, .upsample_temp = o.upsample_temp, .strength = o.strength,
-                      .colour_cells = o.colour_cells, .jump = CASCADE_JUMP, .repeats = CASCADE_REPEATS, .keep = true};
+    *r = (JobRequest){.kind = kind,
+                      .prompt = strdup(""),
+                      .negative_prompt = strdup(""),
+                      .n = 1,
+                      .seed = draw_seed(),
+                      .image = 1,
+                      .label = -1,
+                      .upsampler_scale = 1,
+                      .upsample = true,
+                      .upsample_temp = o.upsample_temp,
+                      .strength = o.strength,
+                      .colour_cells = o.colour_cells,
+                      .jump = CASCADE_JUMP,
+                      .repeats = CASCADE_REPEATS,
+                      .keep = true};
     r->terms[GUIDANCE_CFG].scale = o.guidance.cfg.scale;
     SET(r->sampler, o.sampler);
     SET(r->upsampler_sampler, o.upsampler_sampler);
@@ -77,8 +90,10 @@ static void read_text(Fields *f, const char *name, char *field, size_t size)
 void request_read_steps(Fields *f, const char *name, char *field, size_t size)
 {
     json_t *value = f->rest ? json_object_get(f->rest, name) : NULL;
-    if (json_is_integer(value)) snprintf(field, size, "%lld", (long long)fields_int(f, name, 2, 65536, 2));
-    else read_text(f, name, field, size);
+    if (json_is_integer(value))
+        snprintf(field, size, "%lld", (long long)fields_int(f, name, 2, 65536, 2));
+    else
+        read_text(f, name, field, size);
 }
 
 Status request_read_term(const json_t *json, const char *where, JobTerm *term)
@@ -149,6 +164,20 @@ static Status read_pictures(const char *picture, const char *mask, bool inverted
     return s == STATUS_OK ? s : status_prefix(s, "mask");
 }
 
+/* A number, or "SUBJECT, STYLE" in the words of the classifier. */
+static void read_class(Fields *f, const RequestLimits *limits, int *label)
+{
+    if (!json_is_string(f->rest ? json_object_get(f->rest, "class") : NULL)) {
+        *label = (int)fields_int(f, "class", -1, 1048575, *label);
+        return;
+    }
+    const char *text = fields_text(f, "class", 200, "");
+    if (!limits->class_names)
+        fields_fail(f, "class", "expected a number");
+    else if (classifier_parse_label(limits->class_names, text, label) != STATUS_OK)
+        fields_fail(f, "class", "%s", status_message() + strcspn(status_message(), " ") + 1); /* begins with "class: " */
+}
+
 static Status read_fields(Fields *f, const RequestLimits *limits, JobRequest *r)
 {
     const char *prompt = fields_text(f, "prompt", JOB_MOST_PROMPT, NULL);
@@ -156,7 +185,7 @@ static Status read_fields(Fields *f, const RequestLimits *limits, JobRequest *r)
     r->n = (int)fields_int(f, "n", 1, limits->most_pictures, r->n);
     r->seed = (uint64_t)fields_int(f, "seed", 0, INT64_MAX, (int64_t)r->seed);
     r->image = (uint32_t)fields_int(f, "image", 1, 1000000000, r->image);
-    r->label = (int)fields_int(f, "class", -1, 1048575, r->label);
+    read_class(f, limits, &r->label);
     READ_TEXT(f, "sampler", r->sampler);
     request_read_steps(f, "steps", r->steps, sizeof r->steps);
     r->upsample = fields_bool(f, "upsample", r->upsample);
@@ -242,6 +271,9 @@ Status request_check(const JobRequest *r, const RequestLimits *limits)
     if (!limits->text && *r->prompt) return status_fail(STATUS_BAD_INPUT, "prompt: the base model takes none");
     if (r->label >= 0 && r->label >= limits->classes && !limits->classifier)
         return status_fail(STATUS_BAD_INPUT, "class: the models know %d, found %d", limits->classes, r->label);
+    if (limits->class_names && !limits->classes && r->label >= classifier_classes(&limits->class_names->config))
+        return status_fail(STATUS_BAD_INPUT, "class: the classifier knows %d, found %d",
+                           classifier_classes(&limits->class_names->config), r->label);
     if (limits->classes && r->label < 0 && r->kind != JOB_UPSAMPLE)
         return status_fail(STATUS_BAD_INPUT, "class: expected 0 to %d", limits->classes - 1);
     const char *steps = *r->steps ? r->steps : cascade_default_steps(r->sampler);

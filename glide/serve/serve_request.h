@@ -6,6 +6,7 @@
 #include "common/sampler.h"
 #include "glide/glide.h"
 #include "glide/serve/serve_json.h"
+#include "guidance/classifier.h"
 #include "guidance/guidance.h"
 
 enum { JOB_MOST_PROMPT = 4096 };
@@ -51,7 +52,8 @@ typedef struct RequestLimits {
     int classes;
     const char *noise_schedule;
     int diffusion_steps;
-    const char *guide_weights, *classifier, *clip;
+    const char *guide_weights, *classifier, *clip; /* "": the default file; NULL: not available */
+    const Classifier *class_names;                 /* of the classifier, for classes that are told by name; NULL: none */
 } RequestLimits;
 
 void request_defaults(JobRequest *r, JobKind kind);

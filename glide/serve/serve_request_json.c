@@ -20,25 +20,27 @@ static json_t *guidance_to_json(const JobRequest *r)
     for (int i = 0; i < GUIDANCE_MODES; i++) {
         const JobTerm *t = &r->terms[i];
         if (i > 0 && t->scale == 0 && !*t->schedule) continue;
-        json_object_set_new(g, modes[i], json_pack("{s:f,s:o,s:o}", "scale", t->scale, "interval", text_or_null(t->interval), "schedule",
-                                                   text_or_null(t->schedule)));
+        json_object_set_new(g, modes[i],
+                            json_pack("{s:f,s:o,s:o}", "scale", t->scale, "interval", text_or_null(t->interval), "schedule",
+                                      text_or_null(t->schedule)));
     }
     if (r->rescale > 0) json_object_set_new(g, "rescale", json_real(r->rescale));
     if (*r->threshold) json_object_set_new(g, "threshold", json_string(r->threshold));
     if (r->cfgpp) json_object_set_new(g, "cfgpp", json_true());
     if (r->apg)
-        json_object_set_new(g, "apg", json_pack("{s:f,s:f,s:f}", "eta", r->apg_eta, "norm", r->apg_norm, "momentum", r->apg_momentum));
+        json_object_set_new(g, "apg",
+                            json_pack("{s:f,s:f,s:f}", "eta", r->apg_eta, "norm", r->apg_norm, "momentum", r->apg_momentum));
     return g;
 }
 
 json_t *request_to_json(const JobRequest *r)
 {
-    json_t *out = json_pack("{s:s,s:s,s:s,s:i,s:I,s:I,s:s,s:o,s:b,s:s,s:s,s:f,s:f,s:i,s:b}", "kind", kinds[r->kind], "prompt", r->prompt,
-                            "negative_prompt", r->negative_prompt, "n", r->n, "seed", (json_int_t)r->seed, "image",
-                            (json_int_t)r->image, "sampler", r->sampler, "steps", text_or_null(r->steps), "upsample", r->upsample,
-                            "upsampler_sampler", r->upsampler_sampler, "upsampler_steps", r->upsampler_steps,
-                            "upsampler_guidance_scale", r->upsampler_scale, "upsample_temp", r->upsample_temp, "colour_cells",
-                            r->colour_cells, "keep", r->keep);
+    json_t *out =
+        json_pack("{s:s,s:s,s:s,s:i,s:I,s:I,s:s,s:o,s:b,s:s,s:s,s:f,s:f,s:i,s:b}", "kind", kinds[r->kind], "prompt", r->prompt,
+                  "negative_prompt", r->negative_prompt, "n", r->n, "seed", (json_int_t)r->seed, "image", (json_int_t)r->image,
+                  "sampler", r->sampler, "steps", text_or_null(r->steps), "upsample", r->upsample, "upsampler_sampler",
+                  r->upsampler_sampler, "upsampler_steps", r->upsampler_steps, "upsampler_guidance_scale", r->upsampler_scale,
+                  "upsample_temp", r->upsample_temp, "colour_cells", r->colour_cells, "keep", r->keep);
     if (!out) return NULL;
     if (r->label >= 0) json_object_set_new(out, "class", json_integer(r->label));
     if (r->kind == JOB_INPAINT) {
@@ -83,8 +85,10 @@ static json_t *guidance_from_recipe(const GlideRecipe *r)
         take_number(r, recipe_key(scales[i], false), term, "scale");
         if (interval) json_object_set_new(term, "interval", json_string(interval));
         if (schedule) json_object_set_new(term, "schedule", json_string(schedule));
-        if (json_object_size(term)) json_object_set_new(out, modes[i], term);
-        else json_decref(term);
+        if (json_object_size(term))
+            json_object_set_new(out, modes[i], term);
+        else
+            json_decref(term);
     }
     take_number(r, recipe_key(RECIPE_GUIDANCE_RESCALE, false), out, "rescale");
     take_text(r, recipe_key(RECIPE_THRESHOLD, false), out);

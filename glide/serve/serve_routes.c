@@ -5,8 +5,7 @@
 
 static const Route table[] = {
 #define SERVE_ENTRY(method, path, face, large, open, handler) {method, path, FACE_##face, large, open, handler},
-    SERVE_ROUTES(SERVE_ENTRY)
-};
+    SERVE_ROUTES(SERVE_ENTRY)};
 
 const Route *routes(int *count)
 {

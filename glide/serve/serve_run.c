@@ -77,9 +77,9 @@ static JobFrame *take_frame(const Run *r, const GlideProgress *p, int done)
 static json_t *step_json(Run *r, const GlideProgress *p, int step, int steps)
 {
     const Job *job = r->job;
-    json_t *out = json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:f,s:o}", "stage", p->stage == GLIDE_STAGE_UPSAMPLER ? "upsampler" : "base", "step",
-                            step, "steps", steps, "first", r->first + p->first, "count", p->count, "side", p->side, "fraction",
-                            job->fraction, "seconds_left", json_number_or_null(jobs_seconds_left(r->q, job)));
+    json_t *out = json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:f,s:o}", "stage", p->stage == GLIDE_STAGE_UPSAMPLER ? "upsampler" : "base",
+                            "step", step, "steps", steps, "first", r->first + p->first, "count", p->count, "side", p->side,
+                            "fraction", job->fraction, "seconds_left", json_number_or_null(jobs_seconds_left(r->q, job)));
     if (!out || !r->watched) return out;
     json_object_set_new(out, "timestep", json_real(r->timestep));
     json_object_set_new(out, "telemetry", r->telemetry);
@@ -163,8 +163,10 @@ static Status take_picture(Run *r, int index, const GlidePicture *picture)
     job->pictures[index] = made;
     job->bytes += made.size;
     job->pictures_done++;
-    jobs_event(r->q, job, "picture", json_pack("{s:i,s:s,s:i,s:i,s:s*}", "index", index, "url", url, "width", made.width, "height",
-                                               made.height, "name", *made.name ? made.name : NULL), NULL);
+    jobs_event(r->q, job, "picture",
+               json_pack("{s:i,s:s,s:i,s:i,s:s*}", "index", index, "url", url, "width", made.width, "height", made.height, "name",
+                         *made.name ? made.name : NULL),
+               NULL);
     r->q->version++;
     pthread_mutex_unlock(&r->q->lock);
     return STATUS_OK;
@@ -234,8 +236,8 @@ static Status take_change(Run *r, const SamplerState **resume)
     job->request.terms[GUIDANCE_CFG] = changed.terms[GUIDANCE_CFG];
     for (int i = 0; i < job->state_count; i++)
         if (job->states[i].done == done) *resume = &job->states[i];
-    json_t *term = json_pack("{s:i,s:f,s:s,s:s}", "step", done, "scale", job->changed_cfg.scale, "interval", job->changed_cfg.interval,
-                             "schedule", job->changed_cfg.schedule);
+    json_t *term = json_pack("{s:i,s:f,s:s,s:s}", "step", done, "scale", job->changed_cfg.scale, "interval",
+                             job->changed_cfg.interval, "schedule", job->changed_cfg.schedule);
     jobs_event(r->q, job, "changed", term, NULL);
     r->q->version++;
     pthread_mutex_unlock(&r->q->lock);
@@ -258,8 +260,10 @@ static Status sample_some(Run *r, GlidePicture *pictures)
     for (;;) {
         GlideSampleOptions o = request_sample_options(request, r->q->limits);
         o.n = r->count;
-        if (request->seed_each) o.seed += (uint64_t)r->first;
-        else o.image += (uint32_t)r->first;
+        if (request->seed_each)
+            o.seed += (uint64_t)r->first;
+        else
+            o.image += (uint32_t)r->first;
         o.callbacks = callbacks(r);
         r->last = clock_now();
         r->watched = false;
@@ -294,8 +298,10 @@ static Status run_inpaint(Run *r)
         GlideInpaintOptions o = glide_inpaint_defaults();
         o.sample = request_sample_options(request, r->q->limits);
         r->count = o.sample.n = n - r->first < most ? n - r->first : most;
-        if (request->seed_each) o.sample.seed += (uint64_t)r->first;
-        else o.sample.image += (uint32_t)r->first;
+        if (request->seed_each)
+            o.sample.seed += (uint64_t)r->first;
+        else
+            o.sample.image += (uint32_t)r->first;
         o.jump = request->jump;
         o.repeats = request->repeats;
         o.sample.callbacks = callbacks(r);
@@ -334,7 +340,10 @@ void run_job(Jobs *q, Job *job, Glide *glide, const char *gallery)
     Run r = {.q = q, .job = job, .glide = glide, .gallery = gallery, .stride = 1};
     char message[256];
     Status s = runs[job->request.kind](&r);
-    snprintf(message, sizeof message, "%s", r.status != STATUS_OK ? r.failure : s == STATUS_INTERRUPTED ? "cancelled" : status_message());
+    snprintf(message, sizeof message, "%s",
+             r.status != STATUS_OK     ? r.failure
+             : s == STATUS_INTERRUPTED ? "cancelled"
+                                       : status_message());
     json_decref(r.telemetry);
     jobs_finish(q, job, r.status != STATUS_OK ? r.status : s, message);
 }

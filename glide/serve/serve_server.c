@@ -4,6 +4,7 @@
 #include "glide/serve/serve_gallery.h"
 #include "glide/serve/serve_run.h"
 #include "glide/weights_path.h"
+#include "guidance/classifier_file.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,8 +18,16 @@
 
 ServeOptions serve_defaults(void)
 {
-    return (ServeOptions){.host = "127.0.0.1", .port = 7860, .glide = glide_defaults(), .queue = 32, .most_pictures = 16,
-                          .most_steps = 1000, .most_side = 4096, .most_body = 32 << 20, .most_memory = 256 << 20, .connections = 160,
+    return (ServeOptions){.host = "127.0.0.1",
+                          .port = 7860,
+                          .glide = glide_defaults(),
+                          .queue = 32,
+                          .most_pictures = 16,
+                          .most_steps = 1000,
+                          .most_side = 4096,
+                          .most_body = 32 << 20,
+                          .most_memory = 256 << 20,
+                          .connections = 160,
                           .patience = 30};
 }
 
@@ -76,6 +85,21 @@ static const char *guide(const char *given, const char *file)
     return weights_path_default(file, path, sizeof path) == STATUS_OK ? "" : NULL;
 }
 
+/* The classifier's names of classes; a file that is wrong is told now, too. */
+static Status load_class_names(Server *s)
+{
+    char path[PATH_MAX];
+    const char *file = s->limits.classifier;
+    if (!file) return STATUS_OK;
+    if (!*file) {
+        TRY(weights_path_default("classifier.h5", path, sizeof path));
+        file = path;
+    }
+    TRY(classifier_load(file, &s->class_names, NULL));
+    s->limits.class_names = s->class_names;
+    return STATUS_OK;
+}
+
 /* Both are read now, so that a wrong file is told before anything listens. */
 static Status load_models(Server *s)
 {
@@ -83,17 +107,23 @@ static Status load_models(Server *s)
     TRY((Status)glide_open(&s->options.glide, &s->glide));
     TRY(context_load_both(s->glide, &upsampler));
     const Glide *g = s->glide;
-    s->limits = (RequestLimits){.most_pictures = s->options.most_pictures, .most_steps = s->options.most_steps,
-                                .most_side = s->options.most_side, .side = context_side(&g->base),
-                                .upsampler_side = upsampler ? context_side(&g->upsampler) : 0, .text = g->base.net->text != NULL,
-                                .classes = g->base.net->config.unet.num_classes, .noise_schedule = g->base.net->config.noise_schedule,
-                                .diffusion_steps = g->base.net->config.diffusion_steps, .guide_weights = s->options.guide_weights,
-                                .classifier = guide(s->options.classifier, "classifier.h5"), .clip = guide(s->options.clip, "clip.h5")};
+    s->limits = (RequestLimits){.most_pictures = s->options.most_pictures,
+                                .most_steps = s->options.most_steps,
+                                .most_side = s->options.most_side,
+                                .side = context_side(&g->base),
+                                .upsampler_side = upsampler ? context_side(&g->upsampler) : 0,
+                                .text = g->base.net->text != NULL,
+                                .classes = g->base.net->config.unet.num_classes,
+                                .noise_schedule = g->base.net->config.noise_schedule,
+                                .diffusion_steps = g->base.net->config.diffusion_steps,
+                                .guide_weights = s->options.guide_weights,
+                                .classifier = guide(s->options.classifier, "classifier.h5"),
+                                .clip = guide(s->options.clip, "clip.h5")};
     snprintf(s->weights_hash[0], sizeof s->weights_hash[0], "%016llx", (unsigned long long)g->base.hash);
     if (upsampler) snprintf(s->weights_hash[1], sizeof s->weights_hash[1], "%016llx", (unsigned long long)g->upsampler.hash);
     s->bf16 = g->precision == DTYPE_BF16;
     s->int8 = g->int8;
-    return STATUS_OK;
+    return load_class_names(s);
 }
 
 static void *work(void *arg)
@@ -116,8 +146,10 @@ static Status start(Server *s)
     TRY(listen_on(s, &fd));
     Status status = load_models(s);
     if (status == STATUS_OK) status = jobs_init(&s->jobs, &s->limits, s->options.queue, s->options.most_memory);
-    if (status == STATUS_OK && pthread_create(&s->worker, NULL, work, s) != 0) status = status_fail(STATUS_NO_MEMORY, "no thread to work");
-    else if (status == STATUS_OK) s->working = true;
+    if (status == STATUS_OK && pthread_create(&s->worker, NULL, work, s) != 0)
+        status = status_fail(STATUS_NO_MEMORY, "no thread to work");
+    else if (status == STATUS_OK)
+        s->working = true;
     if (status == STATUS_OK) status = http_start(s, fd, &s->daemon);
     if (status != STATUS_OK) close(fd);
     return status;
@@ -133,8 +165,10 @@ Status serve_start(const ServeOptions *o, Server **out)
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->decoding, NULL);
     Status status = start(s);
-    if (status == STATUS_OK) *out = s;
-    else serve_stop(s);
+    if (status == STATUS_OK)
+        *out = s;
+    else
+        serve_stop(s);
     return status;
 }
 
@@ -154,6 +188,7 @@ void serve_stop(Server *s)
     }
     compare_release(&s->comparisons);
     glide_close(s->glide);
+    classifier_free(s->class_names);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->decoding);
     free(s);

@@ -12,6 +12,7 @@ struct Server {
     Jobs jobs;
     Comparisons comparisons;
     Glide *glide; /* the worker's */
+    Classifier *class_names; /* NULL: no classifier */
     char weights_hash[2][24]; /* of base model and upsampler; "": none */
     bool bf16, int8;
     bool loopback; /* listens there alone */

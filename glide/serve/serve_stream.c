@@ -84,8 +84,9 @@ static char *event_text(Snapshot *e)
         json_decref(list);
     }
     if (n > 2 && previews) n--; /* the brace comes after the previews */
-    int length = asprintf(&text, "id: %d\nevent: %s\ndata: %.*s%s%s%s\n\n", e->id, e->type, (int)n, e->json ? e->json : "{}",
-                          previews && n > 2 ? ",\"previews\":" : "", previews && n > 2 ? previews : "", previews && n > 2 ? "}" : "");
+    int length =
+        asprintf(&text, "id: %d\nevent: %s\ndata: %.*s%s%s%s\n\n", e->id, e->type, (int)n, e->json ? e->json : "{}",
+                 previews && n > 2 ? ",\"previews\":" : "", previews && n > 2 ? previews : "", previews && n > 2 ? "}" : "");
     free(previews);
     free(e->json);
     free(e->frame.rgb);

@@ -13,8 +13,10 @@ static void add(Points *p, double timestep, double scale)
 {
     int n = p->count;
     if (n >= 2 && p->at[n - 1].scale == scale && p->at[n - 2].scale == scale) n--;
-    if (n == GUIDANCE_MOST_POINTS) p->full = true;
-    else p->at[n++] = (GuidancePoint){timestep, scale};
+    if (n == GUIDANCE_MOST_POINTS)
+        p->full = true;
+    else
+        p->at[n++] = (GuidancePoint){timestep, scale};
     p->count = n;
 }
 
@@ -32,7 +34,8 @@ Status term_join(const GuidanceTerm *before, const GuidanceTerm *after, const do
     Points whole = {0}, past;
     *out = *after;
     if (taken <= 0) return STATUS_OK;
-    for (int i = 0; i < taken && i < steps; i++) add(&whole, timesteps[i], guidance_term_scale(before, neutral, timesteps[i], last));
+    for (int i = 0; i < taken && i < steps; i++)
+        add(&whole, timesteps[i], guidance_term_scale(before, neutral, timesteps[i], last));
     past = whole;
     for (int i = taken; i < steps; i++) add(&whole, timesteps[i], guidance_term_scale(after, neutral, timesteps[i], last));
     if (whole.full && !past.full && after->shape == GUIDANCE_POINTS && after->low <= 0 && isinf(after->high) && taken < steps) {
@@ -42,8 +45,10 @@ Status term_join(const GuidanceTerm *before, const GuidanceTerm *after, const do
             if (after->points[i].timestep < timesteps[taken]) add(&whole, after->points[i].timestep, after->points[i].scale);
     }
     if (whole.full)
-        return status_fail(STATUS_BAD_INPUT, "the scales of %d steps and the new ones make more than %d points, expected a curve "
-                           "with fewer corners", taken, GUIDANCE_MOST_POINTS);
+        return status_fail(STATUS_BAD_INPUT,
+                           "the scales of %d steps and the new ones make more than %d points, expected a curve "
+                           "with fewer corners",
+                           taken, GUIDANCE_MOST_POINTS);
     give(&whole, out);
     return STATUS_OK;
 }
