@@ -65,7 +65,7 @@ static void test_classifier_learns(void **state)
 {
     (void)state;
     TrainerOptions o = tiny_options(TRAIN_CLASSIFIER, in_test_folder("classifier.h5"));
-    o.optimizer.total_steps = 60;
+    o.optimizer.total_steps = 120;
     o.optimizer.lr = 3e-3;
     o.batch = 16;
     must(trainer_run(&o));
