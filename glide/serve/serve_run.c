@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A call of the library under way. */
 typedef struct Run {
@@ -131,7 +132,7 @@ static bool on_progress(void *ctx, const GlideProgress *p)
 
 /* --- pictures --------------------------------------------------------------------------------------- */
 
-/* DIR/20261122-193055-12-1.png */
+/* DIR/20261122-193055-000012-01.png: names sort as pictures were made. A name that another server gave is left to it. */
 static Status keep_picture(Run *r, int index, JobPicture *p)
 {
     char path[PATH_MAX], name[sizeof p->name], when[32];
@@ -139,9 +140,14 @@ static Status keep_picture(Run *r, int index, JobPicture *p)
     struct tm tm;
     if (!r->gallery || !r->job->request.keep) return STATUS_OK;
     strftime(when, sizeof when, "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
-    snprintf(name, sizeof name, "%s-%llu-%d.png", when, (unsigned long long)r->job->id, index + 1);
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", r->gallery, name) >= sizeof path)
-        return status_fail(STATUS_IO, "gallery: too long a name");
+    for (int copy = 0; copy < 100; copy++) {
+        int n = snprintf(name, sizeof name, "%s-%06llu-%02d", when, (unsigned long long)r->job->id, index + 1);
+        if (copy) n += snprintf(name + n, sizeof name - (size_t)n, "-%02d", copy);
+        snprintf(name + n, sizeof name - (size_t)n, ".png");
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", r->gallery, name) >= sizeof path)
+            return status_fail(STATUS_IO, "gallery: too long a name");
+        if (access(path, F_OK) != 0) break;
+    }
     TRY(file_write(path, p->png, p->size));
     memcpy(p->name, name, sizeof name);
     return STATUS_OK;
