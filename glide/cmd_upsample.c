@@ -65,7 +65,8 @@ typedef struct Upsampling {
     GlideUpsampleOptions options;
     UpsampleFiles files;
     CliRun run;
-    int failed; /* files */
+    GlidePicture only; /* of a single file, read before the seed is told: an error comes alone */
+    int failed;        /* files */
 } Upsampling;
 
 /* --- what is asked ------------------------------------------------------------------------------------ */
@@ -133,9 +134,10 @@ static Status announce(Upsampling *u, const char *in, const GlidePicture *pictur
 
 static Status upsample_file(Upsampling *u, int i)
 {
-    GlidePicture in = {0}, large = {0};
+    GlidePicture in = u->only, large = {0};
     const char *name = u->files.inputs[i];
-    Status s = (Status)glide_picture_read(name, &in);
+    u->only = (GlidePicture){0};
+    Status s = in.rgb ? STATUS_OK : (Status)glide_picture_read(name, &in);
     u->run.output = &u->files.outputs[i];
     u->run.input = name;
     u->run.call = i;
@@ -174,6 +176,7 @@ static Status upsample_all(Upsampling *u)
 {
     const UpsampleCommand *c = u->command;
     TRY(check_model(u->glide, u->args));
+    if (u->files.count == 1) TRY((Status)glide_picture_read(u->files.inputs[0], &u->only));
     TRY(cli_choose_seed(u->args, c->seed, c->quiet, &u->options.seed));
     cli_run_start(&u->run, &u->files.outputs[0], c->quiet, u->files.count);
     cli_show_start(&u->run.show, u->args, &c->show, c->quiet);
@@ -199,6 +202,7 @@ static Status run(CliArgs *args)
     Status s = (Status)glide_open(&o, &u.glide);
     if (s == STATUS_OK) s = upsample_all(&u);
     glide_close(u.glide);
+    glide_picture_release(&u.only);
     upsample_files_release(&u.files);
     return s;
 }

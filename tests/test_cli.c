@@ -135,7 +135,7 @@ static void test_wrong_usage(void **state)
         {"$G sample cat -o ''", "--output: expected a file name"},
         {"$G smaple cat", "did you mean \"sample\"?"},
         {"$G upsample small.png", "--output: expected a file"},
-        {"$G upsample", "expected IN, found nothing"},
+        {"$G upsample", "expected IN..., found nothing"},
         {"$G dataset", "--output: expected a file for the data set"},
         {"$G dataset -o x.h5 --cahce d", "did you mean --cache?"},
         {"$G bench fast", "expected all, conv, train or sample, found \"fast\""},
