@@ -1,5 +1,7 @@
 #include "common/text_buffer.h"
 
+#include "common/base64.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,19 +74,9 @@ void text_buffer_add_escaped(TextBuffer *text, const char *s)
 
 void text_buffer_add_base64(TextBuffer *text, const unsigned char *bytes, size_t size)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (!make_room(text, (size + 2) / 3 * 4)) return;
-    char *out = text->data + text->size;
-    for (size_t i = 0; i < size; i += 3) {
-        unsigned three =
-            (unsigned)bytes[i] << 16 | (i + 1 < size ? (unsigned)bytes[i + 1] << 8 : 0) | (i + 2 < size ? bytes[i + 2] : 0u);
-        *out++ = digits[three >> 18];
-        *out++ = digits[three >> 12 & 63];
-        *out++ = i + 1 < size ? digits[three >> 6 & 63] : '=';
-        *out++ = i + 2 < size ? digits[three & 63] : '=';
-    }
-    *out = 0;
-    text->size = (size_t)(out - text->data);
+    if (!make_room(text, base64_length(size))) return;
+    base64_put(bytes, size, text->data + text->size);
+    text->size += base64_length(size);
 }
 
 void text_buffer_release(TextBuffer *text)

@@ -1,4 +1,5 @@
 /* glide serve's own API: jobs, events, guidance on the way, going on from steps, pictures, recipes, gallery, comparisons. */
+#include "common/base64.h"
 #include "glide/call.h"
 #include "glide/context.h"
 #include "glide/serve/serve_json.h"

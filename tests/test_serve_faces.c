@@ -1,4 +1,5 @@
 /* glide serve as existing clients see it: OpenAI's images API and A1111's. */
+#include "common/base64.h"
 #include "common/image_read.h"
 #include "glide/serve/serve_json.h"
 #include "tests/support_folder.h"

@@ -1,5 +1,6 @@
 /* Parts of glide serve that need no server: schedules that tell a change on the way, forms, JSON fields, base64, ratings, and
  * whether the table of routes and openapi.json say the same. */
+#include "common/base64.h"
 #include "glide/serve/serve_compare.h"
 #include "glide/serve/serve_http.h"
 #include "glide/serve/serve_json.h"

@@ -8,6 +8,8 @@
 #include "guidance/classifier_file.h"
 #include "tests/support_folder.h"
 #include "tests/support_shapes.h"
+#include "tests/support_status.h"
+#include "tests/support_training.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -20,11 +22,6 @@
 enum { STEPS = 6 };
 
 static const char subgroups_path[] = "data/subgroups.tsv";
-
-static void must(Status s)
-{
-    if (s != STATUS_OK) fail_msg("%s", status_message());
-}
 
 static TrainerOptions tiny_options(TrainTarget target, const char *out)
 {
@@ -54,8 +51,8 @@ static int trained_pictures(const Dataset *d, DatasetHalf half, int *list)
 static Dataset *open_data(void)
 {
     Dataset *d;
-    must(dataset_open(in_test_folder("data.h5"), &d));
-    must(dataset_load_small(d));
+    OK(dataset_open(in_test_folder("data.h5"), &d));
+    OK(dataset_load_small(d));
     return d;
 }
 
@@ -68,24 +65,24 @@ static void test_classifier_learns(void **state)
     o.optimizer.total_steps = 120;
     o.optimizer.lr = 3e-3;
     o.batch = 16;
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     Classifier *m;
     Subgroups *s;
     Kernels *k;
     ClassifierScore score;
     Dataset *d = open_data();
     int pictures[SHAPES_CONCEPTS * SHAPES_STYLES], n = trained_pictures(d, HALF_GUIDES, pictures);
-    must(classifier_load(in_test_folder("classifier.h5"), &m, NULL));
-    must(subgroups_load(subgroups_path, &s));
-    must(kernels_new(KERNELS_BEST, &k));
-    must(measure_classifier(k, m, d, s, pictures, n, 50, &score));
+    OK(classifier_load(in_test_folder("classifier.h5"), &m, NULL));
+    OK(subgroups_load(subgroups_path, &s));
+    OK(kernels_new(KERNELS_BEST, &k));
+    OK(measure_classifier(k, m, d, s, pictures, n, 50, &score));
     const int subjects = classifier_classes(&m->config) / m->config.styles;
     assert_true(score.n == n && m->config.styles == SHAPES_STYLES && subjects > 4);
     if (score.top1 < 0.6 || score.style < 0.6 || score.top5 < score.top1)
         fail_msg("subject %g (first 5: %g) of %d, style %g", score.top1, score.top5, subjects, score.style);
     int label;
     assert_true(classifier_label(m, "food-fruit", "twemoji") >= 0 && classifier_label(m, "food-fruit", "oil") < 0);
-    must(classifier_parse_label(m, "food-fruit, twemoji", &label));
+    OK(classifier_parse_label(m, "food-fruit, twemoji", &label));
     assert_int_equal(label, classifier_label(m, "food-fruit", "twemoji"));
     assert_int_equal(classifier_parse_label(m, "food-fruit", &label), STATUS_BAD_INPUT);
     classifier_free(m);
@@ -110,17 +107,17 @@ static void test_clip_learns(void **state)
     o.optimizer.total_steps = 150;
     o.optimizer.lr = 3e-3;
     o.batch = 16;
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     Glide none = {0};
     const GuideFile *f;
     Kernels *k;
     Dataset *d = open_data();
     int pictures[SHAPES_CONCEPTS * SHAPES_STYLES], n = trained_pictures(d, HALF_GUIDES, pictures);
-    must(guides_load(&none, GUIDES_CLIP, in_test_folder("clip.h5"), &f)); /* as glide sample --clip does */
-    must(kernels_new(KERNELS_BEST, &k));
+    OK(guides_load(&none, GUIDES_CLIP, in_test_folder("clip.h5"), &f)); /* as glide sample --clip does */
+    OK(kernels_new(KERNELS_BEST, &k));
     const int width = f->clip->config.n_embd;
     float *z = malloc(2 * (size_t)(n * width) * sizeof *z);
-    must(embed_with_clip(k, f->clip, f->clip_bpe, d, pictures, n, 20, z, z + n * width));
+    OK(embed_with_clip(k, f->clip, f->clip_bpe, d, pictures, n, 20, z, z + n * width));
     check_retrieval(z, z + n * width, n, width);
     free(z);
     guides_free(none.guides);
@@ -135,16 +132,16 @@ static void test_judge_learns(void **state)
     o.optimizer.total_steps = 80;
     o.optimizer.lr = 3e-3;
     o.batch = 16;
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     Judge *j;
     Kernels *k;
     Dataset *d = open_data();
     int pictures[SHAPES_CONCEPTS * SHAPES_STYLES], n = trained_pictures(d, HALF_JUDGE, pictures);
-    must(judge_load(in_test_folder("judge.h5"), &j));
-    must(kernels_new(KERNELS_BEST, &k));
+    OK(judge_load(in_test_folder("judge.h5"), &j));
+    OK(kernels_new(KERNELS_BEST, &k));
     const int width = judge_embedding(j);
     float *z = malloc(2 * (size_t)(n * width) * sizeof *z);
-    must(embed_with_judge(k, j, d, pictures, n, z, z + n * width));
+    OK(embed_with_judge(k, j, d, pictures, n, z, z + n * width));
     check_retrieval(z, z + n * width, n, width);
     free(z);
     judge_free(j);
@@ -153,49 +150,6 @@ static void test_judge_learns(void **state)
 }
 
 /* --- stopping and dividing --- */
-
-static double history_at(const char *csv, int step, int column)
-{
-    char line[256];
-    FILE *f = fopen(csv, "r");
-    double found = -1;
-    assert_non_null(f);
-    while (fgets(line, sizeof line, f)) {
-        char *field = line;
-        if (atoi(line) != step) continue;
-        for (int i = 0; i < column; i++) field = strchr(field, ',') + 1;
-        found = atof(field);
-    }
-    fclose(f);
-    assert_true(found >= 0);
-    return found;
-}
-
-static void assert_same_checkpoint(const char *a, const char *b)
-{
-    H5File *fa, *fb;
-    char **names;
-    int count, compared = 0;
-    must(h5file_open(a, &fa));
-    must(h5file_open(b, &fb));
-    must(h5file_list(fa, "/", H5LIST_DATASETS | H5LIST_RECURSE, &names, &count));
-    for (int i = 0; i < count; i++) {
-        H5Info info;
-        float *x, *y;
-        must(h5file_stat(fa, names[i], &info));
-        if (info.kind != H5KIND_F32) continue;
-        must(h5file_load_f32(fa, names[i], &x, &info));
-        must(h5file_load_f32(fb, names[i], &y, NULL));
-        if (memcmp(x, y, (size_t)info.size * sizeof *x) != 0) fail_msg("%s differs", names[i]);
-        free(x);
-        free(y);
-        compared++;
-    }
-    assert_true(compared > 100);
-    free(names);
-    h5file_close(fa);
-    h5file_close(fb);
-}
 
 static int steps_left;
 
@@ -211,14 +165,14 @@ static void test_resume_continues_bit_for_bit(void **state)
         TrainerOptions o = tiny_options(target, in_test_folder("whole.h5"));
         o.workers = 2;
         o.bf16 = true;
-        must(trainer_run(&o));
+        OK(trainer_run(&o));
         o.out = in_test_folder("parts.h5");
         o.stop = stop_soon;
         steps_left = 3;
         assert_int_equal(trainer_run(&o), STATUS_INTERRUPTED);
         o.stop = NULL;
         o.resume = true;
-        must(trainer_run(&o));
+        OK(trainer_run(&o));
         assert_same_checkpoint(in_test_folder("whole.resume.h5"), in_test_folder("parts.resume.h5"));
     }
 }
@@ -233,7 +187,7 @@ static void test_workers(void **state)
             TrainerOptions o = tiny_options(target, in_test_folder("divided.h5"));
             o.optimizer.total_steps = 1;
             o.workers = workers;
-            must(trainer_run(&o));
+            OK(trainer_run(&o));
             double l = history_at(in_test_folder("divided.loss.csv"), 1, 1),
                    n = history_at(in_test_folder("divided.loss.csv"), 1, 4);
             if (workers == 1) loss = l, norm = n;
@@ -257,7 +211,7 @@ static void test_halves_share_nothing(void **state)
         GuideRowOptions o = {
             .seed = 5, .pairs = true, .move = true, .captions = caption_options_defaults(), .filter = dataset_filter_defaults()};
         o.filter.half = half ? HALF_JUDGE : HALF_GUIDES;
-        must(guide_rows_new(d, &o, &rows));
+        OK(guide_rows_new(d, &o, &rows));
         for (uint32_t row = 0; row < 600; row++) {
             int i = guide_rows_draw(rows, 1, row, x, caption);
             seen[half][i]++;
@@ -290,13 +244,13 @@ static void test_moved_pictures(void **state)
     GuideRows *rows;
     GuideRowOptions o = {.seed = 5, .filter = dataset_filter_defaults()};
     float *x = malloc(2 * DATASET_SMALL_BYTES * sizeof *x), *whole = x + DATASET_SMALL_BYTES;
-    must(guide_rows_new(d, &o, &rows));
+    OK(guide_rows_new(d, &o, &rows));
     int i = guide_rows_draw(rows, 0, 0, x, NULL);
     guide_rows_picture(d, i, whole);
     for (size_t j = 0; j < DATASET_SMALL_BYTES; j++) assert_true(fabsf(x[j] - whole[j]) < 1e-6f);
     guide_rows_free(rows);
     o.move = o.flip = true;
-    must(guide_rows_new(d, &o, &rows));
+    OK(guide_rows_new(d, &o, &rows));
     assert_int_equal(guide_rows_draw(rows, 0, 0, x, NULL), i);
     assert_true(memcmp(x, whole, DATASET_SMALL_BYTES * sizeof *x) != 0);
     for (size_t j = 0; j < DATASET_SMALL_BYTES; j++) assert_true(x[j] >= -1 && x[j] <= 1);
@@ -315,7 +269,7 @@ static void test_subgroups(void **state)
                  {"# a\n1F34E\ta\n1F34E\tb\n", "1F34E is listed twice"},
                  {"1F34E\ta\tb\n", "line 1"},
                  {"\ta\n", "line 1"}};
-    must(subgroups_load(subgroups_path, &s));
+    OK(subgroups_load(subgroups_path, &s));
     assert_string_equal(subgroups_find(s, "1F34E"), "food-fruit");
     assert_string_equal(subgroups_find(s, "1F9D1-200D-1F692"), "person-role");
     assert_null(subgroups_find(s, "1F34"));

@@ -3,6 +3,8 @@
 #include "glide/trainer.h"
 #include "tests/support_dataset.h"
 #include "tests/support_folder.h"
+#include "tests/support_status.h"
+#include "tests/support_training.h"
 #include "text_transformer/text_unet_file.h"
 
 #include <math.h>
@@ -40,56 +42,7 @@ static TrainerOptions tiny_options(bool upsampler, const char *data, const char 
     return o;
 }
 
-static void must(Status s)
-{
-    if (s != STATUS_OK) fail_msg("%s", status_message());
-}
-
-/* Averaged weights, raw weights and moments of two checkpoints must be the same to the last bit. */
-static void assert_same_checkpoint(const char *a, const char *b)
-{
-    H5File *fa, *fb;
-    char **names;
-    int count, compared = 0;
-    must(h5file_open(a, &fa));
-    must(h5file_open(b, &fb));
-    must(h5file_list(fa, "/", H5LIST_DATASETS | H5LIST_RECURSE, &names, &count));
-    for (int i = 0; i < count; i++) {
-        H5Info info;
-        float *x, *y;
-        must(h5file_stat(fa, names[i], &info));
-        if (info.kind != H5KIND_F32) continue;
-        must(h5file_load_f32(fa, names[i], &x, &info));
-        must(h5file_load_f32(fb, names[i], &y, NULL));
-        if (memcmp(x, y, (size_t)info.size * sizeof *x) != 0) fail_msg("%s differs", names[i]);
-        free(x);
-        free(y);
-        compared++;
-    }
-    assert_true(compared > 100);
-    free(names);
-    h5file_close(fa);
-    h5file_close(fb);
-}
-
 enum { MSE = 1, GRAD_NORM = 4 }; /* columns of the history */
-
-static double history_at(const char *csv, int step, int column)
-{
-    char line[256];
-    FILE *f = fopen(csv, "r");
-    double found = -1;
-    assert_non_null(f);
-    while (fgets(line, sizeof line, f)) {
-        char *field = line;
-        if (atoi(line) != step) continue;
-        for (int i = 0; i < column; i++) field = strchr(field, ',') + 1;
-        found = atof(field);
-    }
-    fclose(f);
-    assert_true(found >= 0);
-    return found;
-}
 
 static double loss_at(const char *csv, int step)
 {
@@ -102,12 +55,12 @@ static void test_both_stages_learn(void **state)
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         TrainerOptions o = tiny_options(upsampler, in_test_folder("data.h5"), in_test_folder("learn.h5"));
         o.optimizer.total_steps = 40;
-        must(trainer_run(&o));
+        OK(trainer_run(&o));
         double first = loss_at(in_test_folder("learn.loss.csv"), 1), last = 0;
         for (int step = 31; step <= 40; step++) last += loss_at(in_test_folder("learn.loss.csv"), step) / 10;
         if (last > 0.8 * first) fail_msg("stage %d: loss %g at first, %g at last", upsampler, first, last);
         TextUNet *m;
-        must(text_unet_load(in_test_folder("learn.h5"), upsampler ? "upsampler" : "base", &m, NULL));
+        OK(text_unet_load(in_test_folder("learn.h5"), upsampler ? "upsampler" : "base", &m, NULL));
         assert_non_null(m->bpe);
         text_unet_free(m);
     }
@@ -119,13 +72,13 @@ static void test_inpainting(void **state)
     (void)state;
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         TrainerOptions o = tiny_options(upsampler, in_test_folder("data.h5"), in_test_folder("plain.h5"));
-        must(trainer_run(&o));
+        OK(trainer_run(&o));
         o.init = in_test_folder("plain.h5");
         o.out = in_test_folder("inpaint.h5");
         o.inpaint = true;
-        must(trainer_run(&o));
+        OK(trainer_run(&o));
         TextUNet *m;
-        must(text_unet_load(in_test_folder("inpaint.h5"), NULL, &m, NULL));
+        OK(text_unet_load(in_test_folder("inpaint.h5"), NULL, &m, NULL));
         assert_true(m->config.inpaint && m->config.low_res == (upsampler == 1));
         const Param *first = params_find(&m->params, "input_blocks.0.0.weight");
         int64_t spatial = first->dims[2] * first->dims[3], moved = 0;
@@ -135,7 +88,7 @@ static void test_inpainting(void **state)
     }
     TrainerOptions o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("whole.h5"));
     o.optimizer.total_steps = 2;
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     o.resume = o.inpaint = true;
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
     assert_non_null(strstr(status_message(), "no inpainting model"));
@@ -153,7 +106,7 @@ static void test_workers_and_micro_batches(void **state)
             o.optimizer.total_steps = 1;
             o.workers = division[i].workers;
             o.micro_batch = division[i].micro_batch;
-            must(trainer_run(&o));
+            OK(trainer_run(&o));
             double m = history_at(in_test_folder("divided.loss.csv"), 1, MSE), n = history_at(in_test_folder("divided.loss.csv"), 1, GRAD_NORM);
             if (i == 0) mse = m, norm = n;
             if (fabs(m - mse) > 1e-4 * mse || fabs(n - norm) > 1e-3 * norm)
@@ -175,14 +128,14 @@ static void resume_continues(int workers)
 {
     TrainerOptions o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("whole.h5"));
     o.workers = workers;
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     o.out = in_test_folder("parts.h5");
     o.stop = stop_soon;
     steps_left = 5;
     assert_int_equal(trainer_run(&o), STATUS_INTERRUPTED);
     o.stop = NULL;
     o.resume = true;
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     assert_same_checkpoint(in_test_folder("whole.resume.h5"), in_test_folder("parts.resume.h5"));
     assert_true(loss_at(in_test_folder("whole.loss.csv"), STEPS) == loss_at(in_test_folder("parts.loss.csv"), STEPS));
 }
@@ -255,7 +208,7 @@ static void test_sigkill_loses_no_more_than_a_checkpoint(void **state)
     assert_int_equal(waitpid(start_child(data, out, true), &status, 0) > 0, 1);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     TrainerOptions o = tiny_options(false, data, in_test_folder("unbroken.h5"));
-    must(trainer_run(&o));
+    OK(trainer_run(&o));
     assert_same_checkpoint(in_test_folder("unbroken.resume.h5"), checkpoint);
 }
 

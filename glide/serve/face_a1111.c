@@ -1,6 +1,7 @@
 /* What A1111's clients speak, /sdapi/v1: fields as they send them, those that mean nothing here ignored. Pictures have the models'
  * size whatever "width" and "height" say (of img2img with a mask, the picture's). Picture i of a batch is the first of seed + i, as
  * there. Errors are {"error", "detail", "body", "errors"}. */
+#include "common/base64.h"
 #include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
 #include "glide/serve/serve_preview.h"

@@ -1,6 +1,7 @@
 /* OpenAI's images API: /v1/models, /v1/images/generations, /v1/images/edits. Errors are {"error": {"message", "type", "param",
  * "code"}}. Fields that mean nothing here (quality, style, user, ...) are ignored; "seed", "steps", "sampler", "negative_prompt"
  * and "guidance_scale" are understood besides. */
+#include "common/base64.h"
 #include "common/image_read.h"
 #include "glide/inpaint.h"
 #include "glide/serve/serve_faces.h"

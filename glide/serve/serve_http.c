@@ -1,5 +1,6 @@
 #include "glide/serve/serve_http.h"
 
+#include "common/base64.h"
 #include "glide/serve/serve_server.h"
 
 #include <errno.h>

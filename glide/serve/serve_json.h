@@ -34,10 +34,6 @@ Status fields_end(Fields *f, bool strict); /* releases it */
 /* Any JSON text, at most 40 levels deep. */
 Status json_parse(const char *text, size_t size, json_t **out);
 
-/* Base64, with or without "data:...;base64," in front, white space ignored. *bytes is to be freed. */
-Status base64_decode(const char *text, unsigned char **bytes, size_t *size);
-char *base64_encode(const unsigned char *bytes, size_t size); /* to be freed; NULL: out of memory */
-
 json_t *json_number_or_null(double value); /* NaN and infinities are null */
 
 #endif

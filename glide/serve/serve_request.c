@@ -1,5 +1,6 @@
 #include "glide/serve/serve_request.h"
 
+#include "common/base64.h"
 #include "common/image_read.h"
 #include "common/respace.h"
 #include "glide/call_guidance.h"

@@ -1,5 +1,6 @@
 #include "glide/serve/serve_stream.h"
 
+#include "common/base64.h"
 #include "glide/serve/serve_preview.h"
 #include "glide/serve/serve_server.h"
 
