@@ -4,6 +4,7 @@
 #include "tests/support_cli.h"
 #include "tests/support_models.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -147,7 +148,11 @@ static char *on_terminal(const char *words, const char *reply)
     snprintf(command, sizeof command, "cd %s && exec env TERM=xterm-256color LC_ALL=C.UTF-8 COLORTERM=truecolor %s",
              test_folder, words);
     pid_t child = forkpty(&terminal, NULL, NULL, &(struct winsize){.ws_row = 24, .ws_col = 80, .ws_xpixel = 640, .ws_ypixel = 384});
-    assert_true(child >= 0);
+    if (child < 0) { /* a build environment without /dev/pts */
+        print_message("no pseudo-terminal: %s\n", strerror(errno));
+        free(got);
+        skip();
+    }
     if (child == 0) {
         execl("/bin/sh", "sh", "-c", command, (char *)NULL);
         _exit(127);
