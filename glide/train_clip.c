@@ -131,6 +131,35 @@ static Tensor *read(TrainWorker *w, const void *model, const char *const *texts)
     return z;
 }
 
+/* --- measures ------------------------------------------------------------------------------------- */
+
+/* Text for picture, at t 0 and in the middle. */
+static Status measure(Trainer *tr, const int *pictures, int n, double measured[TRAIN_MEASURES], char *text, size_t size)
+{
+    const ContrastTraining *c = tr->state;
+    const ClipTraining *own = c->own;
+    const size_t all = (size_t)n * (size_t)c->net.width;
+    const int middle = own->noise.num_timesteps / 2, group = n < MEASURE_GROUP ? n : MEASURE_GROUP;
+    RetrievalScore clean, noisy;
+    float *seen = malloc(2 * all * sizeof *seen);
+    if (!seen) return status_fail(STATUS_NO_MEMORY, "out of memory for measuring");
+    Status s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, 0, seen, seen + all);
+    if (s == STATUS_OK) {
+        measure_retrieval(seen, seen + all, n, c->net.width, group, &clean);
+        s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, middle, seen, seen + all);
+    }
+    if (s == STATUS_OK) measure_retrieval(seen, seen + all, n, c->net.width, group, &noisy);
+    free(seen);
+    TRY(s);
+    measured[0] = clean.text_top1;
+    measured[1] = clean.text_top5;
+    measured[2] = noisy.text_top5;
+    snprintf(text, size, "among %d, text for picture %.3f first, %.3f in first 5; at t %d %.3f, %.3f; picture for text %.3f, %.3f",
+             group, clean.text_top1, clean.text_top5, middle, noisy.text_top1, noisy.text_top5, clean.picture_top1,
+             clean.picture_top5);
+    return STATUS_OK;
+}
+
 /* --- opening and saving ----------------------------------------------------------------------------- */
 
 static void free_own(ClipTraining *own)
@@ -154,7 +183,8 @@ static Status open_training(Trainer *tr, const H5File *resume)
         return s;
     }
     tr->params = &m->params;
-    s = contrast_open(tr, &(ContrastNet){m, m->config.n_embd, m->config.logit_scale, HALF_GUIDES, share, release, see, read}, own);
+    const ContrastNet net = {m, m->config.n_embd, m->config.logit_scale, HALF_GUIDES, share, release, see, read, measure};
+    s = contrast_open(tr, &net, own);
     if (!tr->state) free_own(own);
     return s;
 }
@@ -174,43 +204,6 @@ static Status write_header(const Trainer *tr, H5File *file)
     return weights_write_merges(file, clip_bpe_text(own->bpe));
 }
 
-/* --- measures ------------------------------------------------------------------------------------- */
-
-/* Text for picture, at t 0 and in the middle. */
-static Status measure_pictures(Trainer *tr, const int *pictures, int n, double measured[TRAIN_MEASURES], char *text, size_t size)
-{
-    const ContrastTraining *c = tr->state;
-    const ClipTraining *own = c->own;
-    const size_t all = (size_t)n * (size_t)c->net.width;
-    const int middle = own->noise.num_timesteps / 2, group = n < MEASURE_GROUP ? n : MEASURE_GROUP;
-    RetrievalScore clean, noisy;
-    float *seen = malloc(2 * all * sizeof *seen);
-    if (!seen) return status_fail(STATUS_NO_MEMORY, "out of memory for measuring");
-    Status s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, 0, seen, seen + all);
-    measure_retrieval(seen, seen + all, n, c->net.width, group, &clean);
-    if (s == STATUS_OK)
-        s = embed_with_clip(tr->kernels, c->net.model, own->bpe, tr->dataset, pictures, n, middle, seen, seen + all);
-    measure_retrieval(seen, seen + all, n, c->net.width, group, &noisy);
-    free(seen);
-    TRY(s);
-    measured[0] = clean.text_top1;
-    measured[1] = clean.text_top5;
-    measured[2] = noisy.text_top5;
-    snprintf(text, size, "among %d, text for picture %.3f first, %.3f in first 5; at t %d %.3f, %.3f; picture for text %.3f, %.3f",
-             group, clean.text_top1, clean.text_top5, middle, noisy.text_top1, noisy.text_top5, clean.picture_top1,
-             clean.picture_top5);
-    return STATUS_OK;
-}
-
-static Status measure(Trainer *tr, double measured[TRAIN_MEASURES], char *text, size_t size)
-{
-    int *pictures, count;
-    TRY(guide_rows_held_out(tr->dataset, SPLIT_TEST_PAIR, CONTRAST_HELD_OUT, &pictures, &count));
-    Status s = count > 1 ? measure_pictures(tr, pictures, count, measured, text, size) : STATUS_OK;
-    free(pictures);
-    return s;
-}
-
 const TrainKind train_kind_clip = {
     .name = CLIP_KIND,
     .title = "CLIP",
@@ -219,6 +212,5 @@ const TrainKind train_kind_clip = {
     .open = open_training,
     .close = close_training,
     .write_header = write_header,
-    .measure = measure,
     CONTRAST_KIND,
 };

@@ -148,3 +148,13 @@ Status contrast_finish(TrainWorker *w)
     tape_reset(w->tape);
     return STATUS_OK;
 }
+
+Status contrast_measure(Trainer *tr, double measured[TRAIN_MEASURES], char *text, size_t size)
+{
+    const ContrastTraining *c = tr->state;
+    int *pictures, count;
+    TRY(guide_rows_held_out(tr->dataset, SPLIT_TEST_PAIR, CONTRAST_HELD_OUT, &pictures, &count));
+    Status s = count > 1 ? c->net.measure(tr, pictures, count, measured, text, size) : STATUS_OK;
+    free(pictures);
+    return s;
+}

@@ -21,6 +21,8 @@ typedef struct ContrastNet {
     /* x (rows,64,64,3), which may be changed -> (rows,width) of unit length; texts (rows) likewise */
     Tensor *(*see)(TrainWorker *w, const void *model, float *x);
     Tensor *(*read)(TrainWorker *w, const void *model, const char *const *texts);
+    /* On n held-out pictures; as TrainKind's. */
+    Status (*measure)(Trainer *tr, const int *pictures, int n, double measured[TRAIN_MEASURES], char *text, size_t size);
 } ContrastNet;
 
 typedef struct ContrastTraining {
@@ -45,9 +47,11 @@ void contrast_worker_close(TrainWorker *w);
 Status contrast_step(TrainWorker *w);
 Status contrast_meet(Trainer *tr, double loss[TRAIN_LOSSES]);
 Status contrast_finish(TrainWorker *w);
-#define CONTRAST_KIND                                                                                                            \
-    .loss_names = {"loss", "hits"}, .curve_names = {"contrastive loss", "own text first, in the batch", "own text first, held out"}, \
-    .worker_open = contrast_worker_open, .worker_close = contrast_worker_close, .step = contrast_step, .meet = contrast_meet,        \
-    .finish = contrast_finish
+Status contrast_measure(Trainer *tr, double measured[TRAIN_MEASURES], char *text, size_t size);
+#define CONTRAST_KIND                                                                                       \
+    .loss_names = {"loss", "hits"},                                                                         \
+    .curve_names = {"contrastive loss", "own text first, in the batch", "own text first, held out"},        \
+    .worker_open = contrast_worker_open, .worker_close = contrast_worker_close, .step = contrast_step,      \
+    .meet = contrast_meet, .finish = contrast_finish, .measure = contrast_measure
 
 #endif

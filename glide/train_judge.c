@@ -111,24 +111,9 @@ static Tensor *read(TrainWorker *w, const void *model, const char *const *texts)
     return z;
 }
 
-static Status open_training(Trainer *tr, const H5File *resume)
-{
-    Judge *j = NULL;
-    TRY(resume ? judge_read_header(resume, &j) : new_model(tr, &j));
-    tr->params = &j->params;
-    return contrast_open(tr, &(ContrastNet){j, j->config.embedding, j->config.logit_scale, HALF_JUDGE, share, release, see, read},
-                         NULL);
-}
-
-static Status write_header(const Trainer *tr, H5File *file)
-{
-    const ContrastTraining *c = tr->state;
-    return judge_write_header(file, c->net.model);
-}
-
 /* --- measures ------------------------------------------------------------------------------------- */
 
-static Status measure_pictures(Trainer *tr, const int *pictures, int n, double measured[TRAIN_MEASURES], char *text, size_t size)
+static Status measure(Trainer *tr, const int *pictures, int n, double measured[TRAIN_MEASURES], char *text, size_t size)
 {
     const ContrastTraining *c = tr->state;
     const size_t all = (size_t)n * (size_t)c->net.width;
@@ -136,7 +121,8 @@ static Status measure_pictures(Trainer *tr, const int *pictures, int n, double m
     RetrievalScore score;
     if (!seen) return status_fail(STATUS_NO_MEMORY, "out of memory for measuring");
     Status s = embed_with_judge(tr->kernels, c->net.model, tr->dataset, pictures, n, seen, seen + all);
-    measure_retrieval(seen, seen + all, n, c->net.width, n < MEASURE_GROUP ? n : MEASURE_GROUP, &score);
+    if (s == STATUS_OK)
+        measure_retrieval(seen, seen + all, n, c->net.width, n < MEASURE_GROUP ? n : MEASURE_GROUP, &score);
     free(seen);
     TRY(s);
     measured[0] = score.text_top1;
@@ -147,13 +133,21 @@ static Status measure_pictures(Trainer *tr, const int *pictures, int n, double m
     return STATUS_OK;
 }
 
-static Status measure(Trainer *tr, double measured[TRAIN_MEASURES], char *text, size_t size)
+/* --- opening and saving ----------------------------------------------------------------------------- */
+
+static Status open_training(Trainer *tr, const H5File *resume)
 {
-    int *pictures, count;
-    TRY(guide_rows_held_out(tr->dataset, SPLIT_TEST_PAIR, CONTRAST_HELD_OUT, &pictures, &count));
-    Status s = count > 1 ? measure_pictures(tr, pictures, count, measured, text, size) : STATUS_OK;
-    free(pictures);
-    return s;
+    Judge *j = NULL;
+    TRY(resume ? judge_read_header(resume, &j) : new_model(tr, &j));
+    tr->params = &j->params;
+    const ContrastNet net = {j, j->config.embedding, j->config.logit_scale, HALF_JUDGE, share, release, see, read, measure};
+    return contrast_open(tr, &net, NULL);
+}
+
+static Status write_header(const Trainer *tr, H5File *file)
+{
+    const ContrastTraining *c = tr->state;
+    return judge_write_header(file, c->net.model);
 }
 
 const TrainKind train_kind_judge = {
@@ -164,6 +158,5 @@ const TrainKind train_kind_judge = {
     .open = open_training,
     .close = contrast_close,
     .write_header = write_header,
-    .measure = measure,
     CONTRAST_KIND,
 };

@@ -1,6 +1,7 @@
 #include "tests/support_serve.h"
 
 #include "tests/support_folder.h"
+#include "tests/support_models.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +27,15 @@ Server *test_serve_start(const ServeOptions *o)
 {
     Server *s;
     if (serve_start(o, &s) != STATUS_OK) fail_msg("%s", status_message());
+    return s;
+}
+
+Server *test_serve_setup(void **state, int *port)
+{
+    if (tiny_weights_setup(state) != 0) return NULL;
+    ServeOptions o = test_serve_options();
+    Server *s = test_serve_start(&o);
+    *port = serve_port(s);
     return s;
 }
 

@@ -14,6 +14,8 @@
 /* On any free port, its gallery in the test's folder; limits as tests want them. */
 ServeOptions test_serve_options(void);
 Server *test_serve_start(const ServeOptions *o);
+/* The folder with tiny weights and the server, for a group's setup; NULL: failed. tiny_weights_teardown() ends it. */
+Server *test_serve_setup(void **state, int *port);
 
 int64_t job_create(int port, const char *json); /* its number */
 /* Waits until it is over; the job, to be released. */

@@ -16,11 +16,8 @@ static int port;
 
 static int setup(void **state)
 {
-    if (tiny_weights_setup(state) != 0) return -1;
-    ServeOptions o = test_serve_options();
-    server = test_serve_start(&o);
-    port = serve_port(server);
-    return 0;
+    server = test_serve_setup(state, &port);
+    return server ? 0 : -1;
 }
 
 static int teardown(void **state)
