@@ -1,234 +1,91 @@
-/* glide evaluate guide: how good a classifier, a CLIP or a judge is on held-out pictures. */
-#include "data/guide_rows.h"
-#include "glide/ablation/judge_model.h"
-#include "glide/cli_commands.h"
-#include "glide/guide_measures.h"
-#include "glide/guides.h"
-#include "glide/weights_path.h"
-#include "guidance/classifier_file.h"
-#include "guidance/clip_file.h"
+/* glide evaluate guide|upsample: what models are worth on held-out pictures. */
+#include "glide/cmd_evaluate.h"
 
-#include <jansson.h>
-#include <limits.h>
-#include <omp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "glide/cascade.h"
+#include "glide/cmd_sampling.h"
 
-enum { LEVELS = 10, CLIP_LEVELS = 5 };
-
-typedef struct EvaluateCommand {
-    const char *data, *subgroups;
-    int64_t most, threads;
-    int split;
-    bool json;
-} EvaluateCommand;
-
-static const char *const subjects[] = {"guide", NULL};
-static const char *const splits[] = {"train", "test_pair", "test_tone", "test_concept", NULL}; /* in the order of Split */
+const char *const evaluate_splits[] = {"train", "test_pair", "test_tone", "test_concept", NULL};
+static const char *const subjects[] = {"guide", "upsample", NULL};
+static const char *const scales[] = {"2", "4", "8", NULL};
+enum { GUIDE, UPSAMPLE };
 
 static const CliOption options[] = {
     CLI_FILE(EvaluateCommand, data, 'd', "data", "FILE", NULL, "data set made by glide dataset"),
-    CLI_CHOICE(EvaluateCommand, split, 0, "split", splits, "test_pair", "which of its pictures; all but train are held out"),
-    CLI_INT(EvaluateCommand, most, 'n', "most", "N", 2, 1000000, "1000000", "pictures at most"),
-    CLI_FILE(EvaluateCommand, subgroups, 0, "subgroups", "FILE", NULL, "which subgroup each concept is in (default: the project's "
+    CLI_CHOICE(EvaluateCommand, split, 0, "split", evaluate_splits, "test_pair", "which of its pictures; all but train are held out"),
+    CLI_INT(EvaluateCommand, limit, 'n', "limit", "N", 1, 1000000, NULL, "pictures at most (default: all; of a data set for upsample "
+            "64)"),
+    CLI_FILE(EvaluateCommand, subgroups, 0, "subgroups", "FILE", NULL, "guide: which subgroup each concept is in (default: the project's "
              "data/subgroups.tsv)"),
+    CLI_FILE(EvaluateCommand, pairs, 0, "pairs", "DIR", NULL, "upsample: a folder of originals, which are reduced by means of "
+             "scale x scale pixels; or of folders x, small pictures, and y, the originals under the same names"),
+    CLI_CHOICE(EvaluateCommand, scale, 'x', "scale", scales, "4", "upsample: how many times as large"),
+    CLI_INT(EvaluateCommand, crop, 0, "crop", "N", 0, 65500, "0", "upsample: only the middle N pixels a side of each original; 0: all"),
+    CLI_TEXT(EvaluateCommand, outside, 0, "outside", "CMD", NULL, "upsample: another program to compare with, such as \"tool {in} {out} "
+             "{scale}\"; run without a shell on PNG files, once for each picture"),
+    CLI_TEXT(EvaluateCommand, outside_name, 0, "outside-name", "NAME", "outside", "upsample: what it is called in the table"),
+    CLI_FILE(EvaluateCommand, sheet, 0, "sheet", "FILE", NULL, "upsample: draw the middle of the first ten pictures before and after to "
+             "this PNG"),
+    CLI_FLAG(EvaluateCommand, captions, 0, "captions", "upsample: tell the model the captions of --data"),
+    CLI_FILE(EvaluateCommand, judge, 0, "judge", "FILE", NULL, "upsample: that sees the judge distance (default judge.h5)"),
+    CLI_INT(EvaluateCommand, seed, 's', "seed", "S", 0, INT64_MAX, "0", "upsample: where randomness starts"),
+    CLI_DOUBLE(EvaluateCommand, fidelity, 0, "fidelity", "F", 0, 1, "1", "upsample: as in glide upsample, like the following"),
+    CLI_DOUBLE(EvaluateCommand, noise_level, 0, "noise-level", "X", 0, 1, "0", "upsample: noise that is added and told"),
+    CLI_INT(EvaluateCommand, tile, 0, "tile", "N", 0, 4096, "0", "upsample: pixels a side of windows; 0: the trained size"),
+    CLI_CHOICE(EvaluateCommand, sampler, 0, "sampler", cli_samplers, CASCADE_UPSAMPLER, "upsample: how to sample"),
+    CLI_TEXT(EvaluateCommand, steps, 0, "steps", "N", CASCADE_UPSAMPLER_STEPS, "upsample: steps, or a respacing"),
+    CLI_DOUBLE(EvaluateCommand, upsample_temp, 0, "upsample-temp", "T", 0, 10, CASCADE_TEXT(CASCADE_UPSAMPLE_TEMP),
+               "upsample: starts from noise times this"),
+    CLI_FILE(EvaluateCommand, weights, 'w', "upsampler-weights", "FILE", NULL, "upsample: of the model (default upsampler.h5)"),
+    CLI_CHOICE(EvaluateCommand, precision, 0, "precision", cli_precisions, NULL, "upsample: of the computation; bf16 is the default "
+               "where the processor has it"),
     CLI_FLAG(EvaluateCommand, json, 0, "json", "print JSON instead of a table"),
     CLI_INT(EvaluateCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use (0: all cores)"),
+    CLI_FLAG(EvaluateCommand, quiet, 'q', "quiet", "upsample: show no progress"),
 };
 
-/* What all measures need, and the JSON they fill. */
-typedef struct Evaluation {
-    const EvaluateCommand *command;
-    const char *path;
-    Kernels *kernels;
-    Dataset *dataset;
-    int *pictures, count;
-    json_t *root;
-} Evaluation;
-
-/* --- classifiers ---------------------------------------------------------------------------------- */
-
-static void show_classifier_score(Evaluation *e, const Classifier *m, const ClassifierScore *s)
+/* The options that only one subject has. */
+static Status check_options(CliArgs *args, int subject)
 {
-    const int styles = m->config.styles, count = classifier_classes(&m->config) / styles;
-    json_t *levels = json_object_get(e->root, "levels");
-    if (json_array_size(levels) == 0) {
-        json_object_set_new(e->root, "pictures", json_integer(s->n));
-        json_object_set_new(e->root, "subjects", json_integer(count));
-        json_object_set_new(e->root, "styles", json_integer(styles));
-        if (!e->command->json)
-            printf("classifier of %d subjects and %d styles on %d pictures of %s (chance: %.3f, %.3f and %.3f)\n"
-                   "timestep  subject  in first 5  style\n",
-                   count, styles, s->n, splits[e->command->split], 1.0 / count, count < 5 ? 1.0 : 5.0 / count, 1.0 / styles);
-    }
-    json_array_append_new(
-        levels, json_pack("{s:i, s:f, s:f, s:f}", "timestep", s->timestep, "top1", s->top1, "top5", s->top5, "style", s->style));
-    if (!e->command->json) printf("%8d  %7.3f  %10.3f  %5.3f\n", s->timestep, s->top1, s->top5, s->style);
-    fflush(stdout);
-}
-
-static Status classifier_levels(Evaluation *e, const Classifier *m, const Subgroups *s)
-{
-    const int steps = m->config.diffusion_steps;
-    json_object_set_new(e->root, "levels", json_array());
-    for (int i = 0; i < LEVELS; i++) {
-        ClassifierScore score;
-        TRY(measure_classifier(e->kernels, m, e->dataset, s, e->pictures, e->count, i * steps / LEVELS, &score));
-        show_classifier_score(e, m, &score);
-    }
+    static const char *const of_upsample[] = {"pairs", "scale", "crop", "outside", "outside-name", "sheet", "captions", "judge", "seed",
+                                              "fidelity", "noise-level", "tile", "sampler", "steps", "upsample-temp",
+                                              "upsampler-weights", "precision", "quiet"};
+    if (subject == UPSAMPLE && cli_given(args, "subgroups"))
+        return cli_usage_fail(args, "--subgroups: not an option of \"evaluate upsample\"");
+    for (int i = 0; i < CLI_COUNT(of_upsample); i++)
+        if (subject == GUIDE && cli_given(args, of_upsample[i]))
+            return cli_usage_fail(args, "--%s: not an option of \"evaluate guide\"", of_upsample[i]);
     return STATUS_OK;
-}
-
-static Status evaluate_classifier(Evaluation *e)
-{
-    Classifier *m;
-    Subgroups *s = NULL;
-    char path[PATH_MAX];
-    const char *chosen = e->command->subgroups;
-    if (!chosen) {
-        TRY(data_path_default("subgroups.tsv", path, sizeof path));
-        chosen = path;
-    }
-    TRY(classifier_load(e->path, &m, NULL));
-    Status status = subgroups_load(chosen, &s);
-    if (status == STATUS_OK) status = classifier_levels(e, m, s);
-    if (status != STATUS_OK && !m->subject_names) status = status_prefix(status, "%s", e->path);
-    subgroups_free(s);
-    classifier_free(m);
-    return status;
-}
-
-/* --- retrieval ------------------------------------------------------------------------------------ */
-
-static void show_retrieval(Evaluation *e, json_t *to, int timestep, const RetrievalScore *s)
-{
-    json_array_append_new(to, json_pack("{s:i, s:i, s:i, s:f, s:f, s:f, s:f}", "timestep", timestep, "pairs", s->n, "group",
-                                        s->group, "text_top1", s->text_top1, "text_top5", s->text_top5, "picture_top1",
-                                        s->picture_top1, "picture_top5", s->picture_top5));
-    if (!e->command->json)
-        printf("%8d  %5d  %5d  %5.3f  %10.3f  %7.3f  %10.3f  %6.3f  %10.3f\n", timestep, s->n, s->group, s->text_top1, s->text_top5,
-               s->picture_top1, s->picture_top5, 1.0 / s->group, s->group < 5 ? 1.0 : 5.0 / s->group);
-    fflush(stdout);
-}
-
-static void show_both_groups(Evaluation *e, json_t *to, int timestep, const float *seen, const float *read, int width)
-{
-    RetrievalScore score;
-    const int small = e->count < MEASURE_GROUP ? e->count : MEASURE_GROUP;
-    measure_retrieval(seen, read, e->count, width, small, &score);
-    show_retrieval(e, to, timestep, &score);
-    if (small == e->count) return;
-    measure_retrieval(seen, read, e->count, width, e->count, &score);
-    show_retrieval(e, to, timestep, &score);
-}
-
-static float *begin_retrieval(Evaluation *e, const char *what, int width, json_t **rows)
-{
-    json_object_set_new(e->root, "rows", *rows = json_array());
-    if (!e->command->json)
-        printf("%s: texts for pictures and pictures for texts, %d pairs of %s; chance\n"
-               "timestep  pairs  among   text  in first 5  picture  in first 5  chance  in first 5\n",
-               what, e->count, splits[e->command->split]);
-    return malloc(2 * (size_t)e->count * (size_t)width * sizeof(float));
-}
-
-static Status evaluate_clip(Evaluation *e)
-{
-    Glide none = {0};
-    const GuideFile *f;
-    json_t *rows;
-    TRY(guides_load(&none, GUIDES_CLIP, e->path, &f));
-    const int width = f->clip->config.n_embd;
-    float *seen = begin_retrieval(e, "CLIP", width, &rows), *read = seen + (size_t)e->count * (size_t)width;
-    Status s = seen ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for measuring");
-    for (int i = 0; i < CLIP_LEVELS && s == STATUS_OK; i++) {
-        int timestep = i * f->clip->config.n_timesteps / CLIP_LEVELS;
-        s = embed_with_clip(e->kernels, f->clip, f->clip_bpe, e->dataset, e->pictures, e->count, timestep, seen, read);
-        if (s == STATUS_OK) show_both_groups(e, rows, timestep, seen, read, width);
-    }
-    free(seen);
-    guides_free(none.guides);
-    return s;
-}
-
-static Status evaluate_judge(Evaluation *e)
-{
-    Judge *j;
-    json_t *rows;
-    TRY(judge_load(e->path, &j));
-    const int width = judge_embedding(j);
-    float *seen = begin_retrieval(e, "judge", width, &rows), *read = seen + (size_t)e->count * (size_t)width;
-    Status s = seen ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for measuring");
-    if (s == STATUS_OK) s = embed_with_judge(e->kernels, j, e->dataset, e->pictures, e->count, seen, read);
-    if (s == STATUS_OK) show_both_groups(e, rows, 0, seen, read, width);
-    free(seen);
-    judge_free(j);
-    return s;
-}
-
-/* --- the command ---------------------------------------------------------------------------------- */
-
-static Status evaluate(Evaluation *e, const char *kind)
-{
-    TRY(dataset_open(e->command->data, &e->dataset));
-    TRY(guide_rows_held_out(e->dataset, (Split)e->command->split, (int)e->command->most, &e->pictures, &e->count));
-    if (e->count < 2)
-        return status_fail(STATUS_BAD_INPUT, "%s: expected at least 2 pictures of %s, found %d", e->command->data,
-                           splits[e->command->split], e->count);
-    TRY(kernels_new(KERNELS_BEST, &e->kernels));
-    e->root = json_pack("{s:s, s:s, s:s}", "weights", e->path, "kind", kind, "split", splits[e->command->split]);
-    if (!strcmp(kind, CLASSIFIER_KIND)) TRY(evaluate_classifier(e));
-    else if (!strcmp(kind, CLIP_KIND)) TRY(evaluate_clip(e));
-    else TRY(evaluate_judge(e));
-    if (!e->command->json) return STATUS_OK;
-    int failed = json_dumpf(e->root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    putchar('\n');
-    return failed ? status_fail(STATUS_IO, "standard output: cannot be written") : STATUS_OK;
-}
-
-static Status read_kind(const char *path, char kind[WEIGHTS_KIND_MAX])
-{
-    H5File *file;
-    TRY(weights_open(path, NULL, &file));
-    Status s = weights_kind(file, kind);
-    h5file_close(file);
-    TRY(s);
-    if (!strcmp(kind, CLASSIFIER_KIND) || !strcmp(kind, CLIP_KIND) || !strcmp(kind, JUDGE_KIND)) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "%s: expected a classifier, a CLIP or a judge, found weights of kind %s", path, kind);
 }
 
 static Status run(CliArgs *args)
 {
-    const EvaluateCommand *c = args->options;
     int subject;
-    char kind[WEIGHTS_KIND_MAX];
     TRY(cli_operand_choice(args, 0, subjects, &subject));
-    if (args->operand_count < 2) return cli_usage_fail(args, "expected the file of a guide or judge after \"guide\"");
-    if (!c->data) return cli_usage_fail(args, "--data: expected a data set (glide dataset -o FILE makes one)");
-    if (c->threads > 0) omp_set_num_threads((int)c->threads);
-    TRY(read_kind(args->operands[1], kind));
-    Evaluation e = {.command = c, .path = args->operands[1]};
-    Status s = evaluate(&e, kind);
-    json_decref(e.root);
-    free(e.pictures);
-    dataset_free(e.dataset);
-    kernels_free(e.kernels);
-    return s;
+    TRY(check_options(args, subject));
+    return subject == GUIDE ? evaluate_guide(args) : evaluate_upsample(args);
 }
 
 const CliCommand cli_command_evaluate = {
     .name = "evaluate",
-    .summary = "measure a guide or a judge on held-out pictures",
-    .operands = "guide FILE",
+    .summary = "measure a guide, a judge or the upsampler on held-out pictures",
+    .operands = "guide FILE|upsample",
     .min_operands = 1,
     .max_operands = 2,
     .description =
-        "A classifier: how often subject and style of pictures with noise are right, by noise level. A CLIP and a judge: how "
+        "guide: a classifier: how often subject and style of pictures with noise are right, by noise level. A CLIP and a judge: how "
         "often a picture's own caption is the most similar one, or among the first five, and the other way round, among 64 "
-        "pairs and among all.",
+        "pairs and among all.\n"
+        "\n"
+        "upsample: originals (--pairs or --data) are reduced and enlarged again: by nearest neighbours, bicubic and Lanczos "
+        "interpolation, another program (--outside) and the model. Against the original: PSNR, SSIM (of luma), the judge distance (of "
+        "feature maps of the judge's network), colour (mean CIEDE2000), edge energy (1: as sharp). Against what was given: consistency "
+        "(PSNR of the result, reduced again) and tint (CIEDE2000, likewise). Seams: the error at borders of windows against beside "
+        "them, with z. Each mean has its 95 % interval over pictures.",
     .examples = "glide evaluate guide classifier.h5 --data emoji.h5\n"
-                "glide evaluate guide judge.h5 --data emoji.h5 --split test_concept --json",
+                "glide evaluate guide judge.h5 --data emoji.h5 --split test_concept --json\n"
+                "glide evaluate upsample --pairs photos/ --crop 512 --sheet sheet.png\n"
+                "glide evaluate upsample --data emoji.h5 --limit 64 --json\n"
+                "glide evaluate upsample --pairs photos/ --outside \"node esrgan.js {in} {out} {scale}\" --outside-name ESRGAN",
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(EvaluateCommand),

@@ -81,23 +81,71 @@ static Status choose_scale(const EnlargeOptions *o, int w, int h, EnlargePlan *p
     return check_size((int64_t)w * plan->scale, (int64_t)h * plan->scale);
 }
 
-Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, EnlargePlan *plan)
+/* Of the last pass: over the picture, or at scale 8 over its double. */
+static Status last_windows(const TextUNet *m, const EnlargeOptions *o, int scale, int w, int h, Tiles *t)
 {
-    TRY(choose_scale(o, w, h, plan));
-    int tile = tile_side(m, o), shown = plan->scale == 8 ? 2 : 1; /* a pass over the picture, or over its double */
+    int tile = tile_side(m, o), shown = scale == 8 ? 2 : 1;
     if (tile < TILE_STEP || tile % TILE_STEP || tile % (1 << (m->config.unet.levels - 1)) || tile > 4096)
         return status_fail(STATUS_BAD_INPUT, "tile: expected a multiple of %d up to 4096, found %d",
                            (int)side_unit(m, 0), tile);
     int64_t unit = side_unit(m, 0), height = large_side(m, (int64_t)shown * h, unit);
     int64_t width = large_side(m, (int64_t)shown * w, unit);
     TRY(check_size(width, height));
+    return tiles_init(t, height, width, tile, overlap_of(tile));
+}
+
+Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, EnlargePlan *plan)
+{
+    TRY(choose_scale(o, w, h, plan));
     Tiles t;
-    TRY(tiles_init(&t, height, width, tile, overlap_of(tile)));
+    TRY(last_windows(m, o, plan->scale, w, h, &t));
+    int64_t height = t.y.length, width = t.x.length;
     plan->windows = tiles_count(&t);
     int64_t window = t.y.tile * t.x.tile, pictures = 3 * IMAGE_CHANNELS + MODEL_CHANNELS + 2 * IMAGE_CHANNELS;
     plan->bytes = (size_t)(height * width) * ((size_t)pictures * sizeof(float) + 6) + (size_t)window * WINDOW_BYTES_A_PIXEL;
     tiles_release(&t);
     return STATUS_OK;
+}
+
+static int compare_ints(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Both ends of an axis's windows, where they are inside of `side` pixels of a result reduced by `halved`; each place once. */
+static int *axis_borders(const TileAxis *a, int halved, int side, int *count)
+{
+    int *at = malloc(2 * (size_t)a->count * sizeof *at), n = 0;
+    *count = 0;
+    for (int i = 0; at && i < 2 * a->count; i++) {
+        int64_t border = (a->starts[i / 2] + (i % 2 ? a->tile : 0)) / halved;
+        if (border > 0 && border < side) at[n++] = (int)border;
+    }
+    if (at) qsort(at, (size_t)n, sizeof *at, compare_ints);
+    for (int i = 0; i < n; i++)
+        if (*count == 0 || at[i] != at[*count - 1]) at[(*count)++] = at[i];
+    return at;
+}
+
+Status enlarge_borders_init(EnlargeBorders *b, const TextUNet *m, const EnlargeOptions *o, int w, int h)
+{
+    Tiles t;
+    int halved = o->scale == 2 ? 2 : 1;
+    *b = (EnlargeBorders){.unit = TILE_STEP / halved};
+    TRY(last_windows(m, o, o->scale, w, h, &t));
+    b->x = axis_borders(&t.x, halved, w * o->scale, &b->x_count);
+    b->y = axis_borders(&t.y, halved, h * o->scale, &b->y_count);
+    tiles_release(&t);
+    if (b->x && b->y) return STATUS_OK;
+    enlarge_borders_release(b);
+    return status_fail(STATUS_NO_MEMORY, "out of memory for the borders of windows");
+}
+
+void enlarge_borders_release(EnlargeBorders *b)
+{
+    free(b->x);
+    free(b->y);
+    *b = (EnlargeBorders){0};
 }
 
 /* --- a pass ------------------------------------------------------------------------------------------ */

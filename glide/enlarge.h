@@ -31,6 +31,17 @@ typedef struct EnlargePlan {
 /* STATUS_BAD_INPUT: a scale or a size that cannot be, or a result beyond the limits of common/image.h. */
 Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, EnlargePlan *plan);
 
+/* Where windows of the last pass begin and end inside of the result, for whoever looks for seams. */
+typedef struct EnlargeBorders {
+    int *x, *y; /* (x_count), (y_count) rising: a border is between this pixel and the one before */
+    int x_count, y_count;
+    int unit;   /* they are multiples of it */
+} EnlargeBorders;
+
+/* Of a result of `scale` times w x h. */
+Status enlarge_borders_init(EnlargeBorders *b, const TextUNet *m, const EnlargeOptions *o, int w, int h);
+void enlarge_borders_release(EnlargeBorders *b); /* zeroed is fine */
+
 /* `stage`: sampler, steps, temperature, guidance, precision, colour_cells (a side of the model's own size), fidelity, noise level.
  * hooks->finished() gets index 0. */
 Status enlarge_picture(const Cascade *c, const StageOptions *stage, const EnlargeOptions *o, const Image *in, const char *prompt,

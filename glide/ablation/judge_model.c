@@ -95,23 +95,36 @@ static Tensor *block_forward(Tape *t, const JudgeBlock *b, Tensor *x)
     return tape_scope_end(t, scope, op_conv2d(t, op_group_norm(t, h, &b->norm[1], NULL, ACT_SILU), &b->conv[1], x));
 }
 
+static bool takes_picture(Tape *t, const Judge *j, const Tensor *x)
+{
+    const int side = j->config.image_size;
+    char found[96];
+    if (x->ndim == 4 && x->dims[1] == side && x->dims[2] == side && x->dims[3] == IMAGE_CHANNELS) return true;
+    tape_fail(t, STATUS_BAD_INPUT, "the judge sees pictures of %d x %d pixels, found %s", side, side,
+              tensor_describe(x, found, sizeof found));
+    return false;
+}
+
+void judge_image_maps(Tape *t, const Judge *j, Tensor *x, Tensor *maps[JUDGE_MOST_LEVELS])
+{
+    memset(maps, 0, JUDGE_MOST_LEVELS * sizeof *maps);
+    if (tape_failed(t) || !takes_picture(t, j, x)) return;
+    Tensor *h = op_cast(t, x, tape_dtype(t));
+    for (int l = 0; l < j->config.levels; l++) {
+        h = op_conv2d(t, h, &j->levels[l].down, NULL);
+        for (int b = 0; b < j->config.blocks; b++) h = block_forward(t, &j->levels[l].blocks[b], h);
+        maps[l] = h;
+    }
+}
+
 Tensor *judge_image_forward(Tape *t, const Judge *j, Tensor *x, Tensor **features)
 {
+    Tensor *maps[JUDGE_MOST_LEVELS];
     if (tape_failed(t)) return NULL;
     const JudgeConfig *c = &j->config;
     const int64_t N = x->dims[0], side = c->image_size >> c->levels, F = c->channels[c->levels - 1];
-    if (x->ndim != 4 || x->dims[1] != c->image_size || x->dims[2] != c->image_size || x->dims[3] != IMAGE_CHANNELS) {
-        char found[96];
-        tape_fail(t, STATUS_BAD_INPUT, "the judge sees pictures of %d x %d pixels, found %s", c->image_size, c->image_size,
-                  tensor_describe(x, found, sizeof found));
-        return NULL;
-    }
-    Tensor *h = op_cast(t, x, tape_dtype(t));
-    for (int l = 0; l < c->levels; l++) {
-        h = op_conv2d(t, h, &j->levels[l].down, NULL);
-        for (int b = 0; b < c->blocks; b++) h = block_forward(t, &j->levels[l].blocks[b], h);
-    }
-    h = op_group_norm(t, h, &j->out_norm, NULL, ACT_SILU);
+    judge_image_maps(t, j, x, maps);
+    Tensor *h = op_group_norm(t, maps[c->levels - 1], &j->out_norm, NULL, ACT_SILU);
     Tensor *pooled = op_mean_positions(t, op_reshape(t, h, 3, (int64_t[]){N, side * side, F}));
     if (features) *features = pooled;
     return op_unit_length(t, op_linear(t, pooled, &j->out, NULL));

@@ -58,6 +58,9 @@ Status judge_new(const JudgeConfig *config, bool shapes_only, Judge **out);
 /* x (N,side,side,3) in [-1,1] -> (N,embedding) of unit length, f32. *features (may be NULL): (N,features), f32. The convolutions
  * run in the tape's dtype. */
 Tensor *judge_image_forward(Tape *t, const Judge *j, Tensor *x, Tensor **features);
+/* The same network up to the end of each level: maps[l] (N,side/2^(l+1),side/2^(l+1),channels[l]) in the tape's dtype, for
+ * l < config.levels. All NULL after an error. */
+void judge_image_maps(Tape *t, const Judge *j, Tensor *x, Tensor *maps[JUDGE_MOST_LEVELS]);
 /* tokens, mask (N,text_ctx) as bpe_encode_padded() makes them -> (N,embedding) of unit length, f32. */
 Tensor *judge_text_forward(Tape *t, const Judge *j, const int32_t *tokens, const uint8_t *mask, int64_t N);
 
