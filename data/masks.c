@@ -55,15 +55,15 @@ static void draw_shape(Canvas *c, const float *u)
     }
 }
 
-void masks_draw(uint64_t seed, uint32_t step, uint32_t first_row, int64_t N, int side, float *mask)
+void masks_draw(uint64_t seed, uint32_t step, uint32_t first_row, double unseen, int64_t N, int side, float *mask)
 {
     float u[2 + MOST_SHAPES * DRAWS_PER_SHAPE];
     for (int64_t row = 0; row < N; row++) {
         RngKey key = {.seed = seed, .stream = RNG_MASKS, .image = first_row + (uint32_t)row, .step = step};
         Canvas c = {mask + row * side * side, side};
         rng_uniforms(&key, u, sizeof u / sizeof *u);
-        for (int64_t i = 0; i < (int64_t)side * side; i++) c.mask[i] = u[0] < MASK_ALL_ERASED ? 0 : 1;
+        for (int64_t i = 0; i < (int64_t)side * side; i++) c.mask[i] = u[0] < unseen ? 0 : 1;
         int shapes = 1 + (int)(u[1] * MOST_SHAPES);
-        for (int i = 0; i < shapes && u[0] >= MASK_ALL_ERASED; i++) draw_shape(&c, u + 2 + i * DRAWS_PER_SHAPE);
+        for (int i = 0; i < shapes && u[0] >= unseen; i++) draw_shape(&c, u + 2 + i * DRAWS_PER_SHAPE);
     }
 }

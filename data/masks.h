@@ -5,10 +5,8 @@
 
 #include "common/rng.h"
 
-#define MASK_ALL_ERASED 0.1f /* share of masks that show nothing, so that the model still draws from text alone */
-
-/* mask (N,side,side): 1 known, 0 erased by one to four rectangles or brush strokes. Row i draws from (seed, step,
- * first_row + i). */
-void masks_draw(uint64_t seed, uint32_t step, uint32_t first_row, int64_t N, int side, float *mask);
+/* mask (N,side,side): 1 known, 0 erased by one to four rectangles or brush strokes; a share `unseen` (0 to 1) of the masks
+ * shows nothing, so that the model still draws from text alone. Row i draws from (seed, step, first_row + i). */
+void masks_draw(uint64_t seed, uint32_t step, uint32_t first_row, double unseen, int64_t N, int side, float *mask);
 
 #endif

@@ -11,7 +11,7 @@ typedef struct TrainCommand {
     bool inpaint, resume, quiet, no_samples, checkpoint_blocks, flip, noise_conditioning;
     int64_t side, batch, micro_batch, workers, steps, warmup, seed, vocab, threads;
     double lr, text_lr, ema, weight_decay, beta2, decay, minutes, checkpoint_minutes, drop, min_snr, snr_floor, noisy_steps;
-    double vb_weight, korean, toned, photos;
+    double vb_weight, korean, toned, photos, unseen;
     int precision, degrade;
 } TrainCommand;
 
@@ -29,6 +29,8 @@ static const CliOption options[] = {
     CLI_FILE(TrainCommand, init, 0, "init", "FILE", NULL, "start from these weights instead of random ones"),
     CLI_FLAG(TrainCommand, inpaint, 0, "inpaint", "train on pictures with erased regions; --init may be a model that draws from text "
              "alone"),
+    CLI_DOUBLE(TrainCommand, unseen, 0, "unseen", "X", 0, 1, "0.1", "share of pictures of which --inpaint shows nothing: 0.5 for a "
+               "model that is also to draw from text alone"),
     CLI_CHOICE(TrainCommand, degrade, 0, "degrade", degradations, "plain", "upsampler: its input is a little blurred and noisy, or what "
                "happens to pictures in the world (blur, other reductions, noise, JPEG)"),
     CLI_FLAG(TrainCommand, noise_conditioning, 0, "noise-conditioning", "upsampler: noise is added to its input and its level told; "
@@ -84,7 +86,8 @@ static const struct {
                {"text-lr", OF_UNETS},       {"drop", OF_UNETS},        {"photos", OF_UNETS},            {"flip", OF_UNETS},
                {"min-snr", OF_UNETS},       {"snr-floor", OF_UNETS},   {"noisy-steps", OF_UNETS},       {"vb-weight", OF_UNETS},
                {"no-samples", OF_UNETS},    {"korean", OF_READERS},    {"checkpoint-blocks", OF_UNETS}, {"vocab", OF_READERS},
-               {"degrade", OF_UPSAMPLER},   {"subgroups", OF_CLASSIFIER}, {"noise-conditioning", OF_UPSAMPLER}};
+               {"degrade", OF_UPSAMPLER},   {"subgroups", OF_CLASSIFIER}, {"noise-conditioning", OF_UPSAMPLER},
+               {"unseen", OF_UNETS}};
 
 static Status check_options(CliArgs *args, TrainTarget target)
 {
@@ -116,6 +119,7 @@ static void fill(TrainerOptions *o, const TrainCommand *c)
     o->init = c->init;
     o->subgroups = c->subgroups;
     o->inpaint = c->inpaint;
+    o->unseen = c->unseen;
     o->degrade = (DegradeKind)c->degrade;
     o->noise_conditioning = c->noise_conditioning;
     o->resume = c->resume;

@@ -186,7 +186,7 @@ static Status rows_load(Trainer *tr, Batches *source, Rows *r, uint32_t step, ui
     *b = (TrainBatch){.N = n, .side = o->side, .x_start = r->x, .tokens = r->tokens, .mask = r->mask, .seed = o->seed,
                       .step = step, .first_row = first, .total = total};
     if (u->model->config.inpaint) {
-        masks_draw(o->seed, step, first, n, o->side, r->known);
+        masks_draw(o->seed, step, first, source == u->batches ? o->unseen : 1, n, o->side, r->known);
         b->known = r->known;
     }
     if (!is_upsampler(tr)) return batches_base(source, step, first, n, o->side, r->x, r->tokens, r->mask);

@@ -19,7 +19,7 @@ const TrainKind *train_kind(TrainTarget target)
 void trainer_options_defaults(TrainerOptions *o, TrainTarget target)
 {
     *o = (TrainerOptions){.target = target, .config = "small", .side = 64, .batch = 32, .n_vocab = 2048, .text_lr = 0.3,
-                          .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
+                          .unseen = 0.1, .checkpoint_minutes = 5, .samples = true, .progress = PROGRESS_AUTO};
     optimizer_options_defaults(&o->optimizer);
     diffusion_loss_defaults(&o->loss);
     o->batches = batch_options_defaults();

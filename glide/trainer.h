@@ -31,6 +31,7 @@ typedef struct TrainerOptions {
     const char *subgroups; /* classifier: the file of subgroups; NULL: the project's data/subgroups.tsv */
     const char *init;   /* a weights file to start from instead of random weights; NULL: none. U-Nets */
     bool inpaint;       /* U-Nets: it is shown a part of the picture; a model of `init` that is not gets the channels it lacks */
+    double unseen;      /* share of training rows of which an inpainting model is shown nothing; of held-out rows always */
     DegradeKind degrade; /* upsampler */
     bool noise_conditioning; /* upsampler: a model that is told how noisy its input is; one of `init` that is not learns it */
     bool resume;        /* go on from OUT.resume.h5, which must be there */
