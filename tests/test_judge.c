@@ -1,7 +1,7 @@
 /* The judge: rows that do not depend on one another, files, gradients. What it learns is in test_train_guides.c. */
-#include "glide/ablation/judge_model.h"
 #include "tests/support_folder.h"
 #include "tests/support_gradcheck.h"
+#include "tests/support_judge.h"
 
 #include <math.h>
 #include <omp.h>
@@ -16,33 +16,6 @@ enum { ROWS = 37 }; /* more than are seen at once, and no multiple of them */
 static void must(Status s)
 {
     if (s != STATUS_OK) fail_msg("%s", status_message());
-}
-
-static const char merges[] = "#version: 0.2\nr e\nre d\n\xc4\xa0 a\n";
-
-static Judge *small_judge(void)
-{
-    JudgeConfig c;
-    Judge *j;
-    judge_config_defaults(&c);
-    c.image_size = 32;
-    c.levels = 3;
-    c.channels[0] = c.channels[1] = 32;
-    c.channels[2] = 64;
-    c.n_vocab = 256 + 3 + 1;
-    must(judge_new(&c, false, &j));
-    must(bpe_from_text(merges, strlen(merges), &j->bpe));
-    params_randomize(&j->params, 5);
-    return j;
-}
-
-static void save(const Judge *j, const char *path)
-{
-    H5File *f;
-    must(weights_create(path, JUDGE_KIND, &f));
-    must(judge_write_header(f, j));
-    must(weights_write_params(f, &j->params, H5KIND_F32));
-    must(h5file_commit(f));
 }
 
 static float *random_pictures(int64_t n)
@@ -101,7 +74,7 @@ static void test_files(void **state)
     float *x = random_pictures(2), z[2][96], text[2][96];
     const char *words = "red apple, noto emoji";
     must(kernels_new(KERNELS_BEST, &k));
-    save(j, in_test_folder("judge.h5"));
+    write_judge(j, in_test_folder("judge.h5"));
     must(judge_load(in_test_folder("judge.h5"), &read));
     assert_true(judge_side(read) == 32 && judge_features(read) == 64 && judge_embedding(read) == 96);
     assert_true(judge_hash(read) == judge_hash(j));
@@ -113,7 +86,7 @@ static void test_files(void **state)
     assert_memory_equal(text[0], text[1], sizeof text[0]);
     judge_free(read);
     j->config.n_vocab++; /* one that the tokenizer and the embeddings contradict */
-    save(j, in_test_folder("wrong.h5"));
+    write_judge(j, in_test_folder("wrong.h5"));
     assert_int_equal(judge_load(in_test_folder("wrong.h5"), &read), STATUS_BAD_INPUT);
     assert_null(read);
     assert_non_null(strstr(status_message(), "wrong.h5"));

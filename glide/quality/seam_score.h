@@ -9,7 +9,8 @@
  * over the line and the three channels, in codes. A border's value is the logarithm of its q against the mean logarithm of up to
  * eight lines beside it, at multiples of `unit` pixels from it (where the phase of the network's down-sampling is the same) and no
  * borders themselves. Without seams borders are lines like any others, and the mean value over all borders of all pictures is 0 but for
- * chance: z, the mean over its standard error, is then within 2 of 0 in 95 of 100 cases. Borders count as independent of one another.
+ * chance: z, the mean over its standard error, is then within 2 of 0 in 95 of 100 cases (of
+ * 20 borders or more). Borders count as independent of one another.
  *
  *     SeamScore s = {0};
  *     for each picture: TRY(seam_score_add(&s, &result, &original, &lines));
