@@ -40,7 +40,8 @@ static void show_classifier_score(Evaluation *e, const Classifier *m, const Clas
         if (!e->command->json)
             printf("classifier of %d subjects and %d styles on %d pictures of %s (chance: %.3f, %.3f and %.3f)\n"
                    "timestep  subject  in first 5  style\n",
-                   count, styles, s->n, evaluate_splits[e->command->split], 1.0 / count, count < 5 ? 1.0 : 5.0 / count, 1.0 / styles);
+                   count, styles, s->n, evaluate_splits[e->command->split], 1.0 / count, count < 5 ? 1.0 : 5.0 / count,
+                   1.0 / styles);
     }
     json_array_append_new(
         levels, json_pack("{s:i, s:f, s:f, s:f}", "timestep", s->timestep, "top1", s->top1, "top5", s->top5, "style", s->style));
@@ -152,7 +153,8 @@ static Status evaluate_judge(Evaluation *e)
 static Status evaluate(Evaluation *e, const char *kind)
 {
     TRY(dataset_open(e->command->data, &e->dataset));
-    TRY(guide_rows_held_out(e->dataset, (Split)e->command->split, e->command->limit > 0 ? (int)e->command->limit : MOST_PICTURES, &e->pictures, &e->count));
+    const int most = e->command->limit > 0 ? (int)e->command->limit : MOST_PICTURES;
+    TRY(guide_rows_held_out(e->dataset, (Split)e->command->split, most, &e->pictures, &e->count));
     if (e->count < 2)
         return status_fail(STATUS_BAD_INPUT, "%s: expected at least 2 pictures of %s, found %d", e->command->data,
                            evaluate_splits[e->command->split], e->count);

@@ -137,10 +137,11 @@ static Status crop_both(const EvaluatePictures *p, int i, Image *original, Image
     int w = original->w / p->scale, h = original->h / p->scale, most = p->crop > 0 ? p->crop / p->scale : INT_MAX;
     const char *name = p->originals ? p->originals[i] : "the picture";
     if (w == 0 || h == 0)
-        return status_fail(STATUS_BAD_INPUT, "%s: %dx%d pixels are too few to be reduced by %d", name, original->w, original->h, p->scale);
+        return status_fail(STATUS_BAD_INPUT, "%s: %dx%d pixels are too few to be reduced by %d", name, original->w, original->h,
+                           p->scale);
     if (small->pixels && (small->w * p->scale != original->w || small->h * p->scale != original->h))
-        return status_fail(STATUS_BAD_INPUT, "%s: expected %d times %dx%d pixels, those of %s, found %dx%d", name, p->scale, small->w,
-                           small->h, p->smalls[i], original->w, original->h);
+        return status_fail(STATUS_BAD_INPUT, "%s: expected %d times %dx%d pixels, those of %s, found %dx%d", name, p->scale,
+                           small->w, small->h, p->smalls[i], original->w, original->h);
     int across = w < most ? w : most, down = h < most ? h : most, left = (w - across) / 2, top = (h - down) / 2;
     if (small->pixels) TRY(cut(small, left, top, across, down));
     TRY(cut(original, left * p->scale, top * p->scale, across * p->scale, down * p->scale));

@@ -14,8 +14,8 @@ typedef struct EvaluatePictures {
     double *pixels; /* (count) of originals, for the time that is left */
 } EvaluatePictures;
 
-/* Of --pairs or --data, in the order of their names (of a data set: guide_rows_held_out()). Every file is read once, so that a bad one
- * is told of before long work. */
+/* Of --pairs or --data, in the order of their names (of a data set: guide_rows_held_out()). Every file is read once, so that a
+ * bad one is told of before long work. */
 Status evaluate_pictures_init(EvaluatePictures *p, CliArgs *args, int scale);
 void evaluate_pictures_release(EvaluatePictures *p); /* zeroed is fine */
 

@@ -23,7 +23,7 @@
 enum { BAR_TOTAL = 1000000 };
 #define MODEL_SHARE 0.8 /* of a picture's time, for the bar */
 
-/* Methods by their place in the table: INTERPOLATE_NEAREST, _BICUBIC, _LANCZOS, then perhaps the outside program, then the model. */
+/* Methods by their place in the table: INTERPOLATE_NEAREST, _BICUBIC, _LANCZOS, perhaps the outside program, the model. */
 enum { INTERPOLATIONS = INTERPOLATE_LANCZOS + 1 };
 
 typedef struct Comparison {
@@ -54,9 +54,11 @@ static double now(void)
 
 static Status check_usage(CliArgs *args, const EvaluateCommand *c)
 {
-    if (args->operand_count > 1) return cli_usage_fail(args, "expected nothing after \"upsample\", found \"%s\"", args->operands[1]);
+    if (args->operand_count > 1)
+        return cli_usage_fail(args, "expected nothing after \"upsample\", found \"%s\"", args->operands[1]);
     if (!c->data == !c->pairs)
-        return cli_usage_fail(args, "expected %s --pairs DIR or --data FILE, where the pictures are", c->data ? "either" : "one of");
+        return cli_usage_fail(args, "expected %s --pairs DIR or --data FILE, where the pictures are",
+                              c->data ? "either" : "one of");
     if (c->captions && !c->data) return cli_usage_fail(args, "--captions: expected --data beside it");
     if (!c->data && cli_given(args, "split")) return cli_usage_fail(args, "--split: expected --data beside it");
     if (cli_given(args, "outside-name") && !c->outside) return cli_usage_fail(args, "--outside-name: expected --outside beside it");
@@ -246,10 +248,10 @@ static Status print_json(const Comparison *c)
         json_array_append_new(names, json_string(evaluate_pictures_name(&c->pictures, i, name, sizeof name)));
     snprintf(hash[0], sizeof hash[0], "%016llx", (unsigned long long)c->glide->upsampler.hash);
     if (c->eye.judge) snprintf(hash[1], sizeof hash[1], "%016llx", (unsigned long long)judge_hash(c->eye.judge));
-    root = json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:I, s:f, s:f, s:i, s:s, s:s, s:o}", "source", e->data ? "data" : "pairs", "path",
-                     e->data ? e->data : e->pairs, "scale", c->scale, "crop", (int)e->crop, "sampler", c->options.sampler, "steps",
-                     e->steps, "seed", (json_int_t)e->seed, "fidelity", e->fidelity, "noise_level", e->noise_level, "threads",
-                     omp_get_max_threads(), "upsampler_weights", hash[0], "judge", hash[1], "pictures", names);
+    root = json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:I, s:f, s:f, s:i, s:s, s:s, s:o}", "source", e->data ? "data" : "pairs",
+                     "path", e->data ? e->data : e->pairs, "scale", c->scale, "crop", (int)e->crop, "sampler", c->options.sampler,
+                     "steps", e->steps, "seed", (json_int_t)e->seed, "fidelity", e->fidelity, "noise_level", e->noise_level,
+                     "threads", omp_get_max_threads(), "upsampler_weights", hash[0], "judge", hash[1], "pictures", names);
     if (e->data) json_object_set_new(root, "split", json_string(evaluate_splits[e->split]));
     if (e->outside) json_object_set_new(root, "outside", json_string(e->outside));
     json_object_update_missing(root, table);

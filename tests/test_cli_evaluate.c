@@ -34,7 +34,8 @@ static int setup(void **state)
 {
     if (cli_setup(state) != 0) return -1;
     Judge *j = small_judge();
-    static const char *const folders[] = {"photos", "pairs", "pairs/x", "pairs/y", "lonely", "lonely/x", "lonely/y", "empty", "bad"};
+    static const char *const folders[] = {"photos", "pairs", "pairs/x", "pairs/y", "lonely", "lonely/x", "lonely/y", "empty",
+                                          "bad"};
     for (int i = 0; i < 9; i++) mkdir(in_test_folder(folders[i]), 0777);
     write_judge(j, in_test_folder("judge.h5"));
     judge_free(j);
@@ -83,7 +84,8 @@ static void test_table(void **state)
     (void)state;
     CliOutcome r;
     static const char *const rows[] = {"\nnearest ", "\nbicubic ", "\nlanczos ", "\nglide "};
-    static const char *const columns[] = {"PSNR", "SSIM", "judge distance", "consistency", "colour, dE00", "tint", "edge energy", "seconds"};
+    static const char *const columns[] = {"PSNR", "SSIM", "judge distance", "consistency", "colour, dE00", "tint", "edge energy",
+                                          "seconds"};
     cli_run_ok(&r, EVALUATE "--pairs photos --sheet sheet.png");
     assert_non_null(strstr(r.out, "3 pictures of photos"));
     for (int i = 0; i < 4; i++) assert_non_null(strstr(r.out, rows[i]));
@@ -106,7 +108,8 @@ static void test_outside(void **state)
     (void)state;
     json_t *o = read_json(EVALUATE "--pairs photos --limit 1 --json --outside-name again " OURSELVES);
     const json_t *own = method(o, "glide"), *again = method(o, "again"), *nearest = method(o, "nearest");
-    static const char *const measures[] = {"psnr", "ssim", "judge_distance", "consistency", "colour_difference", "tint", "edge_energy"};
+    static const char *const measures[] = {"psnr", "ssim", "judge_distance", "consistency", "colour_difference", "tint",
+                                           "edge_energy"};
     for (int i = 0; i < 7; i++) assert_true(number(own, measures[i], "value") == number(again, measures[i], "value"));
     assert_true(number(own, "psnr", "value") != number(nearest, "psnr", "value"));
     assert_true(number(nearest, "consistency", "value") == 100 && number(own, "consistency", "value") > 40);
@@ -170,8 +173,10 @@ static void test_refusals(void **state)
         {EVALUATE "--pairs photos --judge base.h5", "base.h5"},
         {EVALUATE "--pairs photos -w base.h5", "base.h5"},
         {EVALUATE "--data photos/a.png", "photos/a.png"},
-        {EVALUATE "--pairs photos --outside 'no-such-program {in} {out}'", "no-such-program: cannot be run: No such file or directory"},
-        {EVALUATE "--pairs photos --outside 'sh -c \"echo begun; echo it broke; exit 3\" {in} {out}'", "sh: exit status 3: it broke"},
+        {EVALUATE "--pairs photos --outside 'no-such-program {in} {out}'",
+         "no-such-program: cannot be run: No such file or directory"},
+        {EVALUATE "--pairs photos --outside 'sh -c \"echo begun; echo it broke; exit 3\" {in} {out}'",
+         "sh: exit status 3: it broke"},
         {EVALUATE "--pairs photos --outside 'sh -c \"kill -9 \\$\\$\" {in} {out}'", "sh: ended by signal 9"},
         {EVALUATE "--pairs photos --outside 'true {in} {out}'", "true: "},
         {EVALUATE "--pairs photos --outside 'cp {in} {out}'", "cp: made 16x16 pixels of 16x16, expected 64x64"},
@@ -187,7 +192,7 @@ static void test_refusals(void **state)
 static void test_interrupt(void **state)
 {
     (void)state;
-    static const char *const words[] = {"exec $G evaluate upsample --pairs photos --steps 2 --outside 'sh -c \"exec sleep 60\" {in} {out}'",
+    static const char *const words[] = {"exec $G evaluate upsample --pairs photos --outside 'sh -c \"exec sleep 60\" {in} {out}'",
                                         "exec $G evaluate upsample --pairs photos --steps 900"};
     mkdir(in_test_folder("tmp"), 0777);
     setenv("TMPDIR", in_test_folder("tmp"), 1);

@@ -1,5 +1,5 @@
-/* Measures of enlarged pictures: against numbers of numpy and Pillow (tests/reference/make_quality.py), the published colour pairs, and
- * slow loops; the judge distance against a network in double precision; seams that are there and seams that are not. */
+/* Measures of enlarged pictures: against numbers of numpy and Pillow (tests/reference/make_quality.py), the published colour
+ * pairs, and slow loops; the judge distance against a network in double precision; seams that are there and seams that are not. */
 #include "common/h5file.h"
 #include "common/rng.h"
 #include "glide/quality/colour_difference.h"
@@ -67,7 +67,8 @@ static void check_interpolation(const H5File *f, const char *group, const Image 
         OK(image_interpolate((Interpolation)kind, small, scale, &got));
         for (size_t i = 0; i < image_bytes(&got); i++) {
             double clamped = fmin(fmax((double)want[i], 0), 255);
-            if (fabs(got.pixels[i] - clamped) > 0.5001) fail_msg("%s: value %zu is %d, expected %g", name, i, got.pixels[i], clamped);
+            if (fabs(got.pixels[i] - clamped) > 0.5001)
+                fail_msg("%s: value %zu is %d, expected %g", name, i, got.pixels[i], clamped);
         }
         image_release(&got);
         free(want);
@@ -78,7 +79,8 @@ static void test_reference_numbers(void **state)
 {
     (void)state;
     static const char *const groups[] = {"tinted", "noisy", "small"};
-    static const QualityMeasure order[] = {QUALITY_PSNR, QUALITY_SSIM, QUALITY_CONSISTENCY, QUALITY_COLOUR, QUALITY_TINT, QUALITY_EDGES};
+    static const QualityMeasure order[] = {QUALITY_PSNR, QUALITY_SSIM, QUALITY_CONSISTENCY, QUALITY_COLOUR, QUALITY_TINT,
+                                           QUALITY_EDGES};
     H5File *f;
     OK(h5file_open(FIXTURE, &f));
     for (int g = 0; g < 3; g++) {
@@ -143,7 +145,10 @@ static double slow_window(const Image *a, const Image *b, int y, int x)
             double p = grey(a, y + i / 11, x + i % 11), q = grey(b, y + i / 11, x + i % 11);
             if (pass == 0) sum += w;
             if (pass == 1) ma += w / sum * p, mb += w / sum * q;
-            if (pass == 2) va += w / sum * (p - ma) * (p - ma), vb += w / sum * (q - mb) * (q - mb), cov += w / sum * (p - ma) * (q - mb);
+            if (pass < 2) continue;
+            va += w / sum * (p - ma) * (p - ma);
+            vb += w / sum * (q - mb) * (q - mb);
+            cov += w / sum * (p - ma) * (q - mb);
         }
     return (2 * ma * mb + 6.5025) * (2 * cov + 58.5225) / ((ma * ma + mb * mb + 6.5025) * (va + vb + 58.5225));
 }
@@ -369,8 +374,8 @@ static void test_judge_patches(void **state)
 static const int borders[] = {64, 96, 160};
 static const SeamLines lines = {borders, borders, 3, 2, 16};
 
-/* An enlargement with errors of its own, more of them at every fourth pixel, as back-projection leaves; and with windows that differ:
- * behind the borders by `step` codes (the colour of a channel), at the borders by `edge` codes of the pixels on one side. */
+/* An enlargement with errors of its own, more of them at every fourth pixel, as back-projection leaves; and with windows that
+ * differ: behind the borders by `step` codes (the colour of a channel), at the borders by `edge` codes on one side. */
 static Image spoil(const Image *original, uint32_t seed, int step, int edge)
 {
     Image p = copy_image(original);
@@ -476,11 +481,13 @@ static void test_table(void **state)
     assert_true(own[QUALITY_CONSISTENCY].n == 0 && isnan(own[QUALITY_CONSISTENCY].value));
     json_t *json;
     OK(quality_table_json(&t, &json));
-    const json_t *first = json_array_get(json_object_get(json, "methods"), 0), *pair = json_array_get(json_object_get(json, "against"), 0);
+    const json_t *first = json_array_get(json_object_get(json, "methods"), 0);
+    const json_t *pair = json_array_get(json_object_get(json, "against"), 0);
     assert_true(json_is_null(json_object_get(json_object_get(first, "consistency"), "value")));
     assert_int_equal(json_array_size(json_object_get(json_object_get(first, "pictures"), "psnr")), PICTURES);
     assert_string_equal(json_string_value(json_object_get(pair, "against")), "other");
-    assert_close("in JSON", json_real_value(json_object_get(json_object_get(pair, "judge_distance_ratio"), "value")), exp(ratio), 1e-9);
+    assert_close("in JSON", json_real_value(json_object_get(json_object_get(pair, "judge_distance_ratio"), "value")), exp(ratio),
+                 1e-9);
     json_decref(json);
     quality_table_release(&t);
 }

@@ -77,7 +77,9 @@ static double lab_curve(double t)
 
 static void lab_of_linear(const double rgb[3], double lab[3])
 {
-    static const double xyz[3][3] = {{0.4124564, 0.3575761, 0.1804375}, {0.2126729, 0.7151522, 0.0721750}, {0.0193339, 0.1191920, 0.9503041}};
+    static const double xyz[3][3] = {{0.4124564, 0.3575761, 0.1804375},
+                                     {0.2126729, 0.7151522, 0.0721750},
+                                     {0.0193339, 0.1191920, 0.9503041}};
     static const double white[3] = {0.95047, 1, 1.08883};
     double f[3];
     for (int i = 0; i < 3; i++) f[i] = lab_curve((xyz[i][0] * rgb[0] + xyz[i][1] * rgb[1] + xyz[i][2] * rgb[2]) / white[i]);

@@ -1,6 +1,6 @@
 /* How different two colours look: CIEDE2000 (CIE 142-2001), as Sharma, Wu and Dalal write it in "The CIEDE2000 color-difference
- * formula: implementation notes, supplementary test data, and mathematical observations", Color Research and Application 30(1), 2005,
- * equations 2 to 22, with kL = kC = kH = 1. About 1 is what one just sees when two patches lie side by side. */
+ * formula: implementation notes, supplementary test data, and mathematical observations", Color Research and Application 30(1),
+ * 2005, equations 2 to 22, with kL = kC = kH = 1. About 1 is what one just sees when two patches lie side by side. */
 #ifndef GLIDE_QUALITY_COLOUR_DIFFERENCE_H
 #define GLIDE_QUALITY_COLOUR_DIFFERENCE_H
 

@@ -1,5 +1,5 @@
-/* Enlarging without a model, to compare with: nearest neighbours, bicubic and Lanczos interpolation, by a whole factor, each axis on
- * its own, with half-pixel centres. */
+/* Enlarging without a model, to compare with: nearest neighbours, bicubic and Lanczos interpolation, by a whole factor, each axis
+ * on its own, with half-pixel centres. */
 #ifndef GLIDE_QUALITY_INTERPOLATE_H
 #define GLIDE_QUALITY_INTERPOLATE_H
 

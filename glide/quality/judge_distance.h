@@ -1,6 +1,6 @@
 /* How different two pictures look to the judge of ablations (glide/ablation/judge.h): a distance of the feature maps of its picture
- * network, built like LPIPS (Zhang and others, arXiv 1801.03924, equation 1) but on another network, with patches and without learned
- * weights, so its numbers are no LPIPS and compare with nothing but themselves. It is called the judge distance.
+ * network, built like LPIPS (Zhang and others, arXiv 1801.03924, equation 1) but on another network, with patches and without
+ * learned weights, so its numbers are no LPIPS and compare with nothing but themselves. It is called the judge distance.
  *
  *   patches   both pictures are cut into the same patches of the judge's side (64), side by side from the upper left; the last of a
  *             row or column ends with the picture (and overlaps its neighbour). Smaller pictures are enlarged by repeating edges.
@@ -15,7 +15,7 @@
 #include "common/image.h"
 #include "glide/ablation/judge.h"
 
-/* a, b (n,side,side,3) in [-1,1] -> out (n): 0 is alike, 4 opposite. Patches are independent of one another, of n and of threads. */
+/* a, b (n,side,side,3) in [-1,1] -> out (n): 0 is alike, 4 opposite. Patches depend on neither one another nor n nor threads. */
 Status judge_patch_distances(Judge *j, Kernels *kernels, const float *a, const float *b, int64_t n, double *out);
 
 /* Of two pictures of one size. */

@@ -190,7 +190,7 @@ static Status wait_for(pid_t child, bool (*stop)(void *), void *ctx, int *how)
 }
 
 /* The last line it printed that says anything, without control characters: ": LINE", or "". */
-static const char *last_line(const OutsideProgram *p, char text[LAST_LINE])
+static void last_line(const OutsideProgram *p, char text[LAST_LINE])
 {
     char path[PATH_ROOM], line[LAST_LINE - 2];
     FILE *f = fopen(file_path(p, 2, path), "r");
@@ -205,15 +205,15 @@ static const char *last_line(const OutsideProgram *p, char text[LAST_LINE])
         if (ink) snprintf(text, LAST_LINE, ": %s", line);
     }
     if (f) fclose(f);
-    return text;
 }
 
 static Status check_exit(const OutsideProgram *p, int how)
 {
     char text[LAST_LINE];
-    if (WIFSIGNALED(how)) return status_fail(STATUS_BAD_INPUT, "%s: ended by signal %d%s", p->words[0], WTERMSIG(how), last_line(p, text));
+    last_line(p, text);
+    if (WIFSIGNALED(how)) return status_fail(STATUS_BAD_INPUT, "%s: ended by signal %d%s", p->words[0], WTERMSIG(how), text);
     if (WEXITSTATUS(how) == 0) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "%s: exit status %d%s", p->words[0], WEXITSTATUS(how), last_line(p, text));
+    return status_fail(STATUS_BAD_INPUT, "%s: exit status %d%s", p->words[0], WEXITSTATUS(how), text);
 }
 
 static Status read_result(const OutsideProgram *p, const Image *in, int scale, Image *out)

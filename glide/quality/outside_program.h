@@ -2,8 +2,8 @@
  *
  *     node enlarge.js {in} {out} {scale}
  *
- * It is split into words at spaces, without a shell; "..." and '...' keep spaces, a backslash the character after it (not in '...').
- * {in} and {out} are PNG files. What it prints is not shown; when it fails, its last line is part of the message. */
+ * It is split into words at spaces, without a shell; "..." and '...' keep spaces, a backslash the character after it (not in
+ * '...'). {in} and {out} are PNG files. What it prints is not shown; when it fails, its last line is part of the message. */
 #ifndef GLIDE_QUALITY_OUTSIDE_PROGRAM_H
 #define GLIDE_QUALITY_OUTSIDE_PROGRAM_H
 

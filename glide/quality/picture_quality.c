@@ -111,6 +111,11 @@ static double similarity_at(const double *columns, const double *g)
     return (2 * m[0] * m[1] + c1) * (2 * covariance + c2) / ((m[0] * m[0] + m[1] * m[1] + c1) * (variance_a + variance_b + c2));
 }
 
+static Status no_memory(void)
+{
+    return status_fail(STATUS_NO_MEMORY, "out of memory for the similarity of two pictures");
+}
+
 Status picture_ssim(const Image *a, const Image *b, double *out)
 {
     assert(a->w == b->w && a->h == b->h);
@@ -118,7 +123,8 @@ Status picture_ssim(const Image *a, const Image *b, double *out)
     *out = NAN;
     if (rows < 1 || places < 1) return STATUS_OK;
     double g[WINDOW], *sums = malloc((size_t)rows * sizeof *sums), sum = 0;
-    int failed = !sums;
+    int failed = 0;
+    if (!sums) return no_memory();
     fill_window(g);
 #pragma omp parallel reduction(| : failed)
     {
@@ -135,7 +141,7 @@ Status picture_ssim(const Image *a, const Image *b, double *out)
     }
     for (int y = 0; y < rows && !failed; y++) sum += sums[y];
     free(sums);
-    if (failed) return status_fail(STATUS_NO_MEMORY, "out of memory for the similarity of two pictures");
+    if (failed) return no_memory();
     *out = sum / rows / places;
     return STATUS_OK;
 }

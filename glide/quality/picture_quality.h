@@ -21,8 +21,8 @@ double picture_psnr(const Image *a, const Image *b);
  * over the places where the whole window is inside of the picture. NaN when a side is under 11. */
 Status picture_ssim(const Image *a, const Image *b, double *out);
 
-/* PSNR of `large`, reduced by means of scale x scale pixels (not rounded), against `small`, what it was made of. An original that was
- * reduced so and rounded to 8 bits has about 59 dB. */
+/* PSNR of `large`, reduced by means of scale x scale pixels (not rounded), against `small`, what it was made of. An original that
+ * was reduced so and rounded to 8 bits has about 59 dB. */
 double picture_consistency(const Image *large, const Image *small, int scale);
 
 /* Energy of luma's gradient (sum of squared differences of neighbours, across and down) against the original's: 1 is as sharp, less

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SIDE = QUALITY_SHEET_SIDE, GAP = 4, BETWEEN = 12, TOP = PIXEL_TEXT_HEIGHT + 2 * GAP, ROW = SIDE + PIXEL_TEXT_HEIGHT + 2 * GAP };
+enum { SIDE = QUALITY_SHEET_SIDE, GAP = 4, BETWEEN = 12, TOP = PIXEL_TEXT_HEIGHT + 2 * GAP,
+      ROW = SIDE + PIXEL_TEXT_HEIGHT + 2 * GAP };
 
 static const uint8_t black[3] = {0, 0, 0}, grey[3] = {110, 110, 110};
 

@@ -1,5 +1,5 @@
-/* A sheet of crops, one row a picture in two columns of rows: what interpolation makes of the small picture, what a method made of it,
- * and the original. */
+/* A sheet of crops, one row a picture in two columns of rows: what interpolation makes of the small picture, what a method made
+ * of it, and the original. */
 #ifndef GLIDE_QUALITY_QUALITY_SHEET_H
 #define GLIDE_QUALITY_QUALITY_SHEET_H
 

@@ -1,5 +1,5 @@
-/* Whether the borders of windows show. What is looked at is the error, result minus original, whose own edges are not the picture's:
- * where two windows meet badly it jumps. At a line across the picture, between two rows or columns of pixels,
+/* Whether the borders of windows show. What is looked at is the error, result minus original, whose own edges are not the
+ * picture's: where two windows meet badly it jumps. At a line across the picture, between two rows or columns of pixels,
  *
  *     q = mean |error on the one side - error on the other side|,
  *
@@ -8,9 +8,9 @@
  *
  * over the line and the three channels, in codes. A border's value is the logarithm of its q against the mean logarithm of up to
  * eight lines beside it, at multiples of `unit` pixels from it (where the phase of the network's down-sampling is the same) and no
- * borders themselves. Without seams borders are lines like any others, and the mean value over all borders of all pictures is 0 but for
- * chance: z, the mean over its standard error, is then within 2 of 0 in 95 of 100 cases (of
- * 20 borders or more). Borders count as independent of one another.
+ * borders themselves. Without seams borders are lines like any others, and the mean value over all borders of all pictures is 0
+ * but for chance: z, the mean over its standard error, is then within 2 of 0 in 95 of 100 cases (of 20
+ * borders or more). Borders count as independent of one another.
  *
  *     SeamScore s = {0};
  *     for each picture: TRY(seam_score_add(&s, &result, &original, &lines));
