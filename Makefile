@@ -19,8 +19,8 @@ endif
 endif
 
 # --- what is linked -------------------------------------------------------------------------------
-LIB_PKGS     := hdf5 libpng libjpeg libutf8proc jansson libzip zlib stb
-BUILDER_PKGS := librsvg-2.0 libwebp
+LIB_PKGS     := hdf5 libpng libjpeg libwebp libwebpdemux libutf8proc jansson libzip zlib stb
+BUILDER_PKGS := librsvg-2.0
 SERVE_PKGS   := libmicrohttpd
 TEST_PKGS    := cmocka
 pkg_cflags    = $(shell pkg-config --cflags $(1) 2>/dev/null)

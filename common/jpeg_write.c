@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <jpeglib.h>
 
 /* libjpeg leaves by longjmp: what must be freed lives outside of the function that it leaves. */
@@ -31,6 +32,19 @@ static void no_message(j_common_ptr info, int level)
     (void)level;
 }
 
+static void write_text(struct jpeg_compress_struct *jpeg, const char *text)
+{
+    const size_t prefix = strlen(JPEG_TEXT_PREFIX), room = 65533 - prefix; /* a marker's length has 16 bits and counts itself */
+    for (size_t left = strlen(text); left > 0;) {
+        size_t n = left < room ? left : room;
+        jpeg_write_m_header(jpeg, JPEG_COM, (unsigned)(prefix + n));
+        for (size_t i = 0; i < prefix; i++) jpeg_write_m_byte(jpeg, JPEG_TEXT_PREFIX[i]);
+        for (size_t i = 0; i < n; i++) jpeg_write_m_byte(jpeg, (unsigned char)text[i]);
+        text += n;
+        left -= n;
+    }
+}
+
 static void compress(JpegJob *job, const Image *image, const JpegOptions *o)
 {
     struct jpeg_compress_struct *jpeg = &job->jpeg;
@@ -42,9 +56,12 @@ static void compress(JpegJob *job, const Image *image, const JpegOptions *o)
     jpeg->input_components = 3;
     jpeg->in_color_space = JCS_RGB;
     jpeg_set_defaults(jpeg);
+    if (o->grey) jpeg_set_colorspace(jpeg, JCS_GRAYSCALE);
     jpeg_set_quality(jpeg, o->quality, TRUE);
-    jpeg->comp_info[0].h_samp_factor = jpeg->comp_info[0].v_samp_factor = o->halved_colours ? 2 : 1;
+    jpeg->comp_info[0].h_samp_factor = jpeg->comp_info[0].v_samp_factor = o->halved_colours && !o->grey ? 2 : 1;
     jpeg_start_compress(jpeg, TRUE);
+    if (o->icc) jpeg_write_icc_profile(jpeg, o->icc, (unsigned)o->icc_size);
+    if (o->text) write_text(jpeg, o->text);
     while (jpeg->next_scanline < jpeg->image_height) {
         JSAMPROW row = image->pixels + (size_t)jpeg->next_scanline * (size_t)image->w * 3;
         jpeg_write_scanlines(jpeg, &row, 1);

@@ -1,4 +1,4 @@
-/* Write JPEG files (libjpeg): baseline, without metadata. The same picture and options give the same bytes. */
+/* Write JPEG files (libjpeg): baseline, without metadata but what is asked for. The same picture and options give the same bytes. */
 #ifndef GLIDE_COMMON_JPEG_WRITE_H
 #define GLIDE_COMMON_JPEG_WRITE_H
 
@@ -8,9 +8,18 @@
 
 #define JPEG_WRITE_QUALITY 95
 
+/* A text goes into as many comments (COM) as it takes, each with the prefix in front; image_read.h's readers of texts give it back
+ * under the key. */
+#define JPEG_TEXT_PREFIX "glide "
+#define JPEG_TEXT_KEY    "glide"
+
 typedef struct JpegOptions {
     int quality;          /* 1 to 100 */
     bool halved_colours;  /* 4:2:0; else every pixel has its own colour (4:4:4) */
+    bool grey;            /* one value for a pixel; the picture's three are equal */
+    const unsigned char *icc; /* (icc_size) profile of the colours; NULL: none */
+    size_t icc_size;
+    const char *text;     /* NULL: none */
 } JpegOptions;
 
 /* In memory; *bytes is the caller's to free(). */

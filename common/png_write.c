@@ -1,6 +1,7 @@
 #include "common/png_write.h"
 
 #include "common/file_write.h"
+#include "common/png_compress.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -86,32 +87,53 @@ static size_t put_text_chunk(unsigned char *p, const PngText *text)
     return n + 4;
 }
 
+/* The texts between the head and the rest of the file `bare`, which is taken over. */
+static Status insert_texts(unsigned char *bare, size_t bare_size, const PngText *texts, int text_count, unsigned char **bytes,
+                           size_t *size)
+{
+    size_t extra = 0;
+    for (int i = 0; i < text_count; i++) {
+        assert(key_is_valid(texts[i].key));
+        if (strlen(texts[i].value) > (1u << 24)) {
+            free(bare);
+            return status_fail(STATUS_BAD_INPUT, "PNG text \"%s\": expected at most 16 MiB, found %zu bytes", texts[i].key,
+                               strlen(texts[i].value));
+        }
+        extra += put_text_chunk(NULL, &texts[i]);
+    }
+    unsigned char *out = realloc(bare, bare_size + extra);
+    if (!out) {
+        free(bare);
+        return status_fail(STATUS_NO_MEMORY, "PNG of %zu bytes: out of memory", bare_size + extra);
+    }
+    memmove(out + PNG_HEAD + extra, out + PNG_HEAD, bare_size - PNG_HEAD);
+    unsigned char *p = out + PNG_HEAD;
+    for (int i = 0; i < text_count; i++) p += put_text_chunk(p, &texts[i]);
+    *bytes = out;
+    *size = bare_size + extra;
+    return STATUS_OK;
+}
+
 Status png_encode(const Image *image, const PngText *texts, int text_count, unsigned char **bytes, size_t *size)
 {
     assert(image->pixels && (int64_t)image->w * image->h <= IMAGE_MAX_PIXELS);
     *bytes = NULL;
     *size = 0;
-    size_t extra = 0;
-    for (int i = 0; i < text_count; i++) {
-        assert(key_is_valid(texts[i].key));
-        if (strlen(texts[i].value) > (1u << 24))
-            return status_fail(STATUS_BAD_INPUT, "PNG text \"%s\": expected at most 16 MiB, found %zu bytes",
-                               texts[i].key, strlen(texts[i].value));
-        extra += put_text_chunk(NULL, &texts[i]);
-    }
     int bare_size = 0;
     unsigned char *bare = stbi_write_png_to_mem(image->pixels, image->w * 3, image->w, image->h, 3, &bare_size);
-    unsigned char *out = bare ? realloc(bare, (size_t)bare_size + extra) : NULL;
-    if (!out) {
-        free(bare);
-        return status_fail(STATUS_NO_MEMORY, "PNG of %dx%d: out of memory", image->w, image->h);
-    }
-    memmove(out + PNG_HEAD + extra, out + PNG_HEAD, (size_t)bare_size - PNG_HEAD);
-    unsigned char *p = out + PNG_HEAD;
-    for (int i = 0; i < text_count; i++) p += put_text_chunk(p, &texts[i]);
-    *bytes = out;
-    *size = (size_t)bare_size + extra;
-    return STATUS_OK;
+    if (!bare) return status_fail(STATUS_NO_MEMORY, "PNG of %dx%d: out of memory", image->w, image->h);
+    return insert_texts(bare, (size_t)bare_size, texts, text_count, bytes, size);
+}
+
+Status png_encode_picture(const Picture *picture, const void *values, const PngText *texts, int text_count, unsigned char **bytes,
+                          size_t *size)
+{
+    unsigned char *bare;
+    size_t bare_size;
+    *bytes = NULL;
+    *size = 0;
+    TRY(png_compress(picture, values ? values : picture->values, &bare, &bare_size));
+    return insert_texts(bare, bare_size, texts, text_count, bytes, size);
 }
 
 Status png_write(const char *path, const Image *image, const PngText *texts, int text_count)

@@ -1,5 +1,5 @@
 /* glide-dataset: fetch the pinned packages, render them, write the training data set. A program of its own so that
- * glide itself needs neither librsvg nor libwebp. */
+ * glide itself needs no librsvg. */
 #include "common/status.h"
 #include "data/build_dataset.h"
 

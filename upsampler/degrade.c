@@ -149,7 +149,7 @@ static Status round_trip(const Image *in, int quality, int halved_colours, Image
 {
     unsigned char *bytes;
     size_t size;
-    TRY(jpeg_encode(in, &(JpegOptions){quality, halved_colours}, &bytes, &size));
+    TRY(jpeg_encode(in, &(JpegOptions){.quality = quality, .halved_colours = halved_colours}, &bytes, &size));
     Status status = image_decode("JPEG in memory", bytes, size, out);
     free(bytes);
     return status;

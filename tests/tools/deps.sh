@@ -11,6 +11,7 @@ case "${CC:-gcc}" in *clang*) need_file /usr/lib/llvm-14/lib/libomp.so "libomp-d
 need_pkg hdf5 libhdf5-dev
 need_pkg libpng libpng-dev
 need_pkg libjpeg libjpeg-dev
+need_pkg libwebp libwebp-dev
 need_pkg libutf8proc libutf8proc-dev
 need_pkg jansson libjansson-dev
 need_pkg libzip libzip-dev
@@ -18,7 +19,6 @@ need_pkg zlib zlib1g-dev
 need_pkg stb libstb-dev
 need_pkg cmocka libcmocka-dev
 need_pkg librsvg-2.0 librsvg2-dev
-need_pkg libwebp libwebp-dev
 need_pkg libmicrohttpd libmicrohttpd-dev
 need_file /usr/include/Random123/philox.h librandom123-dev
 [ "${ONEDNN:-1}" = 1 ] && need_file /usr/include/dnnl.h libdnnl-dev
