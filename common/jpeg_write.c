@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <jpeglib.h>
 
 /* libjpeg leaves by longjmp: what must be freed lives outside of the function that it leaves. */
@@ -79,6 +80,12 @@ static Status run(JpegJob *job, const Image *image, const JpegOptions *o)
         return status_fail(STATUS_NO_MEMORY, "JPEG of %dx%d: %s", image->w, image->h, job->message);
     compress(job, image, o);
     return STATUS_OK;
+}
+
+bool jpeg_is_named(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    return dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
 }
 
 Status jpeg_encode(const Image *image, const JpegOptions *options, unsigned char **bytes, size_t *size)

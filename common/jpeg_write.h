@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-#define JPEG_WRITE_QUALITY 95
+#define JPEG_WRITE_QUALITY   95
+#define JPEG_PICTURE_QUALITY 92 /* of what people asked for by name */
 
 /* A text goes into as many comments (COM) as it takes, each with the prefix in front; image_read.h's readers of texts give it back
  * under the key. */
@@ -21,6 +22,9 @@ typedef struct JpegOptions {
     size_t icc_size;
     const char *text;     /* NULL: none */
 } JpegOptions;
+
+/* Does the name end as JPEG files do: .jpg or .jpeg? */
+bool jpeg_is_named(const char *path);
 
 /* In memory; *bytes is the caller's to free(). */
 Status jpeg_encode(const Image *image, const JpegOptions *options, unsigned char **bytes, size_t *size);

@@ -269,8 +269,9 @@ static Status write_sheet(Grid *g)
     Status s = sheet_recipe(g, &recipe);
     if (s == STATUS_OK) {
         s = grid_sheet_make(g->axes, g->axis_count, cells, title_of(g, recipe, title, sizeof title), &sheet);
-        GlidePicture picture = {sheet.w, sheet.h, sheet.pixels, recipe};
-        if (s == STATUS_OK) s = (Status)glide_picture_write(&picture, g->output.path);
+        GlidePicture picture = {.width = sheet.w, .height = sheet.h, .rgb = sheet.pixels, .recipe = recipe};
+        GlideWriteOptions o = {.jpeg_quality = (int)g->command->quality};
+        if (s == STATUS_OK) s = (Status)glide_picture_write_with(&picture, g->output.path, &o);
         if (s == STATUS_OK) cli_show_picture(&g->run.show, NULL, &picture);
         glide_picture_release(&picture);
     }

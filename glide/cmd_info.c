@@ -216,7 +216,7 @@ static void print_recipe(const GlideRecipe *r)
     for (int i = 0; i < r->count; i++) line(r->lines[i].key, "%s", r->lines[i].value);
 }
 
-static Status print_png(const char *path, const Image *image)
+static Status print_recipe_of(const char *path, const Image *image, const char *kind)
 {
     PngTexts texts;
     GlideRecipe *recipe;
@@ -224,19 +224,17 @@ static Status print_png(const char *path, const Image *image)
     Status s = recipe_from_png(path, &texts, &recipe);
     png_texts_release(&texts);
     if (s != STATUS_OK) return s;
-    printf("%s: PNG picture, %dx%d%s\n", path, image->w, image->h, recipe ? "" : ", no recipe: not made by glide");
+    printf("%s: %s picture, %dx%d%s\n", path, kind, image->w, image->h, recipe ? "" : ", no recipe: not made by glide");
     if (recipe) print_recipe(recipe);
     recipe_free(recipe);
     return STATUS_OK;
 }
 
-static Status print_picture(const char *path, bool png)
+static Status print_picture(const char *path, const char *kind)
 {
     Image image = {0};
     TRY(image_read(path, &image));
-    Status s = STATUS_OK;
-    if (png) s = print_png(path, &image);
-    else printf("%s: JPEG picture, %dx%d\n", path, image.w, image.h);
+    Status s = print_recipe_of(path, &image, kind);
     image_release(&image);
     return s;
 }
@@ -267,12 +265,12 @@ static Status print_hdf5(const char *path)
     return s;
 }
 
-static Status read_start(const char *path, unsigned char start[8], size_t *size)
+static Status read_start(const char *path, unsigned char start[12], size_t *size)
 {
     FILE *f = fopen(path, "rb");
     if (!f) return status_fail(STATUS_IO, "%s: cannot be read: %s", path, strerror(errno));
     errno = 0;
-    *size = fread(start, 1, 8, f);
+    *size = fread(start, 1, 12, f);
     int error = ferror(f) ? errno : 0;
     fclose(f);
     return error ? status_fail(STATUS_IO, "%s: cannot be read: %s", path, strerror(error)) : STATUS_OK;
@@ -280,12 +278,13 @@ static Status read_start(const char *path, unsigned char start[8], size_t *size)
 
 static Status print_file(const char *path)
 {
-    unsigned char start[8];
+    unsigned char start[12];
     size_t size = 0;
     TRY(read_start(path, start, &size));
-    if (size == 8 && !memcmp(start, "\x89HDF\r\n\x1a\n", 8)) return print_hdf5(path);
-    if (size == 8 && !memcmp(start, "\x89PNG\r\n\x1a\n", 8)) return print_picture(path, true);
-    if (size >= 3 && !memcmp(start, "\xff\xd8\xff", 3)) return print_picture(path, false);
+    if (size >= 8 && !memcmp(start, "\x89HDF\r\n\x1a\n", 8)) return print_hdf5(path);
+    if (size >= 8 && !memcmp(start, "\x89PNG\r\n\x1a\n", 8)) return print_picture(path, "PNG");
+    if (size >= 3 && !memcmp(start, "\xff\xd8\xff", 3)) return print_picture(path, "JPEG");
+    if (size == 12 && !memcmp(start, "RIFF", 4) && !memcmp(start + 8, "WEBP", 4)) return print_picture(path, "WebP");
     return status_fail(STATUS_BAD_INPUT, "%s: %s neither weights, nor a checkpoint, nor a data set, nor a picture", path,
                        size == 0 ? "empty:" : "this is");
 }
@@ -307,7 +306,7 @@ const CliCommand cli_command_info = {
     .max_operands = CLI_ANY,
     .description =
         "Weights and checkpoints: kind, parameters, configuration, tokenizer, hash, where they come from; they are read whole, so "
-        "damage shows. Data sets: how many pictures of which style in which split. PNGs made by this program: the recipe (prompt, "
+        "damage shows. Data sets: how many pictures of which style in which split. Pictures made by this program: the recipe (prompt, "
         "seed, image number, sampler, steps, guidance scale, weights' hashes).",
     .examples = "glide info data/weights/base.h5\n"
                 "glide info apple.png",

@@ -13,12 +13,14 @@ typedef struct InpaintCommand {
     int64_t n, seed, image, threads, jump, repeats, colour_cells;
     double guidance_scale, upsample_temp;
     int sampler, upsampler_sampler, precision;
+    int64_t quality;
     bool inverted, no_upsample, quiet;
 } InpaintCommand;
 
 static const CliOption options[] = {
     CLI_FILE(InpaintCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); several get numbers before "
              "the ending; a folder is fine, and - is standard output"),
+    CLI_QUALITY_OPTION(InpaintCommand),
     CLI_FILE(InpaintCommand, mask, 'm', "mask", "FILE", NULL, "what is to be painted (needed): transparent pixels, or, where none "
              "are, white ones; of any size"),
     CLI_FLAG(InpaintCommand, inverted, 0, "invert-mask", "paint what the mask does not mark"),
@@ -55,6 +57,7 @@ static const CliOption options[] = {
 static Status check_usage(CliArgs *args, const InpaintCommand *c)
 {
     if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o painted.png");
+    TRY(cli_check_quality(args, c->output));
     if (!c->mask) return cli_usage_fail(args, "--mask: expected a picture that marks what is to be painted");
     if (!strcmp(c->mask, "-") && !strcmp(args->operands[0], "-"))
         return cli_usage_fail(args, "--mask: standard input is the picture already; expected a file");
@@ -92,6 +95,7 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     cli_choose_seed(args, c->seed, c->quiet, &seed);
     GlideInpaintOptions o = inpaint_options(c, seed);
     cli_run_start(&run, output, c->quiet, 1);
+    run.quality = (int)c->quality;
     run.input = args->operands[0];
     cli_show_start(&run.show, args, &c->show, c->quiet);
     run.mask = c->mask;
@@ -140,7 +144,7 @@ const CliCommand cli_command_inpaint = {
     .min_operands = 1,
     .max_operands = 1,
     .description =
-        "Reads a PNG or JPEG of any size (- is standard input) and paints the part that the mask marks. The models see a square "
+        "Reads a PNG, JPEG or WebP of any size (- is standard input) and paints the part that the mask marks. The models see a square "
         "around the mask; every pixel outside the mask comes back as it was. What is painted is shifted in colour so "
         "that it meets the pixels around it.\n"
         "\n"

@@ -32,11 +32,11 @@ static const char *ending_of(const char *path)
 /* A name that promises another format is a mistake worth stopping at. */
 static Status check_ending(CliArgs *args, const char *path)
 {
-    static const char *const others[] = {".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".svg", ".h5"};
+    static const char *const others[] = {".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".svg", ".h5"};
     char quoted[80];
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (!strcasecmp(ending_of(path), others[i]))
-            return cli_usage_fail(args, "--output: expected a name that ends in .png, which is what is written, found %s",
+            return cli_usage_fail(args, "--output: expected a name that ends in .png or .jpg, which is what is written, found %s",
                                   cli_quote(path, quoted, sizeof quoted));
     return STATUS_OK;
 }

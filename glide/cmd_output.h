@@ -3,7 +3,9 @@
  *     one picture      apple.png           as it stands
  *     several          apple-1.png ...     numbers before the ending, all of the same width (apple-01.png ... apple-12.png)
  *     a folder         out/glide.png       DIR/ or an existing folder: the command's usual name inside it
- *     "-"              standard output, for one picture */
+ *     "-"              standard output, for one picture
+ *
+ * A name that ends in .jpg or .jpeg is a JPEG, everything else a PNG. */
 #ifndef GLIDE_GLIDE_CMD_OUTPUT_H
 #define GLIDE_GLIDE_CMD_OUTPUT_H
 

@@ -27,6 +27,15 @@ static void print_line(const char *key, const char *value)
     putchar('\n');
 }
 
+static Status make_a1111(const char *path, const GlideRecipe *r, char **text)
+{
+    Image image;
+    TRY(image_read(path, &image));
+    Status s = recipe_to_a1111(r, image.w, image.h, text);
+    image_release(&image);
+    return s;
+}
+
 static Status print_recipe(const char *path, const GlideRecipe *r, const RecipeCommand *c, bool alone)
 {
     char *text;
@@ -38,11 +47,13 @@ static Status print_recipe(const char *path, const GlideRecipe *r, const RecipeC
     }
     if (c->a1111) {
         PngTexts texts;
-        TRY(png_read_text(path, &texts)); /* as it stands there, with the size */
+        TRY(png_read_text(path, &texts)); /* as it stands there, with the size; JPEGs have the recipe only */
         const char *found = png_texts_find(&texts, RECIPE_A1111_CHUNK);
-        puts(found ? found : "");
+        Status s = found ? STATUS_OK : make_a1111(path, r, &text);
+        if (s == STATUS_OK) puts(found ? found : text);
+        if (s == STATUS_OK && !found) free(text);
         png_texts_release(&texts);
-        return STATUS_OK;
+        return s;
     }
     printf("%s\n", path);
     for (int i = 0; i < r->count; i++) print_line(r->lines[i].key, r->lines[i].value);
@@ -71,7 +82,7 @@ const CliCommand cli_command_recipe = {
     .operands = "IMG...",
     .min_operands = 1,
     .max_operands = CLI_ANY,
-    .description = "Every PNG of this program carries its recipe: prompt, seed, sampler, steps, guidance and the "
+    .description = "Every picture of this program carries its recipe: prompt, seed, sampler, steps, guidance and the "
                    "hashes of the weights that made "
                    "it (- is standard input). \"glide verify\" makes the picture again, \"glide sample --from IMG\" "
                    "makes another one by it.",

@@ -14,6 +14,7 @@
 static const CliOption options[] = {
     CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
              "ending (FILE-1.png); a folder is fine, and - is standard output"),
+    CLI_QUALITY_OPTION(SampleCommand),
     CLI_INT(SampleCommand, n, 'n', "number", "N", 1, 100000, "1", "pictures of each prompt"),
     CLI_INT(SampleCommand, seed, 's', "seed", "S", 0, INT64_MAX, NULL, "where randomness starts; drawn and shown when not "
             "given"),
@@ -33,7 +34,7 @@ static const CliOption options[] = {
     CLI_DOUBLE(SampleCommand, upsampler_guidance_scale, 0, "upsampler-guidance-scale", "G", 0, 100, "1", "--guidance-scale of the "
                "upsampler, with the same negative prompt; the other options of guidance are about the base model"),
     CLI_GUIDANCE_OPTIONS(SampleCommand, guidance, CASCADE_TEXT(CASCADE_GUIDANCE)),
-    CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this PNG or JPEG instead of noise"),
+    CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this picture instead of noise"),
     CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
     CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG"),
@@ -74,6 +75,7 @@ Status sample_check(CliArgs *args)
         return cli_usage_fail(args, "--number: expected at most 1000000 pictures in all, found %d prompts times %lld",
                               args->operand_count, (long long)c->n);
     if (c->steps) TRY(cli_check_steps(args, "steps", c->steps));
+    TRY(cli_check_quality(args, c->output));
     TRY(cli_guidance(args, &c->guidance, &guidance));
     if (c->guidance.trace && args->operand_count > 1)
         return cli_usage_fail(args, "--trace: expected one prompt, found %d", args->operand_count);
@@ -207,6 +209,7 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
         GlideSampleOptions o = sample_options(c, &guidance, seed, label);
         o.init_image = init->rgb ? init : NULL;
         cli_run_start(&run, output, c->quiet, calls_of(args));
+        run.quality = (int)c->quality;
         run.init_image = c->init_image;
         cli_show_start(&run.show, args, &c->show, c->quiet);
         s = cli_run_finish(&run, sample_prompts(g, args, &o, &run, pictures));

@@ -7,7 +7,7 @@
 
 typedef struct SampleCommand {
     const char *output, *steps, *upsampler_steps, *weights, *upsampler_weights, *init_image, *from;
-    int64_t n, seed, image, threads, colour_cells;
+    int64_t n, seed, image, threads, colour_cells, quality;
     const char *class_name;
     double upsampler_guidance_scale, upsample_temp, strength;
     CliGuidance guidance;

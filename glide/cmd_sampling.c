@@ -53,6 +53,12 @@ Status cli_check_not_input(CliArgs *args, const char *in, const char *output, co
     return cli_usage_fail(args, "--output: %s is the picture to %s; expected another name", output, what);
 }
 
+Status cli_check_quality(CliArgs *args, const char *output)
+{
+    if (!cli_given(args, "quality") || jpeg_is_named(output)) return STATUS_OK;
+    return cli_usage_fail(args, "--quality: is of JPEG files, expected an --output that ends in .jpg");
+}
+
 Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t *seed)
 {
     uint32_t drawn;
@@ -66,7 +72,7 @@ Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t 
 
 void cli_run_start(CliRun *r, const CliOutput *output, bool quiet, int calls)
 {
-    *r = (CliRun){.output = output, .quiet = quiet, .calls = calls};
+    *r = (CliRun){.output = output, .quiet = quiet, .calls = calls, .quality = JPEG_PICTURE_QUALITY};
     interrupt_install("\nstopping after this step; Ctrl-C again stops at once\n");
 }
 
@@ -128,7 +134,9 @@ Status cli_run_write(CliRun *r, const GlidePicture *picture)
     char path[PATH_MAX];
     cli_output_name(r->output, r->written, path, sizeof path);
     TRY(add_hints(r, picture->recipe));
-    TRY((Status)glide_picture_write(picture, path));
+    GlideWriteOptions o = glide_write_defaults();
+    o.jpeg_quality = r->quality;
+    TRY((Status)glide_picture_write_with(picture, path, &o));
     cli_show_picture(&r->show, r->bar_shown ? &r->bar : NULL, picture);
     r->written++;
     return STATUS_OK;

@@ -2,6 +2,7 @@
 #ifndef GLIDE_GLIDE_CMD_SAMPLING_H
 #define GLIDE_GLIDE_CMD_SAMPLING_H
 
+#include "common/jpeg_write.h"
 #include "common/progress.h"
 #include "glide/cmd_output.h"
 #include "glide/cmd_show.h"
@@ -25,6 +26,13 @@ const char *cli_picture_name(const char *in, const char *what, char *name, size_
 /* -o may not be the picture `in` itself, which would be lost: a usage error that calls it "the picture to WHAT". */
 Status cli_check_not_input(CliArgs *args, const char *in, const char *output, const char *what);
 
+/* --quality of JPEG files, for an option struct with `int64_t quality`. */
+#define CLI_QUALITY_OPTION(type)                                                                                    \
+    CLI_INT(type, quality, 0, "quality", "Q", 1, 100, CASCADE_TEXT(JPEG_PICTURE_QUALITY), "of JPEG files, which are written where " \
+            "--output ends in .jpg")
+/* It is of no use for other files: a usage error. */
+Status cli_check_quality(CliArgs *args, const char *output);
+
 /* A run of the cascade: the progress bar, Ctrl-C, and each picture into its file as soon as it is finished. */
 typedef struct CliRun {
     const CliOutput *output;
@@ -32,6 +40,7 @@ typedef struct CliRun {
     bool quiet, bar_shown;
     int calls, call; /* calls of the library in all; of the one under way, from 0 */
     int written;     /* files */
+    int quality;     /* of JPEGs */
     CliShow show;    /* all 0: nothing */
     const char *init_image, *input, *mask; /* files that the pictures are made of, for their recipes; NULL: none */
     bool invert_mask;

@@ -14,7 +14,7 @@
 typedef struct UpsampleCommand {
     CliShowOptions show;
     const char *output, *prompt, *steps, *weights, *size;
-    int64_t seed, image, label, threads, colour_cells, tile;
+    int64_t seed, image, label, threads, colour_cells, tile, quality;
     double upsample_temp, fidelity, noise_level;
     CliGuidance guidance;
     int sampler, precision, scale;
@@ -26,6 +26,7 @@ static const char *const scales[] = {"2", "4", "8", NULL};
 static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
+    CLI_QUALITY_OPTION(UpsampleCommand),
     CLI_CHOICE(UpsampleCommand, scale, 'x', "scale", scales, "4", "how many times as large"),
     CLI_TEXT(UpsampleCommand, size, 0, "size", "WxH", NULL, "the size that is wanted, instead of --scale"),
     CLI_TEXT(UpsampleCommand, prompt, 'p', "prompt", "TEXT", NULL, "what the picture shows; helps the upsampler"),
@@ -84,6 +85,7 @@ static Status parse_size(CliArgs *args, const char *text, GlideUpsampleOptions *
 static Status check_usage(CliArgs *args, const UpsampleCommand *c, GlideUpsampleOptions *o)
 {
     if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
+    TRY(cli_check_quality(args, c->output));
     TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_guidance(args, &c->guidance, &o->guidance));
     TRY(parse_size(args, c->size, o));
@@ -179,6 +181,7 @@ static Status upsample_all(Upsampling *u)
     if (u->files.count == 1) TRY((Status)glide_picture_read(u->files.inputs[0], &u->only));
     TRY(cli_choose_seed(u->args, c->seed, c->quiet, &u->options.seed));
     cli_run_start(&u->run, &u->files.outputs[0], c->quiet, u->files.count);
+    u->run.quality = (int)c->quality;
     cli_show_start(&u->run.show, u->args, &c->show, c->quiet);
     u->options.callbacks = cli_run_callbacks(&u->run);
     Status s = upsample_files(u);
@@ -214,7 +217,7 @@ const CliCommand cli_command_upsample = {
     .min_operands = 1,
     .max_operands = CLI_ANY,
     .description =
-        "Reads PNG and JPEG files (- is standard input) or all those in a folder, and makes each 2, 4 or 8 times as large. Large ones "
+        "Reads PNG, JPEG and WebP files (- is standard input) or all those in a folder, and makes each 2, 4 or 8 times as large. Large ones "
         "are made in windows that overlap and are blended at every step, so that there are no seams. The result, reduced again, is the "
         "picture that was given, unless --fidelity is lower. Several pictures need a folder as --output, where they are called "
         "NAME-x4.png. A picture made by \"glide sample --no-upsample\", upsampled with --fidelity 0 and the same prompt, seed and image "

@@ -33,7 +33,8 @@ static bool is_folder(const char *path)
 static int is_picture(const struct dirent *entry)
 {
     const char *dot = strrchr(entry->d_name, '.');
-    return dot && dot != entry->d_name && (!strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg"));
+    return dot && dot != entry->d_name && (!strcasecmp(dot, ".png") || !strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg") ||
+                                       !strcasecmp(dot, ".webp"));
 }
 
 static Status add_folder(UpsampleFiles *f, CliArgs *args, const char *folder)
@@ -50,7 +51,7 @@ static Status add_folder(UpsampleFiles *f, CliArgs *args, const char *folder)
         free(entries[i]);
     }
     free(entries);
-    if (s == STATUS_OK && n == 0) return cli_usage_fail(args, "%s: a folder without PNG or JPEG files", folder);
+    if (s == STATUS_OK && n == 0) return cli_usage_fail(args, "%s: a folder without PNG, JPEG or WebP files", folder);
     return s;
 }
 

@@ -10,7 +10,7 @@ typedef struct UpsampleFiles {
     int count, capacity;
 } UpsampleFiles;
 
-/* The operands of `args`; a folder stands for its PNG and JPEG files, in the order of their names. With one operand that is a file,
+/* The operands of `args`; a folder stands for its PNG, JPEG and WebP files, in the order of their names. With one operand that is a file,
  * `output` is as elsewhere; else it is a folder, made if it is not there. `what` is put into names ("photo-x4.png"). Two files that
  * would get the same name, and a folder without pictures, are usage errors. */
 Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what);

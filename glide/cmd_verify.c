@@ -246,6 +246,8 @@ static Status report(const Verify *v, bool *identical)
 static Status verify_picture(Verify *v, bool *identical)
 {
     TRY(recipe_read(v->path, &v->recipe));
+    if (jpeg_is_named(v->path))
+        return status_fail(STATUS_BAD_INPUT, "%s: a JPEG does not hold the pixels as they were made, expected a PNG", v->path);
     TRY(image_read(v->path, &v->image));
     if (!strcmp(recipe_find(v->recipe, "task"), "grid"))
         return status_fail(STATUS_BAD_INPUT, "%s: is a sheet of several pictures, which are not made again", v->path);

@@ -1,10 +1,8 @@
 #include "glide/glide.h"
 
-#include "common/file_write.h"
 #include "glide/cascade.h"
 #include "glide/context.h"
 #include "glide/guides.h"
-#include "glide/recipe.h"
 #include "glide/version.h"
 #include "glide/weights_path.h"
 #include "text_transformer/text_unet_file.h"
@@ -120,61 +118,4 @@ Status context_load_both(Glide *g, bool *upsampler)
 int context_side(const Model *m)
 {
     return m->net->config.unet.image_size;
-}
-
-/* --- pictures --------------------------------------------------------------------------------------- */
-
-void picture_give(Image *image, GlidePicture *out)
-{
-    *out = (GlidePicture){.width = image->w, .height = image->h, .rgb = image->pixels};
-    *image = (Image){0};
-}
-
-Image picture_view(const GlidePicture *p)
-{
-    return (Image){p->width, p->height, p->rgb};
-}
-
-GlideStatus glide_picture_read(const char *path, GlidePicture *out)
-{
-    Image image = {0};
-    *out = (GlidePicture){0};
-    Status s = image_read(path, &image);
-    if (s == STATUS_OK) picture_give(&image, out);
-    return (GlideStatus)s;
-}
-
-GlideStatus glide_picture_write(const GlidePicture *p, const char *path)
-{
-    if (!p->rgb) return (GlideStatus)status_fail(STATUS_BAD_INPUT, "%s: there is no picture to write", path);
-    unsigned char *bytes;
-    size_t size;
-    Status s = picture_encode(p, &bytes, &size);
-    if (s != STATUS_OK) return (GlideStatus)s;
-    s = file_write(path, bytes, size);
-    free(bytes);
-    return (GlideStatus)s;
-}
-
-Status picture_encode(const GlidePicture *p, unsigned char **bytes, size_t *size)
-{
-    Image image = picture_view(p);
-    PngText texts[RECIPE_CHUNKS];
-    if (!p->recipe) return png_encode(&image, NULL, 0, bytes, size);
-    TRY(recipe_to_png(p->recipe, p->width, p->height, texts));
-    Status s = png_encode(&image, texts, RECIPE_CHUNKS, bytes, size);
-    for (int i = 0; i < RECIPE_CHUNKS; i++) free((char *)texts[i].value);
-    return s;
-}
-
-void glide_picture_release(GlidePicture *p)
-{
-    free(p->rgb);
-    recipe_free(p->recipe);
-    *p = (GlidePicture){0};
-}
-
-const char *glide_picture_recipe(const GlidePicture *p, const char *key)
-{
-    return p->recipe ? recipe_find(p->recipe, key) : NULL;
 }

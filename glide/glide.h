@@ -87,19 +87,31 @@ GLIDE_API void glide_close(Glide *glide); /* NULL is fine */
 
 /* --- pictures --- */
 typedef struct GlideRecipe GlideRecipe;
+typedef struct GlideDetail GlideDetail;
 
 /* The fields are the caller's, who gives them back with glide_picture_release(). Start from {0}. */
 typedef struct GlidePicture {
     int width, height;
-    unsigned char *rgb;  /* (height,width,3), rows without padding */
+    unsigned char *rgb;  /* (height,width,3), rows without padding; what is transparent lies on white */
     GlideRecipe *recipe; /* how it was made; NULL: not known */
+    GlideDetail *detail; /* what files say besides: transparency, 16 bits, one value for a pixel, a colour profile. Files that are
+                            written get it, and glide_upsample() with a scale enlarges it. NULL: nothing */
 } GlidePicture;
 
-/* A PNG or JPEG of any size; "-" is standard input. */
+/* A PNG, JPEG or WebP of any size, turned upright as its EXIF data asks; "-" is standard input. */
 GLIDE_API GlideStatus glide_picture_read(const char *path, GlidePicture *out);
-/* A PNG with the recipe in two text chunks, "parameters" as AUTOMATIC1111's web UI writes it and "glide", JSON. The file appears
- * whole or not at all. "-" is standard output. */
-GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const char *path);
+
+typedef struct GlideWriteOptions {
+    int jpeg_quality; /* 1 to 100. Default 92; every pixel keeps its own colour (4:4:4) */
+} GlideWriteOptions;
+
+GLIDE_API GlideWriteOptions glide_write_defaults(void);
+
+/* A JPEG where the name ends in .jpg or .jpeg, else a PNG. The recipe goes into a PNG as two text chunks, "parameters" as
+ * AUTOMATIC1111's web UI writes it and "glide", JSON, and into a JPEG as a comment, "glide " and the JSON. JPEG has 8 bits and no
+ * transparency, so it gets what `rgb` shows. The file appears whole or not at all. "-" is standard output. */
+GLIDE_API GlideStatus glide_picture_write(const GlidePicture *picture, const char *path); /* with the defaults */
+GLIDE_API GlideStatus glide_picture_write_with(const GlidePicture *picture, const char *path, const GlideWriteOptions *options);
 GLIDE_API void glide_picture_release(GlidePicture *picture); /* leaves it empty; fine on an empty one */
 
 /* A line of the recipe: "version", "task" ("sample", "inpaint", "upsample"), "prompt", "seed", "image", "class", "sampler", "steps",
@@ -214,7 +226,7 @@ typedef struct GlideMask {
     unsigned char *paint; /* (height,width): not 0 where the picture is to be painted */
 } GlideMask;
 
-/* A PNG or JPEG of any size, fitted to a picture of width x height: what is transparent is painted, or, in a file without
+/* A PNG, JPEG or WebP of any size, fitted to a picture of width x height: what is transparent is painted, or, in a file without
  * transparent pixels, what is nearer to white than to black. `inverted`: the rest is. Release with glide_mask_release(). */
 GLIDE_API GlideStatus glide_mask_read(const char *path, bool inverted, int width, int height, GlideMask *out);
 GLIDE_API void glide_mask_release(GlideMask *mask);

@@ -130,7 +130,7 @@ static void test_wrong_usage(void **state)
         {"$G sample cat --guidance-scale 1e9", "--guidance-scale: expected a number from 0 to 100"},
         {"$G sample cat --precision f16", "--precision: expected f32, bf16 or int8, found \"f16\""},
         {"$G sample cat --no-upsample --upsampler-steps 3", "--no-upsample: expected no option of the upsampler"},
-        {"$G sample cat -o cat.jpg", "ends in .png"},
+        {"$G sample cat -o cat.webp", "ends in .png or .jpg"},
         {"$G sample cat -n 2 -o -", "expected a file name for 2 pictures"},
         {"$G sample cat -o ''", "--output: expected a file name"},
         {"$G smaple cat", "did you mean \"sample\"?"},

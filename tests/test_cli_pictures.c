@@ -88,7 +88,7 @@ static void test_upsample_many(void **state)
     cli_run_ok(&r, "rm in/a.png; mkdir -p none");
     cli_refuse("$G upsample in more -o one.txt/two", "--output: expected a folder for several pictures");
     cli_refuse("$G upsample in/b.png in/b.png -o out", "would both be written to out/b-x4.png");
-    cli_refuse("$G upsample none -o out", "none: a folder without PNG or JPEG files");
+    cli_refuse("$G upsample none -o out", "none: a folder without PNG, JPEG or WebP files");
     cli_refuse("$G upsample in/b.png -o out --size 50", "--size: expected WIDTHxHEIGHT, such as 1920x1080, found \"50\"");
     cli_refuse("$G upsample in/b.png -o out --scale 3", "--scale");
     cli_refuse("$G upsample in/b.png -o out --tile 40", "--tile: expected a multiple of 16, found 40");
