@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const SamplerKind kinds[] = {
-    {.name = "ddpm", .about = "ancestral sampling with the learned variance", .noisy = true, .evaluations = 1,
+    {.name = "ddpm", .about = "ancestral sampling with the learned variance", .noisy = true, .variance = true, .evaluations = 1,
      .step = sampler_step_ddpm},
     {.name = "ddim", .about = "non-Markovian; eta 0 is deterministic", .noisy = true, .evaluations = 1,
      .step = sampler_step_ddim},
@@ -19,11 +19,11 @@ static const SamplerKind kinds[] = {
      .evaluations = 1, .eta = 1, .step = sampler_step_euler_ancestral},
     {.name = "heun", .about = "order 2, two evaluations a step", .noisy = true, .evaluations = 2, .extra = -1, .memory = 2,
      .step = sampler_step_heun},
-    {.name = "dpmpp_2m", .about = "DPM-Solver++, multistep of order 2", .evaluations = 1, .memory = 2,
+    {.name = "dpmpp_2m", .about = "DPM-Solver++, multistep of order 2", .evaluations = 1, .memory = 1,
      .step = sampler_step_dpmpp_2m},
-    {.name = "dpmpp_3m", .about = "DPM-Solver++, multistep from 3 levels as published", .evaluations = 1, .memory = 3,
+    {.name = "dpmpp_3m", .about = "DPM-Solver++, multistep from 3 levels as published", .evaluations = 1, .memory = 2,
      .step = sampler_step_dpmpp_3m},
-    {.name = "dpmpp_3m_full", .about = "DPM-Solver++, multistep of order 3", .evaluations = 1, .memory = 3,
+    {.name = "dpmpp_3m_full", .about = "DPM-Solver++, multistep of order 3", .evaluations = 1, .memory = 2,
      .step = sampler_step_dpmpp_3m_full},
     {.name = "dpmpp_2s", .about = "DPM-Solver++, singlestep of order 2 over two levels", .evaluations = 1, .memory = 2,
      .step = sampler_step_dpmpp_2s},
@@ -97,14 +97,15 @@ Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, con
     if (isnan(o->eta)) s->options.eta = o->kind->eta;
     s->expected = -1;
     size_t bytes = (size_t)sampler_size(s) * sizeof(float);
-    s->prediction = malloc(bytes / IMAGE_CHANNELS * MODEL_CHANNELS);
+    bool eps_alone = denoiser->predict_eps && !o->kind->variance;
+    if (!eps_alone) s->prediction = malloc(bytes / IMAGE_CHANNELS * MODEL_CHANNELS);
     s->x_0 = malloc(bytes);
     if (o->kind->noisy) s->noise = malloc(bytes);
     if (denoiser->gradient) s->grad_memory = malloc(bytes);
     bool remembers = true;
     for (int i = 0; i < o->kind->memory; i++) remembers = (s->memory[i] = malloc(bytes)) != NULL && remembers;
     s->rows = malloc((size_t)n * sizeof *s->rows);
-    if (!remembers || !s->prediction || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) ||
+    if (!remembers || (!eps_alone && !s->prediction) || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) ||
         !s->rows) {
         sampler_release(s);
         return status_fail(STATUS_NO_MEMORY, "out of memory for sampling %lld pictures of %lld x %lld pixels",
@@ -238,12 +239,12 @@ static void predict_x_0(Sampler *s, const float *x)
     bool between = s->level.alpha != d->sqrt_alphas_cumprod[step]; /* churned */
     float from_x = (float)(between ? 1 / s->level.alpha : d->sqrt_recip_alphas_cumprod[step]);
     float from_eps = (float)(between ? s->level.sigma / s->level.alpha : d->sqrt_recipm1_alphas_cumprod[step]);
-    int64_t pixels = s->n * s->height * s->width;
+    int64_t pixels = s->n * s->height * s->width, channels = s->prediction ? MODEL_CHANNELS : IMAGE_CHANNELS;
+    const float *eps = s->prediction ? s->prediction : s->x_0;
 #pragma omp parallel for schedule(static) if (pixels >= SAMPLER_PARALLEL_FROM)
     for (int64_t p = 0; p < pixels; p++)
         for (int c = 0; c < IMAGE_CHANNELS; c++)
-            s->x_0[p * IMAGE_CHANNELS + c] =
-                from_x * x[p * IMAGE_CHANNELS + c] - from_eps * s->prediction[p * MODEL_CHANNELS + c];
+            s->x_0[p * IMAGE_CHANNELS + c] = from_x * x[p * IMAGE_CHANNELS + c] - from_eps * eps[p * channels + c];
 }
 
 /* NaN stays NaN: a broken model must not look like a black picture. */
@@ -270,7 +271,8 @@ static Status predict_gradient(Sampler *s, const float *x)
 static Status predict(Sampler *s, float *x, bool noise)
 {
     const Denoiser *model = &s->denoiser;
-    TRY(model->predict(model->predict_ctx, x, &s->level, s->prediction));
+    if (s->prediction) TRY(model->predict(model->predict_ctx, x, &s->level, s->prediction));
+    else TRY(model->predict_eps(model->predict_ctx, x, &s->level, s->x_0));
     predict_x_0(s, x);
     if (model->denoised) TRY(model->denoised(model->denoised_ctx, &s->level, s->x_0));
     if (s->options.clip_denoised) clamp_x_0(s);

@@ -51,6 +51,9 @@
 typedef struct Denoiser {
     /* out (N,H,W,6) at x_t (N,H,W,3) */
     Status (*predict)(void *ctx, const float *x_t, const NoiseLevel *level, float *out);
+    /* the same without the variance values, eps (N,H,W,3), for large pictures: takes the place of predict() with kinds that have
+     * no use for them; or NULL */
+    Status (*predict_eps)(void *ctx, const float *x_t, const NoiseLevel *level, float *eps);
     /* grad (N,H,W,3): gradient of a log probability with respect to x_t, scale included (cond_fn); NULL: no such
      * guidance */
     Status (*gradient)(void *ctx, const float *x_t, const NoiseLevel *level, float *grad);
@@ -98,6 +101,7 @@ typedef struct SamplerKind {
     const char *about; /* one line for help */
     bool ascending;    /* runs from the picture towards noise */
     bool noisy;        /* draws noise */
+    bool variance;     /* uses the learned variance */
     int evaluations;   /* of the model in a step */
     int extra;         /* more of them (or fewer) in a run */
     int memory;        /* pictures that it remembers, up to SAMPLER_MEMORY */
@@ -142,7 +146,7 @@ struct Sampler {
     int64_t n, height, width;
     NoiseLevel level;  /* of the step being taken: where x is, between the process's levels perhaps */
     int visit;         /* how often that step was taken before */
-    float *prediction; /* (N,H,W,6) */
+    float *prediction; /* (N,H,W,6); NULL with predict_eps(), whose eps is where x_0 will be */
     float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
     float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
     float *grad;       /* (N,H,W,3) of this prediction; NULL where there is none */

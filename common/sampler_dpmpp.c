@@ -38,10 +38,9 @@ static Status multistep(Sampler *s, int order, double second, float *x)
 {
     NoiseLevel next = sampler_next(s);
     TRY(sampler_denoise(s, x));
-    const float *const x_0[] = {s->x_0};
-    sampler_mix(s, sampler_remember(s), 0, 1, x_0, (const double[]){1});
+    const float *const pictures[] = {s->x_0, s->memory[0], s->memory[1]};
     order = order_of_step(s, order);
-    const double *lambda = s->remembered;
+    const double lambda[] = {sampler_lambda(&s->level), s->remembered[0], s->remembered[1]};
     Integrals i = integrals(lambda[0], s->level.sigma, &next);
     double factors[3] = {i.of_d0};
     if (order == 2) { /* D1 = (x_0 - x_0') / r, whose integral is taken to be half of D0's */
@@ -56,7 +55,8 @@ static Status multistep(Sampler *s, int order, double second, float *x)
         factors[1] = to_b - to_a;
         factors[2] = -to_b;
     }
-    sampler_mix(s, x, i.of_x, order, (const float *const *)s->memory, factors);
+    sampler_mix(s, x, i.of_x, order, pictures, factors);
+    sampler_mix(s, sampler_remember(s), 0, 1, pictures, (const double[]){1});
     return STATUS_OK;
 }
 

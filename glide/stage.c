@@ -42,10 +42,16 @@ static Status run_models(void *ctx, const float *x_t, const NoiseLevel *level, G
 {
     Run *r = ctx;
     GuidanceAsks own = asks & GUIDANCE_BOTH, same = asks & GUIDANCE_CONDITIONAL ? GUIDANCE_CONDITIONAL : GUIDANCE_UNCONDITIONAL;
-    TRY(stage_model_run(&r->model, x_t, level, own, out));
+    TRY(stage_model_run(&r->model, x_t, level, own, MODEL_CHANNELS, out));
     if (!(asks & GUIDANCE_WEAKER)) return STATUS_OK;
-    return stage_model_run(&r->weaker, x_t, level, same,
+    return stage_model_run(&r->weaker, x_t, level, same, MODEL_CHANNELS,
                            out + guidance_rows(own, r->in->n) * r->in->side * stage_width(r->in) * MODEL_CHANNELS);
+}
+
+static Status run_eps(void *ctx, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *eps)
+{
+    Run *r = ctx;
+    return stage_model_run(&r->model, x_t, level, asks, IMAGE_CHANNELS, eps);
 }
 
 /* --- setting up --------------------------------------------------------------------------------------- */
@@ -114,6 +120,7 @@ static Status run_init(Run *r, Kernels *kernels, const TextUNet *m, const StageO
     *r = (Run){.options = o, .in = in, .first = first};
     TRY(stage_model_init(&r->model, kernels, m, o, in));
     TRY(guided_denoiser_init(&r->guided, &g, run_models, r, in->n, in->side, stage_width(in)));
+    guided_denoiser_eps(&r->guided, run_eps);
     TRY(make_guides(r, kernels, &g));
     if (o->trace || o->watch) TRY(guided_denoiser_record(&r->guided));
     return stage_hooks_init(&r->hooks, o, in);

@@ -144,7 +144,14 @@ static Tensor *answer(StageModel *m, const Part *part, const float *x_t, int64_t
     return text_unet_forward(m->tape, m->model, &in, condition, NULL);
 }
 
-Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *out)
+/* out (rows,height,width,channels): the first channels of a whole picture's answer y. */
+static void take_channels(const Tensor *y, int channels, float *out)
+{
+    for (int64_t p = 0; p < tensor_rows(y); p++)
+        memcpy(out + p * channels, (const float *)y->data + p * MODEL_CHANNELS, (size_t)channels * sizeof *out);
+}
+
+Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, int channels, float *out)
 {
     int64_t rows = guidance_rows(asks, m->n), height = m->in->side, width = stage_width(m->in);
     const UNetCondition *condition = condition_for(m, asks);
@@ -153,14 +160,14 @@ Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level,
     if (m->tiled) {
         int64_t shrink = m->in->low_side ? height / m->in->low_side : 1;
         part = (Part){&m->tiles, 0, m->tiles.y.tile, m->tiles.x.tile, m->tiles.y.tile / shrink, m->tiles.x.tile / shrink};
-        memset(out, 0, (size_t)(rows * height * width * MODEL_CHANNELS) * sizeof *out);
+        memset(out, 0, (size_t)(rows * height * width * channels) * sizeof *out);
     }
     for (; part.k < (m->tiled ? tiles_count(&m->tiles) : 1); part.k++) {
         int scope = tape_scope_begin(m->tape);
         Tensor *y = answer(m, &part, x_t, rows, condition);
         TRY(tape_status(m->tape));
-        if (m->tiled) tiles_blend(&m->tiles, part.k, y->data, rows, MODEL_CHANNELS, out);
-        else memcpy(out, y->data, tensor_bytes(y));
+        if (m->tiled) tiles_blend(&m->tiles, part.k, y->data, rows, MODEL_CHANNELS, channels, out);
+        else take_channels(y, channels, out);
         tape_scope_end(m->tape, scope, NULL);
     }
     return STATUS_OK;

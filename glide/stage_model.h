@@ -28,7 +28,8 @@ typedef struct StageModel {
 Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, const StageOptions *o, const StageInput *in);
 void stage_model_release(StageModel *m); /* fine on a zeroed one */
 
-/* asks: GUIDANCE_CONDITIONAL, GUIDANCE_UNCONDITIONAL or GUIDANCE_BOTH; out (rows,side,width,6). */
-Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, float *out);
+/* asks: GUIDANCE_CONDITIONAL, GUIDANCE_UNCONDITIONAL or GUIDANCE_BOTH; out (rows,side,width,channels): all 6 that the model says, or
+ * eps alone, 3. */
+Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level, GuidanceAsks asks, int channels, float *out);
 
 #endif

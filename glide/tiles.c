@@ -80,15 +80,15 @@ void tiles_cut(const Tiles *t, int64_t k, int64_t shrink, const float *x, int64_
                (size_t)(w * channels) * sizeof *out);
 }
 
-void tiles_blend(const Tiles *t, int64_t k, const float *part, int64_t n, int channels, float *x)
+void tiles_blend(const Tiles *t, int64_t k, const float *part, int64_t n, int part_channels, int channels, float *x)
 {
     int64_t ky = k / t->x.count, kx = k % t->x.count, h = t->y.tile, w = t->x.tile;
     const float *wy = t->y.weights + ky * h, *wx = t->x.weights + kx * w;
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < n * h; row++) {
-        const float *from = part + row * w * channels;
+        const float *from = part + row * w * part_channels;
         float *to = x + ((row / h * t->y.length + t->y.starts[ky] + row % h) * t->x.length + t->x.starts[kx]) * channels;
         for (int64_t i = 0; i < w; i++)
-            for (int c = 0; c < channels; c++) to[i * channels + c] += wy[row % h] * wx[i] * from[i * channels + c];
+            for (int c = 0; c < channels; c++) to[i * channels + c] += wy[row % h] * wx[i] * from[i * part_channels + c];
     }
 }

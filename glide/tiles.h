@@ -35,7 +35,7 @@ int64_t tiles_count(const Tiles *t);
 /* Rows of window k: out (n,tile_y,tile_x,channels) from x (n,height,width,channels). With `shrink` 4 the picture is a fourth as
  * large, and so is the window. */
 void tiles_cut(const Tiles *t, int64_t k, int64_t shrink, const float *x, int64_t n, int channels, float *out);
-/* x (n,height,width,channels) += weights * part (n,tile_y,tile_x,channels) of window k. */
-void tiles_blend(const Tiles *t, int64_t k, const float *part, int64_t n, int channels, float *x);
+/* x (n,height,width,channels) += weights * the first `channels` of part (n,tile_y,tile_x,part_channels), of window k. */
+void tiles_blend(const Tiles *t, int64_t k, const float *part, int64_t n, int part_channels, int channels, float *x);
 
 #endif

@@ -32,7 +32,8 @@ static bool alloc_all(GuidedDenoiser *d)
     int64_t size = d->n * d->height * d->width * IMAGE_CHANNELS;
     int answers = guidance_most_answers(g);
     bool ok = answers == 1 || alloc(&d->answers, answers * size / IMAGE_CHANNELS * MODEL_CHANNELS);
-    ok = ok && alloc(&d->direction, size) && alloc(&d->score, d->n);
+    bool moves = answers > 1 || any_acts(g, true) || g->threshold == GUIDANCE_THRESHOLD_DYNAMIC;
+    ok = ok && (!moves || alloc(&d->direction, size)) && alloc(&d->score, d->n);
     for (int i = 0; i < GUIDANCE_MODES && g->apg.on && g->apg.momentum != 0; i++)
         if (differs((GuidanceModeId)i) && guidance_acts(g, (GuidanceModeId)i)) ok = ok && alloc(&d->running[i], size);
     if (g->cfgpp) ok = ok && alloc(&d->shift, size);
@@ -150,6 +151,16 @@ static Status predict(void *ctx, const float *x_t, const NoiseLevel *level, floa
     return STATUS_OK;
 }
 
+/* No guidance, or none that mixes answers. */
+static Status predict_eps(void *ctx, const float *x_t, const NoiseLevel *level, float *eps)
+{
+    GuidedDenoiser *d = ctx;
+    GuidanceAsks asks = guidance_asks(&d->guidance, level);
+    d->shifted = false;
+    d->rows_run += guidance_rows(asks, d->n);
+    return d->eps(d->ctx, x_t, level, asks, eps);
+}
+
 static bool has_gradient(void *ctx, const NoiseLevel *level)
 {
     const GuidedDenoiser *d = ctx;
@@ -199,10 +210,16 @@ static Status renoise(void *ctx, const NoiseLevel *level, float *x)
 
 /* --- hooks --- */
 
+void guided_denoiser_eps(GuidedDenoiser *d, GuidedModelFn eps)
+{
+    d->eps = eps;
+}
+
 Denoiser guided_denoiser(GuidedDenoiser *d)
 {
     const Guidance *g = &d->guidance;
     Denoiser out = {.predict = predict, .predict_ctx = d};
+    if (d->eps && guidance_most_answers(g) == 1 && !d->telemetry) out.predict_eps = predict_eps;
     if (any_acts(g, true)) {
         out.gradient = gradient;
         out.has_gradient = has_gradient;

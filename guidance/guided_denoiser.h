@@ -21,11 +21,13 @@ typedef Status (*GuidedModelFn)(void *ctx, const float *x_t, const NoiseLevel *l
 typedef struct GuidedDenoiser {
     Guidance guidance;
     GuidedModelFn model;
+    GuidedModelFn eps; /* as model, but without variance values: out (rows,H,W,3), where guidance has nothing to mix and nothing is
+                          recorded; NULL: it is the model that is asked */
     void *ctx;
     void *guides[GUIDANCE_MODES]; /* borrowed; of modes by gradient */
     int64_t n, height, width;
     float *answers;   /* (rows,H,W,6), as many as any step asks for; NULL when it is never more than one */
-    float *direction; /* (N,H,W,3), and scratch of what comes after */
+    float *direction; /* (N,H,W,3), and scratch of what comes after; NULL where there is no such thing */
     float *running[GUIDANCE_MODES]; /* (N,H,W,3) of modes by difference, with APG's momentum */
     float *shift;     /* (N,H,W,3), with CFG++ */
     bool shifted;     /* at this level */
@@ -45,6 +47,9 @@ Status guided_denoiser_init(GuidedDenoiser *d, const Guidance *g, GuidedModelFn 
 void guided_denoiser_release(GuidedDenoiser *d);
 /* What the mode's gradient() gets. A mode by gradient that acts must have one. */
 void guided_denoiser_guide(GuidedDenoiser *d, GuidanceModeId id, void *guide);
+
+/* For large pictures, before guided_denoiser(): sets `eps`. */
+void guided_denoiser_eps(GuidedDenoiser *d, GuidedModelFn eps);
 
 /* Its face towards samplers; d must outlive it. Hooks that guidance has no use for are unset. */
 Denoiser guided_denoiser(GuidedDenoiser *d);

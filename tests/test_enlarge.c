@@ -73,7 +73,7 @@ static void test_blend(void **state)
     assert_true(tiles_count(&t) == 2 * 4 || tiles_count(&t) == 3 * 5 || tiles_count(&t) == 2 * 5 || tiles_count(&t) == 3 * 4);
     for (int64_t k = 0; k < tiles_count(&t); k++) {
         tiles_cut(&t, k, 1, x, N, 3, part);
-        tiles_blend(&t, k, part, N, 3, y);
+        tiles_blend(&t, k, part, N, 3, 3, y);
     }
     for (int i = 0; i < N * H * W * 3; i++) assert_true(fabsf(x[i] - y[i]) < 1e-5f);
     static float small[N * (H / 4) * (W / 4) * 3]; /* and what lies under a window of the small picture is a fourth of it */
