@@ -101,11 +101,27 @@ static Status taps_init(Taps *taps, int from, int to)
     return STATUS_OK;
 }
 
+/* What is resized: bytes, or numbers as they are. */
+typedef struct Source {
+    const uint8_t *u8; /* (H,W,3); NULL: f32 */
+    const float *f32;
+    int w, h;
+} Source;
+
+/* Row y; of bytes, in `room` (W,3). */
+static const float *row_of(const Source *in, int y, float *room)
+{
+    size_t n = (size_t)in->w * 3;
+    if (!in->u8) return in->f32 + (size_t)y * n;
+    for (size_t i = 0; i < n; i++) room[i] = in->u8[(size_t)y * n + i];
+    return room;
+}
+
 /* sum[x] += weight * (row resized to taps->size); row (from,3), sum (taps->size,3) */
-static void add_row(const uint8_t *row, const Taps *taps, float weight, float *sum)
+static void add_row(const float *row, const Taps *taps, float weight, float *sum)
 {
     for (int x = 0; x < taps->size; x++) {
-        const uint8_t *p = row + (size_t)taps->first[x] * 3;
+        const float *p = row + (size_t)taps->first[x] * 3;
         const float *w = taps->weight + (size_t)x * taps->most;
         float r = 0, g = 0, b = 0;
         for (int k = 0; k < taps->count[x]; k++, p += 3) {
@@ -119,36 +135,46 @@ static void add_row(const uint8_t *row, const Taps *taps, float weight, float *s
     }
 }
 
-static void resize_rows(const Image *in, const Taps *tx, const Taps *ty, float *sum, Image *out)
+/* Into `bytes` or `numbers` (H2,W2,3). scratch: a row of both. */
+static void resize_rows(const Source *in, const Taps *tx, const Taps *ty, float *scratch, uint8_t *bytes, float *numbers)
 {
-    size_t row = (size_t)out->w * 3;
-    for (int y = 0; y < out->h; y++) {
+    size_t row = (size_t)tx->size * 3;
+    for (int y = 0; y < ty->size; y++) {
+        float *sum = numbers ? numbers + (size_t)y * row : scratch;
         memset(sum, 0, row * sizeof *sum);
         for (int k = 0; k < ty->count[y]; k++)
-            add_row(in->pixels + (size_t)(ty->first[y] + k) * (size_t)in->w * 3, tx,
-                    ty->weight[(size_t)y * ty->most + k], sum);
-        for (size_t i = 0; i < row; i++) out->pixels[(size_t)y * row + i] = round_to_u8(sum[i]);
+            add_row(row_of(in, ty->first[y] + k, scratch + row), tx, ty->weight[(size_t)y * ty->most + k], sum);
+        for (size_t i = 0; bytes && i < row; i++) bytes[(size_t)y * row + i] = round_to_u8(sum[i]);
     }
+}
+
+static Status resize(const Source *in, int w, int h, uint8_t *bytes, float *numbers)
+{
+    Taps tx, ty;
+    TRY(taps_init(&tx, in->w, w));
+    Status status = taps_init(&ty, in->h, h);
+    if (status == STATUS_OK) {
+        float *scratch = calloc(((size_t)w + (size_t)in->w) * 3, sizeof *scratch);
+        if (scratch) resize_rows(in, &tx, &ty, scratch, bytes, numbers);
+        else status = status_fail(STATUS_NO_MEMORY, "resizing a picture: out of memory");
+        free(scratch);
+        taps_release(&ty);
+    }
+    taps_release(&tx);
+    return status;
 }
 
 Status image_resize(const Image *in, int w, int h, Image *out)
 {
-    Taps tx, ty;
     TRY(image_init(w, h, out));
-    Status status = taps_init(&tx, in->w, w);
-    if (status == STATUS_OK) {
-        status = taps_init(&ty, in->h, h);
-        if (status == STATUS_OK) {
-            float *sum = calloc((size_t)w * 3, sizeof *sum);
-            if (sum) resize_rows(in, &tx, &ty, sum, out);
-            else status = status_fail(STATUS_NO_MEMORY, "resizing a picture: out of memory");
-            free(sum);
-            taps_release(&ty);
-        }
-        taps_release(&tx);
-    }
+    Status status = resize(&(Source){in->pixels, NULL, in->w, in->h}, w, h, out->pixels, NULL);
     if (status != STATUS_OK) image_release(out);
     return status;
+}
+
+Status image_resize_f32(const float *x, int w, int h, int new_w, int new_h, float *out)
+{
+    return resize(&(Source){NULL, x, w, h}, new_w, new_h, NULL, out);
 }
 
 Status image_block_mean(const Image *in, int factor, Image *out)

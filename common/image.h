@@ -41,6 +41,8 @@ void image_to_f32(const Image *image, float *x);
 /* Any size to any size, each axis on its own: the area mean where it shrinks, bilinear (half-pixel centres, edges
  * repeated; PyTorch's align_corners=False) where it grows. Rounds halves to even. */
 Status image_resize(const Image *in, int w, int h, Image *out);
+/* The same of x (h,w,3) f32 into out (new_h,new_w,3), without rounding. Sides are at least 1. */
+Status image_resize_f32(const float *x, int w, int h, int new_w, int new_h, float *out);
 
 /* Mean of factor x factor blocks, halves to even: how 64x64 pictures are made of 256x256 ones. Both sides must be
  * multiples of factor. */

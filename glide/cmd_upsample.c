@@ -4,12 +4,14 @@
 #include "glide/cmd_guidance.h"
 #include "glide/cmd_sampling.h"
 #include "glide/cmd_upsample_files.h"
+#include "glide/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LARGE_BYTES 1e9 /* of memory, from which on it is told before the start */
+#define LARGE_BYTES  5e8 /* of memory, from which on it is told before the start */
+#define WEIGHT_BYTES 1e8 /* what the program and the usual weights take besides */
 
 typedef struct UpsampleCommand {
     CliShowOptions show;
@@ -128,6 +130,9 @@ static Status announce(Upsampling *u, const char *in, const GlidePicture *pictur
 {
     GlideUpsamplePlan plan;
     TRY((Status)glide_upsample_plan(u->glide, picture->width, picture->height, &u->options, &plan));
+    Status fits = plan_check_memory((double)plan.bytes + WEIGHT_BYTES);
+    if (fits != STATUS_OK)
+        return status_prefix(STATUS_BAD_INPUT, "%s: %dx%d to %dx%d pixels", in, picture->width, picture->height, plan.width, plan.height);
     if (!u->command->quiet && (double)plan.bytes > LARGE_BYTES)
         fprintf(stderr, "%s: %dx%d to %dx%d pixels in %lld windows, about %.1f GB of memory\n", in, picture->width, picture->height,
                 plan.width, plan.height, (long long)plan.windows, (double)plan.bytes * 1e-9);

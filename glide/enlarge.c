@@ -1,5 +1,6 @@
 #include "glide/enlarge.h"
 
+#include "glide/frame.h"
 #include "glide/stage_hooks.h"
 #include "glide/tiles.h"
 #include "upsampler/upsampler.h"
@@ -8,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, WINDOW_BYTES_A_PIXEL = 6000 };
+enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, WINDOW_BYTES_A_PIXEL = 6000, OUTPUT_BYTES_A_PIXEL = 12 };
+enum { ALPHA_STAGES = 8 /* noise of its own */ };
 #define LEAST_LACK (0.25f / 127.5f) /* a quarter of an 8-bit step */
 
 /* --- sizes ------------------------------------------------------------------------------------------- */
@@ -94,15 +96,28 @@ static Status last_windows(const TextUNet *m, const EnlargeOptions *o, int scale
     return tiles_init(t, height, width, tile, overlap_of(tile));
 }
 
-Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, EnlargePlan *plan)
+/* Pictures of one value a colour that the whole result takes while it is sampled: x_t, x_0 and what the sampler remembers; with
+ * guidance the answers, what is between them, and what the sampler makes of them. */
+static int pictures_of(const StageOptions *stage)
 {
-    TRY(choose_scale(o, w, h, plan));
+    const SamplerKind *kind = sampler_find(stage->sampler);
+    int answers = guidance_most_answers(&stage->guidance), pictures = 2 + (kind ? kind->memory + kind->noisy : 0);
+    if (answers > 1) pictures += answers * MODEL_CHANNELS / IMAGE_CHANNELS + 1;
+    if (answers > 1 || (kind && kind->variance) || stage->trace) pictures += MODEL_CHANNELS / IMAGE_CHANNELS;
+    return pictures;
+}
+
+Status enlarge_plan(const TextUNet *m, const StageOptions *stage, const EnlargeOptions *o, int w, int h, EnlargePlan *plan)
+{
     Tiles t;
+    TRY(choose_scale(o, w, h, plan));
     TRY(last_windows(m, o, plan->scale, w, h, &t));
-    int64_t height = t.y.length, width = t.x.length;
     plan->windows = tiles_count(&t);
-    int64_t window = t.y.tile * t.x.tile, pictures = 3 * IMAGE_CHANNELS + MODEL_CHANNELS + 2 * IMAGE_CHANNELS;
-    plan->bytes = (size_t)(height * width) * ((size_t)pictures * sizeof(float) + 6) + (size_t)window * WINDOW_BYTES_A_PIXEL;
+    size_t window = (size_t)(t.y.tile * t.x.tile) * WINDOW_BYTES_A_PIXEL, picture = sizeof(float) * IMAGE_CHANNELS;
+    size_t large = (size_t)(t.y.length * t.x.length), low = large / (UPSAMPLER_FACTOR * UPSAMPLER_FACTOR);
+    plan->bytes = large * picture * (size_t)pictures_of(stage) + window + 4 * low * picture; /* low: what is enlarged or lacking */
+    size_t after = large * (picture + OUTPUT_BYTES_A_PIXEL);
+    if (after > plan->bytes) plan->bytes = after;
     tiles_release(&t);
     return STATUS_OK;
 }
@@ -157,6 +172,8 @@ typedef struct Pass {
     StageInput input;
     float *low, *large, *error; /* (low_side,low_width,3), (side,width,3), as low */
     bool back_projection;
+    bool quiet;                 /* no previews */
+    int steps;                  /* of a pass */
     double done, work, total;   /* steps times pixels: before this pass, of a step, of all passes */
 } Pass;
 
@@ -173,8 +190,8 @@ static int show_progress(void *ctx, const SamplerProgress *s)
     const Pass *p = ctx;
     CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width,
                            .height = s->height};
-    out.fraction = (p->done + s->done * p->work) / p->total;
-    out.x_0 = s->width == s->height ? s->x_0 : NULL; /* a preview is square */
+    out.fraction = fmin(1, (p->done + s->done * p->work) / p->total);
+    out.x_0 = s->width == s->height && !p->quiet ? s->x_0 : NULL; /* a preview is square */
     return p->hooks->progress(p->hooks->ctx, &out);
 }
 
@@ -183,8 +200,8 @@ static int clamp(int64_t i, int n)
     return i < n ? (int)i : n - 1;
 }
 
-/* The picture as f32, edges repeated to the pass's size. */
-static Status pass_init(Pass *p, const TextUNet *m, const Image *in)
+/* The picture with its edges repeated to the pass's size. */
+static Status pass_init(Pass *p, const TextUNet *m, const Frame *in)
 {
     int64_t unit = side_unit(m, p->stage.colour_cell);
     int64_t side = large_side(m, in->h, unit), width = large_side(m, in->w, unit);
@@ -199,11 +216,10 @@ static Status pass_init(Pass *p, const TextUNet *m, const Image *in)
     if (!p->low || !p->error || !p->large)
         return status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %lldx%lld", (long long)width, (long long)side);
     for (int64_t y = 0; y < low_side; y++)
-        for (int64_t x = 0; x < low_width; x++)
-            for (int c = 0; c < IMAGE_CHANNELS; c++) {
-                size_t at = (size_t)clamp(y, in->h) * (size_t)in->w + (size_t)clamp(x, in->w);
-                p->low[(y * low_width + x) * IMAGE_CHANNELS + c] = (float)in->pixels[at * 3 + (size_t)c] / 127.5f - 1;
-            }
+        for (int64_t x = 0; x < low_width; x++) {
+            size_t at = (size_t)clamp(y, in->h) * (size_t)in->w + (size_t)clamp(x, in->w);
+            memcpy(p->low + (y * low_width + x) * IMAGE_CHANNELS, in->x + at * IMAGE_CHANNELS, IMAGE_CHANNELS * sizeof(float));
+        }
     p->input.low_res = p->low;
     return STATUS_OK;
 }
@@ -223,91 +239,98 @@ static void project_back(Pass *p)
     }
 }
 
-/* The upper left part of the result. */
-static Status give_result(const Pass *p, int w, int h, Image *out)
+/* The upper left part of the result, in its place. */
+static void give_result(Pass *p, int w, int h, Frame *out)
 {
-    TRY(image_init(w, h, out));
-    for (int y = 0; y < h; y++) {
-        Image row = {0};
-        Status s = image_from_f32(p->large + (int64_t)y * p->input.width * IMAGE_CHANNELS, w, 1, &row);
-        if (s == STATUS_OK) memcpy(out->pixels + (size_t)y * (size_t)w * 3, row.pixels, (size_t)w * 3);
-        image_release(&row);
-        if (s == STATUS_OK) continue;
-        image_release(out);
-        return s;
-    }
-    return STATUS_OK;
+    size_t row = (size_t)w * IMAGE_CHANNELS;
+    size_t padded = (size_t)p->input.width * IMAGE_CHANNELS;
+    for (size_t y = 1; y < (size_t)h; y++) memmove(p->large + y * row, p->large + y * padded, row * sizeof(float));
+    *out = (Frame){w, h, p->large};
+    p->large = NULL;
 }
 
 /* *picture becomes its enlargement by 4. */
-static Status run_pass(Pass *p, Image *picture)
+static Status run_pass(Pass *p, Frame *picture)
 {
     const TextUNet *m = p->cascade->upsampler;
     int w = UPSAMPLER_FACTOR * picture->w, h = UPSAMPLER_FACTOR * picture->h;
     Status s = pass_init(p, m, picture);
+    frame_release(picture);
     p->stage.progress = p->hooks->progress ? show_progress : NULL;
     p->stage.progress_ctx = p;
     p->work = (double)p->input.side * (double)p->input.width;
     if (s == STATUS_OK) s = stage_sample(p->cascade->kernels, m, &p->stage, &p->input, p->large);
     if (s == STATUS_OK && p->back_projection) project_back(p);
-    image_release(picture);
-    if (s == STATUS_OK) s = give_result(p, w, h, picture);
+    if (s == STATUS_OK) give_result(p, w, h, picture);
+    p->done += p->steps * p->work;
     pass_release(p);
     return s;
 }
 
 /* --- all of it --------------------------------------------------------------------------------------- */
 
-static Status replace(Status s, Image *picture, Image *other)
+/* *picture becomes what the plan says. */
+static Status run_passes(Pass *p, const EnlargePlan *plan, uint32_t stage, Frame *picture)
 {
-    image_release(picture);
-    *picture = *other;
-    return s;
-}
-
-static Status halve(Image *picture)
-{
-    Image half = {0};
-    return replace(image_block_mean(picture, 2, &half), picture, &half);
-}
-
-static Status run_passes(Pass *p, const EnlargePlan *plan, int steps, const Image *in, Image *picture)
-{
-    double pixels = (double)in->w * in->h * 16;
-    p->total = steps * pixels * (plan->scale == 8 ? 5 : 1);
+    p->stage.stage = stage;
     TRY(run_pass(p, picture));
-    if (plan->scale != 4) TRY(halve(picture));
+    if (plan->scale != 4) frame_halve(picture);
     if (plan->scale == 8) {
-        p->done = steps * pixels;
         p->stage.stage++; /* noise of its own */
         TRY(run_pass(p, picture));
     }
-    if (plan->width == picture->w && plan->height == picture->h) return STATUS_OK;
-    Image resized = {0};
-    return replace(image_resize(picture, plan->width, plan->height, &resized), picture, &resized);
+    return plan->width == picture->w && plan->height == picture->h ? STATUS_OK : frame_resize(picture, plan->width, plan->height);
 }
 
-Status enlarge_picture(const Cascade *c, const StageOptions *stage, const EnlargeOptions *o, const Image *in, const char *prompt,
-                       const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks)
+static Status make_colours(Pass *p, const EnlargePlan *plan, const Picture *in, Picture *out)
+{
+    Frame colours = {0};
+    TRY(frame_of_colours(in, &colours));
+    Status s = run_passes(p, plan, CASCADE_STAGE_UPSAMPLER, &colours);
+    if (s == STATUS_OK) s = picture_init(plan->width, plan->height, in->channels, in->bits, out);
+    if (s == STATUS_OK) {
+        out->grey = in->grey;
+        frame_to_colours(&colours, out);
+        s = picture_set_profile(out, in->icc, in->icc_size);
+    }
+    frame_release(&colours);
+    return s;
+}
+
+/* No caption tells of it, and nobody traces it. */
+static Status make_alpha(Pass *p, const EnlargePlan *plan, const Picture *in, Picture *out)
+{
+    Frame alpha = {0};
+    p->input.prompts = NULL;
+    p->stage.trace = NULL;
+    p->quiet = true;
+    TRY(frame_of_alpha(in, &alpha));
+    Status s = run_passes(p, plan, CASCADE_STAGE_UPSAMPLER + ALPHA_STAGES, &alpha);
+    if (s == STATUS_OK) frame_to_alpha(&alpha, in, out);
+    frame_release(&alpha);
+    return s;
+}
+
+Status enlarge_picture(const Cascade *c, const StageOptions *stage, const EnlargeOptions *o, const Picture *in, const char *prompt,
+                       const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks, Picture *out)
 {
     EnlargePlan plan;
-    int steps;
-    TRY(enlarge_plan(c->upsampler, o, in->w, in->h, &plan));
-    TRY(cascade_check_steps(c->upsampler, stage, "upsampler", &steps));
     Pass p = {.cascade = c, .hooks = hooks, .stage = *stage, .back_projection = o->back_projection};
+    bool alpha = frame_alpha_varies(in);
+    *out = (Picture){0};
+    TRY(enlarge_plan(c->upsampler, stage, o, in->w, in->h, &plan));
+    TRY(cascade_check_steps(c->upsampler, stage, "upsampler", &p.steps));
     p.input = (StageInput){.n = 1, .prompts = &prompt, .labels = label, .rows = row};
-    p.stage.stage = CASCADE_STAGE_UPSAMPLER;
     p.stage.max_rows = 0;
     p.stage.tile = tile_side(c->upsampler, o);
     p.stage.overlap = overlap_of((int)p.stage.tile);
     p.stage.colour_cell = colour_cell(c->upsampler, stage->colour_cells);
     p.stage.trace_rows = (TraceRows){"upsampler", 1, 0};
+    p.total = p.steps * 16.0 * in->w * in->h * (plan.scale == 8 ? 5 : 1) * (alpha ? 2 : 1);
     if (plan.scale == 8 && stage->trace) return status_fail(STATUS_BAD_INPUT, "trace: expected a scale of 2 or 4, found 8");
-    Image picture = {0};
-    Status s = image_init(in->w, in->h, &picture);
-    if (s == STATUS_OK) memcpy(picture.pixels, in->pixels, image_bytes(in));
-    if (s == STATUS_OK) s = run_passes(&p, &plan, steps, in, &picture);
-    if (s == STATUS_OK) s = hooks->finished(hooks->ctx, 0, &picture);
-    image_release(&picture);
+    Status s = make_colours(&p, &plan, in, out);
+    if (s == STATUS_OK && alpha) s = make_alpha(&p, &plan, in, out);
+    else if (s == STATUS_OK && in->channels == 4) frame_to_alpha(NULL, in, out);
+    if (s != STATUS_OK) picture_release(out);
     return s;
 }

@@ -1,14 +1,19 @@
 /* A picture of any size and shape -> one 2, 4 or 8 times as large, or of a size between: photos, scans, icons.
  *
  * The upsampler enlarges 4 times. Its process runs on the whole result at once, with one field of noise, but the model is shown
- * windows of it (glide/tiles.h), so that there are no seams and the network's memory does not grow with the picture; what
- * grows are some pictures in single precision (EnlargePlan.bytes). Sizes that the network cannot take are padded by repeating edges, and cut off
- * again. For 2 the result is halved by 2x2 means; for 8 that is enlarged once more; another size is resized to from the next larger
- * one. With back-projection the result, reduced by block means, is the picture that was given (up to 8 bits and clamping): what is
- * lacking is added to it as a bilinear surface until nothing is. */
+ * windows of it (glide/tiles.h), so that there are no seams and the network's memory does not grow with the picture. What grows is
+ * what the process itself needs (EnlargePlan.bytes): with DPM-Solver++ 2M and no guidance three pictures in single precision, 36
+ * bytes a pixel. Sizes that the network cannot take are padded by repeating edges, and cut off again. For 2 the result is halved by
+ * 2x2 means; for 8 that is enlarged once more; another size is resized to from the next larger one. With back-projection the result,
+ * reduced by block means, is the picture that was given (up to 8 bits and clamping): what is lacking is added to it as a bilinear
+ * surface until nothing is.
+ *
+ * All that a Picture says is kept: 16 bits are read and written as such, a grey picture stays grey, the profile goes with the
+ * colours, which are taken as they are, and alpha is enlarged as a picture of its own (glide/frame.h). */
 #ifndef GLIDE_ENLARGE_H
 #define GLIDE_ENLARGE_H
 
+#include "common/picture.h"
 #include "glide/cascade.h"
 
 enum { ENLARGE_OVERLAP = 64 /* pixels that windows overlap by, of the default tile */ };
@@ -28,8 +33,9 @@ typedef struct EnlargePlan {
     size_t bytes;      /* of memory, about, besides the model's weights */
 } EnlargePlan;
 
-/* STATUS_BAD_INPUT: a scale or a size that cannot be, or a result beyond the limits of common/image.h. */
-Status enlarge_plan(const TextUNet *m, const EnlargeOptions *o, int w, int h, EnlargePlan *plan);
+/* `stage`: sampler, guidance and trace, which say how much memory is needed. STATUS_BAD_INPUT: a scale or a size that cannot be, or a
+ * result beyond the limits of common/image.h. */
+Status enlarge_plan(const TextUNet *m, const StageOptions *stage, const EnlargeOptions *o, int w, int h, EnlargePlan *plan);
 
 /* Where windows of the last pass begin and end inside of the result, for whoever looks for seams. */
 typedef struct EnlargeBorders {
@@ -43,8 +49,8 @@ Status enlarge_borders_init(EnlargeBorders *b, const TextUNet *m, const EnlargeO
 void enlarge_borders_release(EnlargeBorders *b); /* zeroed is fine */
 
 /* `stage`: sampler, steps, temperature, guidance, precision, colour_cells (a side of the model's own size), fidelity, noise level.
- * hooks->finished() gets index 0. */
-Status enlarge_picture(const Cascade *c, const StageOptions *stage, const EnlargeOptions *o, const Image *in, const char *prompt,
-                       const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks);
+ * hooks->finished() is not called. After a failure *out is empty. */
+Status enlarge_picture(const Cascade *c, const StageOptions *stage, const EnlargeOptions *o, const Picture *in,
+                       const char *prompt, const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks, Picture *out);
 
 #endif

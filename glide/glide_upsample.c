@@ -24,9 +24,23 @@ static Status check_enlarge(const GlideUpsampleOptions *in)
     return STATUS_OK;
 }
 
-static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions *in, GlidePicture *out)
+/* The picture with all that it says. */
+static Status enlarge(Call *call, const EnlargeOptions *e, const GlidePicture *in, const int32_t *label, const CascadeHooks *hooks)
+{
+    Glide *g = call->glide;
+    Cascade cascade = {g->kernels, NULL, g->upsampler.net};
+    Picture whole = picture_whole(in), large;
+    TRY(enlarge_picture(&cascade, &call->options->upsampler, e, &whole, call->prompt, label, call->rows, hooks, &large));
+    TRY(picture_give_whole(&large, call->pictures));
+    Status s = call_recipe(call, 0, &call->pictures->recipe);
+    if (s != STATUS_OK) glide_picture_release(call->pictures);
+    return s;
+}
+
+static Status upsample(Glide *g, const GlidePicture *picture, const GlideUpsampleOptions *in, GlidePicture *out)
 {
     CascadeOptions o;
+    Image view = picture_view(picture), *small = &view;
     cascade_options_defaults(&o);
     TRY(call_check_image(in->image, 1));
     TRY(call_check_temperature(in->upsample_temp));
@@ -55,7 +69,7 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
     TRY(call_begin_trace(&call, in->trace, &o));
     Cascade cascade = {g->kernels, NULL, g->upsampler.net};
     EnlargeOptions e = enlarge_options(in);
-    Status s = in->scale > 0 ? enlarge_picture(&cascade, &o.upsampler, &e, small, prompt, &label, &row, &hooks)
+    Status s = in->scale > 0 ? enlarge(&call, &e, picture, &label, &hooks)
                              : cascade_upsample(&cascade, &o, small, prompt, &label, &row, &hooks);
     return call_end_trace(&call, s);
 }
@@ -63,7 +77,11 @@ static Status upsample(Glide *g, const Image *small, const GlideUpsampleOptions 
 static Status plan(Glide *g, int w, int h, const GlideUpsampleOptions *in, GlideUpsamplePlan *out)
 {
     EnlargePlan p;
+    CascadeOptions o;
     EnlargeOptions e = enlarge_options(in);
+    cascade_options_defaults(&o);
+    TRY(call_fill_guidance(&in->guidance, "", &o.upsampler));
+    if (in->sampler) o.upsampler.sampler = in->sampler;
     TRY(context_load(g, true));
     int side = g->upsampler.net->config.unet.image_size;
     *out = (GlideUpsamplePlan){.width = side, .height = side, .windows = 1};
@@ -72,7 +90,7 @@ static Status plan(Glide *g, int w, int h, const GlideUpsampleOptions *in, Glide
         w = h = (side + 3) / 4;
     }
     if (w < 1 || h < 1) return status_fail(STATUS_BAD_INPUT, "there is no picture to upsample");
-    TRY(enlarge_plan(g->upsampler.net, &e, w, h, &p));
+    TRY(enlarge_plan(g->upsampler.net, &o.upsampler, &e, w, h, &p));
     *out = (GlideUpsamplePlan){.width = p.width, .height = p.height, .windows = p.windows, .bytes = p.bytes};
     return STATUS_OK;
 }
@@ -86,12 +104,11 @@ GlideStatus glide_upsample_plan(Glide *g, int width, int height, const GlideUpsa
 GlideStatus glide_upsample(Glide *g, const GlidePicture *in, const GlideUpsampleOptions *options, GlidePicture *out)
 {
     GlideUpsampleOptions defaults = glide_upsample_defaults();
-    Image small = picture_view(in);
     *out = (GlidePicture){0};
     if (!in->rgb || in->width < 1 || in->height < 1)
         return (GlideStatus)status_fail(STATUS_BAD_INPUT, "there is no picture to upsample");
     int threads = context_enter(g);
-    Status s = upsample(g, &small, options ? options : &defaults, out);
+    Status s = upsample(g, in, options ? options : &defaults, out);
     omp_set_num_threads(threads);
     return (GlideStatus)s;
 }

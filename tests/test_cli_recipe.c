@@ -76,7 +76,7 @@ static void test_recipe(void **state)
     cli_run_ok(&r, "$G recipe - < one.png | grep seed");
     assert_string_equal(r.out, "  seed                   8\n");
     cli_refuse("$G recipe missing.png", "missing.png: cannot be read");
-    cli_refuse("$G recipe base.h5", "base.h5: expected a PNG picture, found an HDF5 file");
+    cli_refuse("$G recipe base.h5", "base.h5: expected a PNG or JPEG picture, found an HDF5 file");
     cli_refuse("head -c 200 one.png | $G recipe -", "standard input: PNG cannot be read");
     cli_refuse("$G recipe --json --a1111 one.png", "--a1111: expected no --json");
     cli_refuse("$G recipe", "expected");
@@ -115,7 +115,7 @@ static void test_verify(void **state)
 
     write_changed("v-1.png", "number.png", false, "seed", "six", true);
     cli_refuse("$G verify number.png -q", "number.png: recipe: \"seed\": expected a whole number, found \"six\"");
-    cli_refuse("$G verify base.h5", "expected a PNG picture");
+    cli_refuse("$G verify base.h5", "expected a PNG or JPEG picture");
     cli_refuse("$G verify - < v-1.png", "expected a file, found standard input");
     cli_refuse("$G verify v-1.png -w nowhere.h5", "nowhere.h5");
 }
@@ -210,7 +210,7 @@ static void test_from(void **state)
     write_changed("f5.png", "path.png", false, "weights_file", "../secret.h5", true);
     cli_refuse("$G sample --from path.png -o y.png", "which is not here; expected --weights beside it");
     cli_refuse("$G sample --from missing.png -o y.png", "missing.png: cannot be read");
-    cli_refuse("$G sample --from base.h5 -o y.png", "expected a PNG picture, found an HDF5 file");
+    cli_refuse("$G sample --from base.h5 -o y.png", "expected a PNG or JPEG picture, found an HDF5 file");
 }
 
 int main(void)

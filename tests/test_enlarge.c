@@ -118,11 +118,10 @@ static StageOptions quick(void)
 
 static Image enlarge_with(const TextUNet *m, const StageOptions *stage, const EnlargeOptions *o, const Image *in)
 {
-    Image out = {0};
-    CascadeHooks hooks = {.finished = take, .ctx = &out};
+    Picture small = {.w = in->w, .h = in->h, .channels = 3, .bits = 8, .values = in->pixels}, large;
     SamplerRow row = {.seed = 8, .image = 1};
-    OK(enlarge_picture(&(Cascade){kernels, NULL, m}, stage, o, in, "a cat", NULL, &row, &hooks));
-    return out;
+    OK(enlarge_picture(&(Cascade){kernels, NULL, m}, stage, o, &small, "a cat", NULL, &row, &(CascadeHooks){0}, &large));
+    return (Image){large.w, large.h, large.values};
 }
 
 static void check_same(Image *a, Image *b)
@@ -193,7 +192,7 @@ static void test_any_size(void **state)
             EnlargePlan plan;
             Image out = enlarge_with(model, &stage, &o, &in);
             assert_true(out.w == scale * in.w && out.h == scale * in.h);
-            OK(enlarge_plan(model, &o, in.w, in.h, &plan));
+            OK(enlarge_plan(model, &stage, &o, in.w, in.h, &plan));
             assert_true(plan.width == out.w && plan.height == out.h && plan.windows > 0 && plan.bytes > 0);
             assert_true(inconsistency(&out, &in) < 6.5); /* 40 dB */
             image_release(&in);
@@ -239,18 +238,20 @@ static void test_wrong_requests(void **state)
 {
     (void)state;
     EnlargePlan plan;
-    FAILS(enlarge_plan(model, &(EnlargeOptions){.scale = 3}, 10, 10, &plan), STATUS_BAD_INPUT, "scale: expected 2, 4 or 8, found 3");
-    FAILS(enlarge_plan(model, &(EnlargeOptions){.scale = 4}, 20000, 10, &plan), STATUS_BAD_INPUT, "80000x40 pixels, expected sides up to");
-    FAILS(enlarge_plan(model, &(EnlargeOptions){.scale = 4}, 10000, 10000, &plan), STATUS_BAD_INPUT, "134 million");
-    FAILS(enlarge_plan(model, &(EnlargeOptions){.width = 100}, 10, 10, &plan), STATUS_BAD_INPUT, "size: expected a width and a height");
-    FAILS(enlarge_plan(model, &(EnlargeOptions){.width = 100, .height = 10}, 10, 10, &plan), STATUS_BAD_INPUT, "more than 8 times");
-    FAILS(enlarge_plan(model, &(EnlargeOptions){.scale = 4, .tile = 40}, 10, 10, &plan), STATUS_BAD_INPUT, "tile: expected a multiple of");
-    Image in = picture(8, 8), out = {0};
     StageOptions stage = quick();
+    FAILS(enlarge_plan(model, &stage, &(EnlargeOptions){.scale = 3}, 10, 10, &plan), STATUS_BAD_INPUT, "scale: expected 2, 4 or 8, found 3");
+    FAILS(enlarge_plan(model, &stage, &(EnlargeOptions){.scale = 4}, 20000, 10, &plan), STATUS_BAD_INPUT, "80000x40 pixels, expected sides up to");
+    FAILS(enlarge_plan(model, &stage, &(EnlargeOptions){.scale = 4}, 10000, 10000, &plan), STATUS_BAD_INPUT, "134 million");
+    FAILS(enlarge_plan(model, &stage, &(EnlargeOptions){.width = 100}, 10, 10, &plan), STATUS_BAD_INPUT, "size: expected a width and a height");
+    FAILS(enlarge_plan(model, &stage, &(EnlargeOptions){.width = 100, .height = 10}, 10, 10, &plan), STATUS_BAD_INPUT, "more than 8 times");
+    FAILS(enlarge_plan(model, &stage, &(EnlargeOptions){.scale = 4, .tile = 40}, 10, 10, &plan), STATUS_BAD_INPUT, "tile: expected a multiple of");
+    Image in = picture(8, 8);
+    Picture out;
     stage.noise_level = 0.2;
-    CascadeHooks hooks = {.finished = take, .ctx = &out};
     SamplerRow row = {.seed = 8};
-    FAILS(enlarge_picture(&(Cascade){kernels, NULL, model}, &stage, &(EnlargeOptions){.scale = 4}, &in, "", NULL, &row, &hooks),
+    Picture small = {.w = 8, .h = 8, .channels = 3, .bits = 8, .values = in.pixels};
+    FAILS(enlarge_picture(&(Cascade){kernels, NULL, model}, &stage, &(EnlargeOptions){.scale = 4}, &small, "", NULL, &row,
+                          &(CascadeHooks){0}, &out),
           STATUS_BAD_INPUT, "the upsampler is not told how noisy its input is");
     image_release(&in);
 }

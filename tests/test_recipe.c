@@ -242,7 +242,7 @@ static void test_png(void **state)
     write_png("odd.png", &(PngText){"glide", "{\"version\""}, 1);
     check_refused_file("odd.png", "odd.png: its recipe is no JSON");
     write_bytes(in_test_folder("text.png"), "hello", 5);
-    check_refused_file("text.png", "expected a PNG picture");
+    check_refused_file("text.png", "expected a PNG or JPEG picture");
     for (int i = 0; i < RECIPE_CHUNKS; i++) free((char *)texts[i].value);
     recipe_free(r);
 }

@@ -1,0 +1,37 @@
+/* Pictures in single precision on their way through the upsampler, and what becomes of transparency there.
+ *
+ * A network knows colours only, so a picture with alpha is two: its colours, and its alpha as a grey picture. The colours of what
+ * cannot be seen are anybody's guess (often black, or what an eraser left), and would bleed into the outline; they are replaced by
+ * those of the nearest that can be seen, further and further smoothed: the picture is reduced by means weighted by alpha, and holes
+ * are filled from there (push-pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4). So the network sees no edge where
+ * there is none in the colours. Alpha is enlarged by the network, too, as outlines are where softness shows first; wherever alpha
+ * does not vary among a pixel's neighbours the result must not either, so it is kept within the least and the most of the nine
+ * pixels around. */
+#ifndef GLIDE_FRAME_H
+#define GLIDE_FRAME_H
+
+#include "common/picture.h"
+
+typedef struct Frame {
+    int w, h;
+    float *x; /* (h,w,3), 0 to full value as [-1,1]; NULL when empty */
+} Frame;
+
+void frame_release(Frame *f); /* fine on an empty one */
+
+/* Of a picture's colours, with those of transparent places filled in. STATUS_NO_MEMORY: *out stays empty. */
+Status frame_of_colours(const Picture *p, Frame *out);
+/* Of its alpha, three times. */
+Status frame_of_alpha(const Picture *p, Frame *out);
+/* Whether there is anything to enlarge about its alpha. */
+bool frame_alpha_varies(const Picture *p);
+
+void frame_halve(Frame *f); /* by 2x2 means; both sides are even */
+Status frame_resize(Frame *f, int w, int h); /* as image_resize() */
+
+/* Into the colours of `out`, which is of the frame's size; a grey one gets their mean. */
+void frame_to_colours(const Frame *f, Picture *out);
+/* Into its alpha. `small`: the picture that was enlarged. f NULL: small's alpha, which is the same all over. */
+void frame_to_alpha(const Frame *f, const Picture *small, Picture *out);
+
+#endif
