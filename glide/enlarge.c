@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, WINDOW_BYTES_A_PIXEL = 6000, OUTPUT_BYTES_A_PIXEL = 12 };
+enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, DEEP_PROJECTIONS = 48 };
+enum { WINDOW_BYTES_A_PIXEL = 6000, OUTPUT_BYTES_A_PIXEL = 12 };
 enum { ALPHA_STAGES = 8 /* noise of its own */ };
 #define LEAST_LACK (0.25f / 127.5f) /* a quarter of an 8-bit step */
+#define DEEP_LACK  (LEAST_LACK / 32) /* of 16-bit pictures: 2 of their steps */
 
 /* --- sizes ------------------------------------------------------------------------------------------- */
 
@@ -173,6 +175,7 @@ typedef struct Pass {
     float *low, *large, *error; /* (low_side,low_width,3), (side,width,3), as low */
     bool back_projection;
     bool quiet;                 /* no previews */
+    bool deep;                  /* of 16 bits */
     int steps;                  /* of a pass */
     double done, work, total;   /* steps times pixels: before this pass, of a step, of all passes */
 } Pass;
@@ -224,13 +227,13 @@ static Status pass_init(Pass *p, const TextUNet *m, const Frame *in)
     return STATUS_OK;
 }
 
-/* Adds what the result's block means lack of the picture, until that is less than 8 bits tell. */
+/* Adds what the result's block means lack of the picture, until that is less than the picture's bits tell, or about. */
 static void project_back(Pass *p)
 {
     int64_t size = p->input.side * p->input.width * IMAGE_CHANNELS;
     int64_t low_size = p->input.low_side * p->input.low_width * IMAGE_CHANNELS;
-    float worst = INFINITY;
-    for (int i = 0; i < PROJECTIONS && worst > LEAST_LACK; i++) {
+    float worst = INFINITY, enough = p->deep ? DEEP_LACK : LEAST_LACK;
+    for (int i = 0; i < (p->deep ? DEEP_PROJECTIONS : PROJECTIONS) && worst > enough; i++) {
 #pragma omp parallel for schedule(static)
         for (int64_t k = 0; k < size; k++) p->large[k] = p->large[k] < -1 ? -1 : p->large[k] > 1 ? 1 : p->large[k];
         stage_match_low_res(&p->input, 1, p->error, p->large);
@@ -315,7 +318,7 @@ Status enlarge_picture(const Cascade *c, const StageOptions *stage, const Enlarg
                        const int32_t *label, const SamplerRow *row, const CascadeHooks *hooks, Picture *out)
 {
     EnlargePlan plan;
-    Pass p = {.cascade = c, .hooks = hooks, .stage = *stage, .back_projection = o->back_projection};
+    Pass p = {.cascade = c, .hooks = hooks, .stage = *stage, .back_projection = o->back_projection, .deep = in->bits == 16};
     bool alpha = frame_alpha_varies(in);
     *out = (Picture){0};
     TRY(enlarge_plan(c->upsampler, stage, o, in->w, in->h, &plan));

@@ -27,6 +27,11 @@ void test_icc(const char *space, unsigned char out[TEST_ICC_SIZE])
     put_32(out + 68, 0xf6d6);
     put_32(out + 72, 0x10000);
     put_32(out + 76, 0xd32d);
+    put_32(out + 128, 1); /* a tag, of bytes that do not compress: libpng takes short chunks for damage */
+    memcpy(out + 132, "desc", 4);
+    put_32(out + 136, 144);
+    put_32(out + 140, TEST_ICC_SIZE - 144);
+    for (uint32_t i = 144; i < TEST_ICC_SIZE; i++) out[i] = (unsigned char)((i * 2654435761u) >> 13);
 }
 
 void test_exif(int orientation, bool little, unsigned char out[TEST_EXIF_SIZE])
@@ -44,7 +49,7 @@ Picture test_picture(int w, int h, int channels, int bits, bool grey)
     p.grey = grey;
     for (int i = 0; i < w * h * channels; i++) {
         int c = i % channels, x = i / channels % w, y = i / channels / w;
-        int v = c == 3 ? 255 - x * 255 / (w > 1 ? w - 1 : 1) : (40 + x * 11 + y * 17 + (grey ? 0 : c * 60)) % 256;
+        int v = c == 3 ? 255 - x * 200 / (w > 1 ? w - 1 : 1) : (40 + x * 11 + y * 17 + (grey ? 0 : c * 60)) % 256;
         if (bits == 16) ((uint16_t *)p.values)[i] = (uint16_t)(v * 257 - (c != 3 && v > 0 ? 100 : 0));
         else ((uint8_t *)p.values)[i] = (uint8_t)v;
     }

@@ -9,9 +9,9 @@ typedef struct FileBytes {
     size_t size;
 } FileBytes;
 
-enum { TEST_ICC_SIZE = 132, TEST_EXIF_SIZE = 26 };
+enum { TEST_ICC_SIZE = 444, TEST_EXIF_SIZE = 26 };
 
-/* The smallest ICC profile that readers take, of a colour space ("RGB ", "GRAY", "CMYK"). */
+/* An ICC profile as readers take it, of a colour space ("RGB ", "GRAY", "CMYK"). */
 void test_icc(const char *space, unsigned char out[TEST_ICC_SIZE]);
 /* A TIFF block that says the orientation; `little`: its order of bytes. */
 void test_exif(int orientation, bool little, unsigned char out[TEST_EXIF_SIZE]);

@@ -3,6 +3,7 @@
 #include "common/png_write.h"
 #include "tests/support_cli.h"
 #include "tests/support_models.h"
+#include "tests/support_pictures.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -93,6 +94,104 @@ static void test_upsample_many(void **state)
     cli_refuse("$G upsample in/b.png -o out --scale 3", "--scale");
     cli_refuse("$G upsample in/b.png -o out --tile 40", "--tile: expected a multiple of 16, found 40");
 }
+
+static void write_file(const char *name, FileBytes f)
+{
+    write_bytes(in_test_folder(name), f.bytes, f.size);
+    free(f.bytes);
+}
+
+/* What the file `name` is: its size, channels and bits. */
+static void check_kind(const char *name, int w, int h, int channels, int bits, bool grey, bool profile)
+{
+    Picture p;
+    if (picture_read(in_test_folder(name), &p) != STATUS_OK) fail_msg("%s", status_message());
+    assert_int_equal(p.w, w);
+    assert_int_equal(p.h, h);
+    assert_int_equal(p.channels, channels);
+    assert_int_equal(p.bits, bits);
+    assert_int_equal(p.grey, grey);
+    assert_int_equal(p.icc != NULL, profile);
+    picture_release(&p);
+}
+
+static void write_formats(void)
+{
+    unsigned char icc[TEST_ICC_SIZE], exif[TEST_EXIF_SIZE];
+    Picture alpha = test_picture(65, 63, 4, 8, false), deep = test_picture(20, 10, 3, 16, false);
+    Picture grey = test_picture(12, 8, 3, 8, true), dot = test_picture(1, 1, 3, 8, false), strip = test_picture(3, 300, 3, 8, false);
+    test_icc("RGB ", icc);
+    test_exif(8, true, exif);
+    assert_int_equal(picture_set_profile(&deep, icc, sizeof icc), STATUS_OK);
+    assert_int_equal(picture_set_profile(&alpha, icc, sizeof icc), STATUS_OK);
+    write_file("alpha.webp", test_webp_file(&alpha, false, NULL));
+    write_file("deep.png", test_png_file(&deep, exif));
+    write_file("photo.jpg", test_jpeg_file(&deep, exif));
+    write_file("grey.jpg", test_jpeg_file(&grey, NULL));
+    write_file("dot.png", test_png_file(&dot, NULL));
+    write_file("strip.webp", test_webp_file(&strip, true, NULL));
+    FileBytes bomb = test_png_file(&dot, NULL);
+    memcpy(bomb.bytes + 16, "\0\0\xff\xdc\0\0\x80\0\x08\x02\0\0\0\x63\xe9\xfd\xda", 17); /* 65500x32768, 2^31 pixels */
+    write_file("bomb.png", bomb);
+    write_bytes(in_test_folder("empty.png"), "", 0);
+    picture_release(&alpha);
+    picture_release(&deep);
+    picture_release(&grey);
+    picture_release(&dot);
+    picture_release(&strip);
+}
+
+static void test_upsample_formats(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    char value[64];
+    write_formats();
+    cli_run_ok(&r, "mkdir -p kinds && $G upsample alpha.webp deep.png photo.jpg grey.jpg dot.png strip.webp -o kinds -s 1 --steps 2 -q");
+    check_kind("kinds/alpha-x4.png", 260, 252, 4, 8, false, true);
+    check_kind("kinds/deep-x4.png", 40, 80, 3, 16, false, true); /* turned */
+    check_kind("kinds/photo-x4.png", 40, 80, 3, 8, false, true);
+    check_kind("kinds/grey-x4.png", 48, 32, 3, 8, true, false);
+    check_kind("kinds/dot-x4.png", 4, 4, 3, 8, false, false);
+    check_kind("kinds/strip-x4.png", 12, 1200, 3, 8, false, false);
+    cli_run_ok(&r, "$G verify kinds/alpha-x4.png --input alpha.webp -q");
+    cli_run_ok(&r, "$G upsample deep.png -o deep.JPG -s 1 --steps 2 -q --quality 30");
+    cli_run_ok(&r, "$G upsample deep.png -o fine.jpeg -s 1 --steps 2 -q");
+    check_kind("deep.JPG", 40, 80, 3, 8, false, true);
+    cli_run_ok(&r, "test $(stat -c %s deep.JPG) -lt $(stat -c %s fine.jpeg)");
+    cli_read_recipe("fine.jpeg", "upsampler_steps", value, sizeof value);
+    assert_string_equal(value, "2");
+    cli_run_ok(&r, "$G sample cat -s 1 -o cat.jpg -q " QUICK "&& $G sample --from cat.jpg -q -o again.png && $G recipe --a1111 cat.jpg");
+    assert_non_null(strstr(r.out, "Seed: 1"));
+    cli_run_ok(&r, "$G info cat.jpg strip.webp");
+    assert_non_null(strstr(r.out, "strip.webp: WebP picture, 3x300"));
+    cli_refuse("$G verify cat.jpg", "cat.jpg: a JPEG does not hold the pixels as they were made");
+    cli_refuse("$G sample cat -o x.png --quality 90", "--quality: is of JPEG files");
+    cli_refuse("$G upsample bomb.png -o x.png", "bomb.png: PNG cannot be read: 65500x32768 pixels");
+    cli_refuse("$G upsample empty.png -o x.png", "empty.png: expected a PNG, JPEG or WebP picture, found an empty file");
+    cli_refuse("head -c 100 photo.jpg | $G upsample - -o x.png", "standard input: JPEG cannot be read");
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* What cannot fit is refused before anything is done; what can takes about 36 bytes a pixel besides what a small picture takes. */
+static void test_upsample_memory(void **state)
+{
+    (void)state;
+    CliOutcome small, large;
+    Picture p = test_picture(2600, 2600, 3, 8, false);
+    write_file("huge.png", test_png_file(&p, NULL));
+    picture_release(&p);
+    p = test_picture(300, 200, 3, 8, false);
+    write_file("large.png", test_png_file(&p, NULL));
+    picture_release(&p);
+    cli_refuse("(ulimit -v 3000000; exec $G upsample huge.png -s 1 -o x.png)", "huge.png: 2600x2600 to 10400x10400 pixels: needs about");
+    cli_run_ok(&small, "exec $G upsample dot.png -s 1 -o dot-x4.png --steps 2 -q");
+    cli_run_ok(&large, "exec $G upsample large.png -s 1 -o large-x4.png --steps 2 -q");
+    double bytes = (double)(large.peak_kb - small.peak_kb) * 1024 / (1200 * 800);
+    print_message("%.1f bytes a pixel\n", bytes);
+    assert_true(bytes < 50); /* the windows' memory of the tiny model, 64x64 pixels, is in it */
+}
+#endif
 
 /* --- glide inpaint, glide sample --init-image ------------------------------------------------------- */
 
@@ -260,7 +359,12 @@ static void test_classes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_upsample_many), cmocka_unit_test(test_inpaint),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_upsample), cmocka_unit_test(test_upsample_many),
+                                       cmocka_unit_test(test_upsample_formats),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+                                       cmocka_unit_test(test_upsample_memory),
+#endif
+                                       cmocka_unit_test(test_inpaint),
                                        cmocka_unit_test(test_show),
                                        cmocka_unit_test(test_classes)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
