@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BAND = 3 };  /* pixels: alpha is 0 where none of the nine around a pixel has any, and filters reach no further either */
 #define SEEN 0.125f /* alpha from which on a colour counts as seen; below, its few bits say ever less */
 
 static float full_of(const Picture *p)
@@ -27,73 +28,53 @@ void frame_release(Frame *f)
 
 /* --- what cannot be seen ------------------------------------------------------------------------------ */
 
-/* Means of the 2x2 blocks of x, weighted by `weight` (f->h,f->w), and what they weigh, 1 at most. */
-static void pull(const Frame *f, const float *weight, Frame *half, float *half_weight)
+/* The mean of the nine pixels around, weighted by `seen` (f->h,f->w); false: none of them is seen. */
+static bool mean_around(const Frame *f, const float *seen, int x, int y, float mean[3])
 {
-    for (int y = 0; y < half->h; y++)
-        for (int x = 0; x < half->w; x++) {
-            float sum[3] = {0}, total = 0;
-            for (int k = 0; k < 4; k++) {
-                int fx = 2 * x + k % 2, fy = 2 * y + k / 2;
-                if (fx >= f->w || fy >= f->h) continue;
-                size_t at = (size_t)fy * (size_t)f->w + (size_t)fx;
-                total += weight[at];
-                for (int c = 0; c < 3; c++) sum[c] += weight[at] * f->x[3 * at + (size_t)c];
-            }
-            size_t to = (size_t)y * (size_t)half->w + (size_t)x;
-            half_weight[to] = total < 1 ? total : 1;
-            for (int c = 0; c < 3; c++) half->x[3 * to + (size_t)c] = total > 0 ? sum[c] / total : 0;
+    float sum[3] = {0}, total = 0;
+    for (int fy = y - 1; fy <= y + 1; fy++)
+        for (int fx = x - 1; fx <= x + 1; fx++) {
+            if (fx < 0 || fy < 0 || fx >= f->w || fy >= f->h) continue;
+            size_t at = (size_t)fy * (size_t)f->w + (size_t)fx;
+            total += seen[at];
+            for (size_t c = 0; c < 3; c++) sum[c] += seen[at] * f->x[3 * at + c];
         }
+    for (int c = 0; c < 3 && total > 0; c++) mean[c] = sum[c] / total;
+    return total > 0;
 }
 
-static int neighbour(int i, int n) /* of i / 2, on i's side */
-{
-    int k = i / 2 + (i % 2 ? 1 : -1);
-    return k < 0 ? 0 : k >= n ? n - 1 : k;
-}
-
-/* Where a pixel weighs less than 1, the half-size picture, bilinear, makes up for it. */
-static void push(const Frame *half, const float *weight, Frame *f)
+/* A step outwards: what is unseen beside something seen takes its colours, as far as it is unseen. */
+static void spread(const Frame *f, const float *seen, float *next_x, float *next_seen)
 {
     for (int y = 0; y < f->h; y++)
         for (int x = 0; x < f->w; x++) {
             size_t at = (size_t)y * (size_t)f->w + (size_t)x;
-            if (weight[at] >= 1) continue;
-            size_t row = (size_t)(y / 2) * (size_t)half->w, next = (size_t)neighbour(y, half->h) * (size_t)half->w;
-            size_t column = (size_t)(x / 2), beside = (size_t)neighbour(x, half->w);
-            for (size_t c = 0; c < 3; c++) {
-                float a = 0.75f * half->x[3 * (row + column) + c] + 0.25f * half->x[3 * (row + beside) + c];
-                float b = 0.75f * half->x[3 * (next + column) + c] + 0.25f * half->x[3 * (next + beside) + c];
-                f->x[3 * at + c] = weight[at] * f->x[3 * at + c] + (1 - weight[at]) * (0.75f * a + 0.25f * b);
-            }
+            float mean[3];
+            memcpy(next_x + 3 * at, f->x + 3 * at, 3 * sizeof(float));
+            next_seen[at] = seen[at];
+            if (seen[at] >= 1 || !mean_around(f, seen, x, y, mean)) continue;
+            next_seen[at] = 1;
+            for (size_t c = 0; c < 3; c++) next_x[3 * at + c] = seen[at] * f->x[3 * at + c] + (1 - seen[at]) * mean[c];
         }
-}
-
-static Status fill_holes(Frame *f, const float *weight)
-{
-    if (f->w == 1 && f->h == 1) return STATUS_OK;
-    Frame half;
-    TRY(frame_init((f->w + 1) / 2, (f->h + 1) / 2, &half));
-    float *half_weight = malloc((size_t)half.w * (size_t)half.h * sizeof *half_weight);
-    Status s = half_weight ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %dx%d", half.w, half.h);
-    if (s == STATUS_OK) {
-        pull(f, weight, &half, half_weight);
-        s = fill_holes(&half, half_weight);
-    }
-    if (s == STATUS_OK) push(&half, weight, f);
-    free(half_weight);
-    frame_release(&half);
-    return s;
 }
 
 static Status hide_unseen(const Picture *p, Frame *f)
 {
     size_t n = (size_t)p->w * (size_t)p->h;
-    float *weight = malloc(n * sizeof *weight), full = full_of(p);
-    if (!weight) return status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %dx%d", p->w, p->h);
-    for (size_t i = 0; i < n; i++) weight[i] = fminf(1, (float)picture_value(p, 4 * i + 3) / (SEEN * full));
-    Status s = fill_holes(f, weight);
-    free(weight);
+    float *seen = malloc(n * sizeof *seen), *next_seen = malloc(n * sizeof *next_seen), *next_x = malloc(3 * n * sizeof *next_x);
+    Status s = STATUS_OK;
+    if (!seen || !next_seen || !next_x) s = status_fail(STATUS_NO_MEMORY, "out of memory for a picture of %dx%d", p->w, p->h);
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) seen[i] = fminf(1, (float)picture_value(p, 4 * i + 3) / (SEEN * full_of(p)));
+    for (int i = 0; s == STATUS_OK && i < BAND; i++) {
+        spread(f, seen, next_x, next_seen);
+        memcpy(seen, next_seen, n * sizeof *seen);
+        memcpy(f->x, next_x, 3 * n * sizeof *next_x);
+    }
+    for (size_t i = 0; s == STATUS_OK && i < 3 * n; i++)
+        if (seen[i / 3] == 0) f->x[i] = 1;
+    free(seen);
+    free(next_seen);
+    free(next_x);
     return s;
 }
 

@@ -1,12 +1,14 @@
 /* Pictures in single precision on their way through the upsampler, and what becomes of transparency there.
  *
  * A network knows colours only, so a picture with alpha is two: its colours, and its alpha as a grey picture. The colours of what
- * cannot be seen are anybody's guess (often black, or what an eraser left), and would bleed into the outline; they are replaced by
- * those of the nearest that can be seen, further and further smoothed: the picture is reduced by means weighted by alpha, and holes
- * are filled from there (push-pull: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4). So the network sees no edge where
- * there is none in the colours. Alpha is enlarged by the network, too, as outlines are where softness shows first; wherever alpha
- * does not vary among a pixel's neighbours the result must not either, so it is kept within the least and the most of the nine
- * pixels around. */
+ * cannot be seen are anybody's guess (often black, or what an eraser left), and would bleed into the outline; those of what is seen
+ * are spread outwards over them, three pixels far, so that the network sees no edge at the outline, and beyond is white, on which
+ * it has seen most things: filling all of the background so makes it take a drawing for a photo and add grain (inside of a 3D emoji
+ * 24.5 dB from the true colours instead of 30.1; laid on white 30.0, but then white bleeds in).
+ *
+ * Alpha is enlarged by the network, too, as outlines are where softness shows first: six 3D emoji from 64 to 256 pixels came to
+ * 36.3 dB from their true alpha, where bicubic makes 25.0 and Lanczos 25.3. Wherever alpha does not vary among a pixel's neighbours
+ * the result must not either, so it is kept within the least and the most of the nine pixels around. */
 #ifndef GLIDE_FRAME_H
 #define GLIDE_FRAME_H
 
@@ -19,7 +21,7 @@ typedef struct Frame {
 
 void frame_release(Frame *f); /* fine on an empty one */
 
-/* Of a picture's colours, with those of transparent places filled in. STATUS_NO_MEMORY: *out stays empty. */
+/* Of a picture's colours; what cannot be seen as said above. STATUS_NO_MEMORY: *out stays empty. */
 Status frame_of_colours(const Picture *p, Frame *out);
 /* Of its alpha, three times. */
 Status frame_of_alpha(const Picture *p, Frame *out);

@@ -119,7 +119,8 @@ static void write_formats(void)
 {
     unsigned char icc[TEST_ICC_SIZE], exif[TEST_EXIF_SIZE];
     Picture alpha = test_picture(65, 63, 4, 8, false), deep = test_picture(20, 10, 3, 16, false);
-    Picture grey = test_picture(12, 8, 3, 8, true), dot = test_picture(1, 1, 3, 8, false), strip = test_picture(3, 300, 3, 8, false);
+    Picture grey = test_picture(12, 8, 3, 8, true), dot = test_picture(1, 1, 3, 8, false);
+    Picture strip = test_picture(3, 300, 3, 8, false);
     test_icc("RGB ", icc);
     test_exif(8, true, exif);
     assert_int_equal(picture_set_profile(&deep, icc, sizeof icc), STATUS_OK);
@@ -147,7 +148,8 @@ static void test_upsample_formats(void **state)
     CliOutcome r;
     char value[64];
     write_formats();
-    cli_run_ok(&r, "mkdir -p kinds && $G upsample alpha.webp deep.png photo.jpg grey.jpg dot.png strip.webp -o kinds -s 1 --steps 2 -q");
+    cli_run_ok(&r, "mkdir -p kinds && "
+                   "$G upsample alpha.webp deep.png photo.jpg grey.jpg dot.png strip.webp -o kinds -s 1 --steps 2 -q");
     check_kind("kinds/alpha-x4.png", 260, 252, 4, 8, false, true);
     check_kind("kinds/deep-x4.png", 40, 80, 3, 16, false, true); /* turned */
     check_kind("kinds/photo-x4.png", 40, 80, 3, 8, false, true);
@@ -161,7 +163,8 @@ static void test_upsample_formats(void **state)
     cli_run_ok(&r, "test $(stat -c %s deep.JPG) -lt $(stat -c %s fine.jpeg)");
     cli_read_recipe("fine.jpeg", "upsampler_steps", value, sizeof value);
     assert_string_equal(value, "2");
-    cli_run_ok(&r, "$G sample cat -s 1 -o cat.jpg -q " QUICK "&& $G sample --from cat.jpg -q -o again.png && $G recipe --a1111 cat.jpg");
+    cli_run_ok(&r, "$G sample cat -s 1 -o cat.jpg -q " QUICK "&& "
+                   "$G sample --from cat.jpg -q -o again.png && $G recipe --a1111 cat.jpg");
     assert_non_null(strstr(r.out, "Seed: 1"));
     cli_run_ok(&r, "$G info cat.jpg strip.webp");
     assert_non_null(strstr(r.out, "strip.webp: WebP picture, 3x300"));
@@ -184,7 +187,8 @@ static void test_upsample_memory(void **state)
     p = test_picture(300, 200, 3, 8, false);
     write_file("large.png", test_png_file(&p, NULL));
     picture_release(&p);
-    cli_refuse("(ulimit -v 3000000; exec $G upsample huge.png -s 1 -o x.png)", "huge.png: 2600x2600 to 10400x10400 pixels: needs about");
+    cli_refuse("(ulimit -v 3000000; exec $G upsample huge.png -s 1 -o x.png)",
+               "huge.png: 2600x2600 to 10400x10400 pixels: needs about");
     cli_run_ok(&small, "exec $G upsample dot.png -s 1 -o dot-x4.png --steps 2 -q");
     cli_run_ok(&large, "exec $G upsample large.png -s 1 -o large-x4.png --steps 2 -q");
     double bytes = (double)(large.peak_kb - small.peak_kb) * 1024 / (1200 * 800);

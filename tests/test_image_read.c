@@ -373,7 +373,8 @@ static File mutate(File from, RngKey *key, int fix_crcs)
 static void make_whole_files(File out[5])
 {
     unsigned char icc[TEST_ICC_SIZE], exif[TEST_EXIF_SIZE];
-    Picture deep = test_picture(13, 18, 4, 16, false), plain = test_picture(24, 17, 3, 8, false), alpha = test_picture(31, 16, 4, 8, false);
+    Picture deep = test_picture(13, 18, 4, 16, false), plain = test_picture(24, 17, 3, 8, false);
+    Picture alpha = test_picture(31, 16, 4, 8, false);
     Picture *const all[] = {&deep, &plain, &alpha};
     test_exif(6, true, exif);
     test_icc("RGB ", icc);
