@@ -17,7 +17,9 @@ async function loadModel(definition) {
   const files = weightsManifest.flatMap((group) => group.paths).map((name) => fs.readFileSync(path.join(folder, name)));
   if (definition.setup) definition.setup(tf); /* layers of its own */
   return tf.loadLayersModel(tf.io.fromMemory({
-    modelTopology, weightSpecs: weightsManifest.flatMap((group) => group.weights), weightData: new Uint8Array(Buffer.concat(files)).buffer,
+    modelTopology,
+    weightSpecs: weightsManifest.flatMap((group) => group.weights),
+    weightData: new Uint8Array(Buffer.concat(files)).buffer,
   }));
 }
 
