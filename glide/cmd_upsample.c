@@ -222,11 +222,12 @@ const CliCommand cli_command_upsample = {
     .min_operands = 1,
     .max_operands = CLI_ANY,
     .description =
-        "Reads PNG, JPEG and WebP files (- is standard input) or all those in a folder, and makes each 2, 4 or 8 times as large. Large ones "
-        "are made in windows that overlap and are blended at every step, so that there are no seams. The result, reduced again, is the "
-        "picture that was given, unless --fidelity is lower. Several pictures need a folder as --output, where they are called "
-        "NAME-x4.png. A picture made by \"glide sample --no-upsample\", upsampled with --fidelity 0 and the same prompt, seed and image "
-        "number, is what \"glide sample\" makes.",
+        "Reads PNG, JPEG and WebP files (- is standard input) or all those in a folder, and makes each 2, 4 or 8 times as large. Large "
+        "ones are made in windows that overlap and are blended at every step, so that there are no seams. The result, reduced again, "
+        "is the picture that was given, unless --fidelity is lower. Transparency, 16 bits, grey and colour profiles are kept (a JPEG "
+        "has no room for the first two: transparent pixels are laid on white), and pictures are turned as EXIF says. Several pictures "
+        "need a folder as --output, where they are called NAME-x4.png. A picture made by \"glide sample --no-upsample\", upsampled with "
+        "--fidelity 0 and the same prompt, seed and image number, is what \"glide sample\" makes.",
     .examples = "glide upsample photo.jpg -o large.png\n"
                 "glide upsample icons/ more/cat.png -o out/ --scale 8\n"
                 "glide upsample scan.png -o wide.png --size 1920x1080 --noise-level 0.1\n"

@@ -1,6 +1,7 @@
 #include "glide/enlarge.h"
 
 #include "glide/frame.h"
+#include "glide/plan.h"
 #include "glide/stage_hooks.h"
 #include "glide/tiles.h"
 #include "upsampler/upsampler.h"
@@ -10,7 +11,7 @@
 #include <string.h>
 
 enum { LEAST_SIDE = 64, MOST_SCALE = 8, PROJECTIONS = 12, DEEP_PROJECTIONS = 48 };
-enum { WINDOW_BYTES_A_PIXEL = 6000, OUTPUT_BYTES_A_PIXEL = 12 };
+enum { OUTPUT_BYTES_A_PIXEL = 12 };
 enum { ALPHA_STAGES = 8 /* noise of its own */ };
 #define LEAST_LACK (0.25f / 127.5f) /* a quarter of an 8-bit step */
 #define DEEP_LACK  (LEAST_LACK / 32) /* of 16-bit pictures: 2 of their steps */
@@ -115,7 +116,9 @@ Status enlarge_plan(const TextUNet *m, const StageOptions *stage, const EnlargeO
     TRY(choose_scale(o, w, h, plan));
     TRY(last_windows(m, o, plan->scale, w, h, &t));
     plan->windows = tiles_count(&t);
-    size_t window = (size_t)(t.y.tile * t.x.tile) * WINDOW_BYTES_A_PIXEL, picture = sizeof(float) * IMAGE_CHANNELS;
+    double side = m->config.unet.image_size, rows = guidance_most_answers(&stage->guidance);
+    double whole = plan_activation_bytes(&m->config, stage->precision, rows);
+    size_t window = (size_t)(whole * (double)(t.y.tile * t.x.tile) / (side * side)), picture = sizeof(float) * IMAGE_CHANNELS;
     size_t large = (size_t)(t.y.length * t.x.length), low = large / (UPSAMPLER_FACTOR * UPSAMPLER_FACTOR);
     plan->bytes = large * picture * (size_t)pictures_of(stage) + window + 4 * low * picture; /* low: what is enlarged or lacking */
     size_t after = large * (picture + OUTPUT_BYTES_A_PIXEL);
@@ -285,6 +288,16 @@ static Status run_passes(Pass *p, const EnlargePlan *plan, uint32_t stage, Frame
     return plan->width == picture->w && plan->height == picture->h ? STATUS_OK : frame_resize(picture, plan->width, plan->height);
 }
 
+/* Pixels of all passes at a step, padding too. */
+static double work_of(const Pass *p, const EnlargePlan *plan, int w, int h)
+{
+    const TextUNet *m = p->cascade->upsampler;
+    int64_t unit = side_unit(m, p->stage.colour_cell);
+    double work = (double)large_side(m, w, unit) * (double)large_side(m, h, unit);
+    if (plan->scale == 8) work += (double)large_side(m, 2 * (int64_t)w, unit) * (double)large_side(m, 2 * (int64_t)h, unit);
+    return work;
+}
+
 static Status make_colours(Pass *p, const EnlargePlan *plan, const Picture *in, Picture *out)
 {
     Frame colours = {0};
@@ -329,7 +342,7 @@ Status enlarge_picture(const Cascade *c, const StageOptions *stage, const Enlarg
     p.stage.overlap = overlap_of((int)p.stage.tile);
     p.stage.colour_cell = colour_cell(c->upsampler, stage->colour_cells);
     p.stage.trace_rows = (TraceRows){"upsampler", 1, 0};
-    p.total = p.steps * 16.0 * in->w * in->h * (plan.scale == 8 ? 5 : 1) * (alpha ? 2 : 1);
+    p.total = p.steps * work_of(&p, &plan, in->w, in->h) * (alpha ? 2 : 1);
     if (plan.scale == 8 && stage->trace) return status_fail(STATUS_BAD_INPUT, "trace: expected a scale of 2 or 4, found 8");
     Status s = make_colours(&p, &plan, in, out);
     if (s == STATUS_OK && alpha) s = make_alpha(&p, &plan, in, out);

@@ -82,6 +82,7 @@ static Status plan(Glide *g, int w, int h, const GlideUpsampleOptions *in, Glide
     cascade_options_defaults(&o);
     TRY(call_fill_guidance(&in->guidance, "", &o.upsampler));
     if (in->sampler) o.upsampler.sampler = in->sampler;
+    o.upsampler.precision = g->precision;
     TRY(context_load(g, true));
     int side = g->upsampler.net->config.unet.image_size;
     *out = (GlideUpsamplePlan){.width = side, .height = side, .windows = 1};

@@ -13,7 +13,7 @@ enum { PROGRAM_BYTES = 48 << 20, SCRATCH_PIXELS = 6 }; /* pictures of the first 
 /* --- memory ------------------------------------------------------------------------------------------- */
 
 /* Activations of `rows` rows at once: what the encoder keeps for the decoder, and what the largest block works on. */
-static double activation_bytes(const TextUNetConfig *config, DType type, double rows)
+double plan_activation_bytes(const TextUNetConfig *config, DType type, double rows)
 {
     const UNetConfig *c = &config->unet;
     double kept = 0, side = c->image_size, width = (double)unet_level_channels(c, 0);
@@ -75,7 +75,7 @@ static Status count_stage(const Model *model, const StageOptions *o, bool start,
         ConditionCost cost = condition_cost(&walk, &g, d.num_timesteps - steps);
         *out = (PlanStage){true, c->unet.image_size, steps, rows, cost.answers, cost.weaker, 0, 0, 0};
         for (int m = 0; m < GUIDANCE_MODES; m++) out->gradients += cost.gradients[m];
-        out->activation_bytes = activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g));
+        out->activation_bytes = plan_activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g));
         condition_walk_release(&walk);
     }
     diffusion_release(&d);

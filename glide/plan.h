@@ -6,6 +6,7 @@
 #include "glide/glide.h"
 
 #include "common/status.h"
+#include "text_transformer/text_unet.h"
 
 typedef struct PlanStage {
     bool takes_part;
@@ -30,6 +31,9 @@ Status plan_sample(Glide *g, const GlideSampleOptions *options, Plan *out);
 Status plan_fits(Glide *g, const GlideSampleOptions *options);
 /* And time: two steps of each stage twice, some seconds. Guides' gradients are measured with the rest. */
 Status plan_measure(Glide *g, const char *prompt, const GlideSampleOptions *options, Plan *plan);
+
+/* Of activations of a model shown `rows` pictures of its own size at once, about. */
+double plan_activation_bytes(const TextUNetConfig *config, DType type, double rows);
 
 /* Memory that this process may still take: what the system has, the control group's and the process's own limit. */
 double plan_free_bytes(void);
