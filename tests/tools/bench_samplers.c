@@ -4,8 +4,8 @@
  *
  * Prints tables in Markdown: how near, in dB of peak signal to noise ratio over PICTURES prompts (default 8), with guidance, to the
  * pictures of a reference on the same noise, which is DDIM in all 1000 steps or what SAMPLER STEPS say; only samplers whose name
- * contains TEXT. Stochastic samplers have no limit to come near to and are left out. The upsampler's table, of up to 2 pictures,
- * starts from the base model's reference. Takes minutes. */
+ * contains TEXT, or one of several that commas separate. Stochastic samplers have no limit to come near to and are left out. The
+ * upsampler's table, of up to 2 pictures, starts from the base model's reference. Takes minutes. */
 #include "glide/cascade.h"
 #include "text_transformer/text_unet_file.h"
 #include "upsampler/upsampler.h"
@@ -76,6 +76,16 @@ static double nearness(const Bench *b)
     return 10 * log10(4 / (sum / (double)size_of(b) + 1e-12));
 }
 
+/* Does the name contain one of the words of `only`, which commas separate? */
+static bool wanted(const char *name, const char *only)
+{
+    char words[256], *rest = words;
+    snprintf(words, sizeof words, "%s", only);
+    for (const char *word; (word = strsep(&rest, ","));)
+        if (strstr(name, word)) return true;
+    return false;
+}
+
 /* The most steps that take no more evaluations than these. */
 static int steps_within(const SamplerKind *kind, int evaluations)
 {
@@ -96,7 +106,7 @@ static void table(Bench *b, const char *name)
     printf("\n| --- | --- |");
     for (int i = 0; i < b->columns; i++) printf(" --- |");
     for (size_t e = 0; e < sizeof entries / sizeof *entries; e++) {
-        if (!strstr(entries[e].sampler, b->only) || (b->upsampler && !entries[e].both)) continue;
+        if (!wanted(entries[e].sampler, b->only) || (b->upsampler && !entries[e].both)) continue;
         printf("\n| %s | %sN |", entries[e].sampler, entries[e].spacing);
         for (int i = 0; i < b->columns; i++) {
             char steps[32];
