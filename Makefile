@@ -100,8 +100,9 @@ test-long: deps ## the tests that take longer than a build server should wait
 parity: $(TOOLS) ## FIXTURES=DIR: compare with numbers of the reference implementations
 	@$(BUILD)/tools/parity $(FIXTURES)
 
-bench: all ## convolution rates, training and sampling speed
-	$(BUILD)/glide bench all
+bench: all ## SPEED.md's table in Markdown, full-size models included: build/bench.md
+	$(BUILD)/glide bench table -o $(BUILD)/bench.md
+	@cat $(BUILD)/bench.md
 
 lint: ## include directions, headers compile alone, unique file names
 	@CC="$(CC)" FLAGS="$(filter-out -MMD -MP,$(FLAGS)) $(call pkg_cflags,$(LIB_PKGS) $(BUILDER_PKGS) $(SERVE_PKGS) $(TEST_PKGS))" sh tests/tools/lint.sh

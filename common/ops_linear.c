@@ -57,6 +57,7 @@ static void conv2d_backward(Tape *t, Node *node)
 Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
 {
     if (tape_failed(t)) return NULL;
+    tape_op(t, c->kernel == 1 ? "conv 1x1" : c->stride == 2 ? "conv 3x3, stride 2" : "conv 3x3");
     const int64_t *w = c->weight->dims; /* (Cout,Cin,k,k) */
     char expected[96];
     snprintf(expected, sizeof expected, "(N,H,W,%lld) for %s", (long long)w[1], c->weight->name);
@@ -112,6 +113,7 @@ static void linear_backward(Tape *t, Node *node)
 
 Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual)
 {
+    tape_op(t, "linear");
     if (tape_failed(t)) return NULL;
     int64_t out = l->weight->dims[0], in = (int64_t)l->weight->size / out;
     char expected[96];
@@ -166,6 +168,7 @@ static void attention_backward(Tape *t, Node *node)
 
 static Tensor *attend(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool split_first, bool causal)
 {
+    tape_op(t, "attention");
     if (tape_failed(t)) return NULL;
     int64_t C = tensor_channels(qkv) / 3;
     bool ok = qkv->ndim == 3 && heads > 0 && tensor_channels(qkv) % (3 * heads) == 0;

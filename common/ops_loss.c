@@ -87,6 +87,7 @@ static Tensor *copy_ids(Tape *t, const int32_t *ids, const uint8_t *mask, int64_
 
 Tensor *op_embedding(Tape *t, const int32_t *ids, int64_t N, Param *table)
 {
+    tape_op(t, "embedding");
     if (tape_failed(t)) return NULL;
     Tensor *copy = copy_ids(t, ids, NULL, N, 1, table);
     return copy ? embed(t, copy, N, 1, 2, (int64_t[]){N, table->dims[1]}, table, NULL, NULL) : NULL;
@@ -95,6 +96,7 @@ Tensor *op_embedding(Tape *t, const int32_t *ids, int64_t N, Param *table)
 Tensor *op_text_embedding(Tape *t, const int32_t *tokens, const uint8_t *mask, int64_t N, int64_t T, Param *table,
                           Param *position, Param *padding)
 {
+    tape_op(t, "embedding");
     if (tape_failed(t)) return NULL;
     if (position->dims[0] != T) {
         tape_fail(t, STATUS_BAD_INPUT, "text embedding: %lld tokens, expected %lld", (long long)T, (long long)position->dims[0]);
@@ -136,6 +138,7 @@ static Tensor *loss_result(Tape *t, Tensor *x, Tensor *loss, Tensor *d_x)
 
 Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight)
 {
+    tape_op(t, "loss");
     if (tape_failed(t)) return NULL;
     Tensor *loss = tape_tensor(t, DTYPE_F32, 1, x->dims);
     Tensor *d_x = tape_tensor(t, DTYPE_F32, x->ndim, x->dims);
@@ -156,6 +159,7 @@ Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight)
 
 Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels)
 {
+    tape_op(t, "loss");
     if (tape_failed(t) || !op_expect(t, logits->ndim == 2, "cross_entropy", "(N,K)", logits)) return NULL;
     int64_t N = logits->dims[0], K = logits->dims[1];
     Tensor *loss = tape_tensor(t, DTYPE_F32, 1, logits->dims);

@@ -30,6 +30,7 @@ static void group_norm_backward(Tape *t, Node *node)
 
 Tensor *op_group_norm(Tape *t, Tensor *x, const Norm *norm, Tensor *film, Activation act)
 {
+    tape_op(t, "group norm");
     if (tape_failed(t)) return NULL;
     int64_t C = tensor_channels(x), N = x->dims[0];
     bool ok = x->ndim >= 3 && C == (int64_t)norm->gamma->size && C % GROUP_NORM_GROUPS == 0;
@@ -83,6 +84,7 @@ static void layer_norm_backward(Tape *t, Node *node)
 
 Tensor *op_layer_norm(Tape *t, Tensor *x, const Norm *norm)
 {
+    tape_op(t, "layer norm");
     if (tape_failed(t)) return NULL;
     int64_t C = tensor_channels(x), rows = tensor_rows(x);
     if (!op_expect(t, C == (int64_t)norm->gamma->size, "layer_norm", "as many channels as weights", x)) return NULL;
@@ -122,6 +124,7 @@ static void activation_backward(Tape *t, Node *node)
 
 static Tensor *activate(Tape *t, Tensor *x, Activation act)
 {
+    tape_op(t, "activation");
     if (tape_failed(t)) return NULL;
     Tensor *y = tensor_like(t, x);
     if (!y) return NULL;
@@ -187,6 +190,7 @@ Tensor *op_dropout(Tape *t, Tensor *x, float p)
     RngKey key;
     if (tape_failed(t)) return NULL;
     if (p <= 0 || !tape_next_dropout(t, &key)) return x;
+    tape_op(t, "dropout");
     Tensor *y = tensor_like(t, x);
     if (!y) return NULL;
     dropout_apply(x, &key, p, x->data, y->data);

@@ -34,6 +34,7 @@ static void add_backward(Tape *t, Node *node)
 
 Tensor *op_add(Tape *t, Tensor *a, Tensor *b)
 {
+    tape_op(t, "add");
     if (tape_failed(t) || !op_expect(t, same_shape(a, b), "add", "two tensors of one shape", b)) return NULL;
     Tensor *y = tensor_like(t, a);
     if (!y) return NULL;
@@ -53,6 +54,7 @@ static void scale_backward(Tape *t, Node *node)
 
 Tensor *op_scale(Tape *t, Tensor *x, float factor)
 {
+    tape_op(t, "scale");
     Tensor *y = tape_failed(t) ? NULL : tensor_like(t, x);
     if (!y) return NULL;
     tape_kernels(t)->axpby(x->dtype, tensor_size(x), factor, x->data, 0, NULL, y->data);
@@ -81,6 +83,7 @@ static void add_channels_backward(Tape *t, Node *node)
 
 Tensor *op_add_channels(Tape *t, Tensor *x, Tensor *b)
 {
+    tape_op(t, "add");
     if (tape_failed(t)) return NULL;
     bool ok = b->ndim == 2 && b->dims[0] == x->dims[0] && b->dims[1] == tensor_channels(x) && b->dtype == x->dtype;
     if (!op_expect(t, ok, "add_channels", "(N,C) to go with (N,...,C)", b)) return NULL;
@@ -110,6 +113,7 @@ static void affine_channels_backward(Tape *t, Node *node)
 
 Tensor *op_affine_channels(Tape *t, Tensor *x, const float *scale, const float *shift)
 {
+    tape_op(t, "scale");
     Tensor *y = tape_failed(t) ? NULL : tensor_like(t, x);
     if (!y) return NULL;
     int64_t C = tensor_channels(x), rows = tensor_rows(x);
@@ -144,6 +148,7 @@ static void concat_backward(Tape *t, Node *node)
 
 Tensor *op_concat(Tape *t, Tensor *a, Tensor *b)
 {
+    tape_op(t, "concat");
     if (tape_failed(t)) return NULL;
     bool ok = a->ndim == b->ndim && a->dtype == b->dtype;
     for (int i = 0; ok && i < a->ndim - 1; i++) ok = a->dims[i] == b->dims[i];
@@ -169,6 +174,7 @@ static void reshape_backward(Tape *t, Node *node)
 
 Tensor *op_reshape(Tape *t, Tensor *x, int ndim, const int64_t *dims)
 {
+    tape_op(t, "reshape");
     if (tape_failed(t)) return NULL;
     int64_t size = 1;
     for (int i = 0; i < ndim; i++) size *= dims[i];
@@ -190,6 +196,7 @@ static void cast_backward(Tape *t, Node *node)
 Tensor *op_cast(Tape *t, Tensor *x, DType type)
 {
     if (tape_failed(t) || x->dtype == type) return x;
+    tape_op(t, "cast");
     Tensor *y = tape_tensor(t, type, x->ndim, x->dims);
     if (!y) return NULL;
     tape_kernels(t)->cast(x->dtype, type, tensor_size(x), x->data, y->data);
@@ -211,6 +218,7 @@ static void take_position_backward(Tape *t, Node *node)
 
 Tensor *op_take_position(Tape *t, Tensor *x, int index)
 {
+    tape_op(t, "positions");
     if (tape_failed(t)) return NULL;
     int64_t T = x->dims[1], at = index < 0 ? T + index : index;
     if (!op_expect(t, x->ndim == 3 && at >= 0 && at < T, "take_position", "(N,T,C) with that position", x)) return NULL;
@@ -238,6 +246,7 @@ static void upsample_backward(Tape *t, Node *node)
 
 Tensor *op_upsample2x(Tape *t, Tensor *x)
 {
+    tape_op(t, "resample");
     if (tape_failed(t) || !op_expect(t, x->ndim == 4, "upsample2x", "(N,H,W,C)", x)) return NULL;
     const int64_t *d = x->dims;
     Tensor *y = tape_tensor(t, x->dtype, 4, (int64_t[]){d[0], 2 * d[1], 2 * d[2], d[3]});
@@ -259,6 +268,7 @@ static void avg_pool_backward(Tape *t, Node *node)
 
 Tensor *op_avg_pool2x(Tape *t, Tensor *x)
 {
+    tape_op(t, "resample");
     if (tape_failed(t)) return NULL;
     bool ok = x->ndim == 4 && x->dims[1] % 2 == 0 && x->dims[2] % 2 == 0;
     if (!op_expect(t, ok, "avg_pool2x", "(N,H,W,C) with even H and W", x)) return NULL;
@@ -282,6 +292,7 @@ static void resize_backward(Tape *t, Node *node)
 
 Tensor *op_resize_bilinear(Tape *t, Tensor *x, int64_t H, int64_t W)
 {
+    tape_op(t, "resample");
     if (tape_failed(t) || !op_expect(t, x->ndim == 4, "resize_bilinear", "(N,H,W,C)", x)) return NULL;
     const int64_t *d = x->dims;
     Tensor *y = tape_tensor(t, x->dtype, 4, (int64_t[]){d[0], H, W, d[3]});

@@ -53,6 +53,7 @@ static void patches_backward(Tape *t, Node *node)
 
 Tensor *op_patches(Tape *t, Tensor *x, int patch)
 {
+    tape_op(t, "positions");
     if (tape_failed(t)) return NULL;
     bool ok = x->ndim == 4 && patch > 0 && x->dims[1] % patch == 0 && x->dims[2] % patch == 0;
     if (!op_expect(t, ok, "patches", "(N,H,W,C) with sides that the patches divide", x)) return NULL;
@@ -69,6 +70,7 @@ Tensor *op_patches(Tape *t, Tensor *x, int patch)
 
 Tensor *op_join_positions(Tape *t, Tensor *a, Tensor *b)
 {
+    tape_op(t, "positions");
     if (tape_failed(t)) return NULL;
     bool ok = a->ndim == 3 && b->ndim == 3 && a->dims[0] == b->dims[0] && a->dims[2] == b->dims[2] && a->dtype == b->dtype;
     if (!op_expect(t, ok, "join_positions", "(N,A,C) and (N,B,C)", b)) return NULL;
@@ -97,6 +99,7 @@ static void add_positions_backward(Tape *t, Node *node)
 
 Tensor *op_add_positions(Tape *t, Tensor *x, Param *positions, bool channels_first)
 {
+    tape_op(t, "positions");
     if (tape_failed(t)) return NULL;
     int64_t T = positions->dims[channels_first], C = positions->dims[!channels_first];
     if (!op_expect(t, x->ndim == 3 && x->dims[1] == T && x->dims[2] == C, "add_positions", "as many positions and channels "
@@ -134,6 +137,7 @@ static void take_positions_backward(Tape *t, Node *node)
 
 Tensor *op_take_positions(Tape *t, Tensor *x, const int32_t *index)
 {
+    tape_op(t, "positions");
     if (tape_failed(t) || !op_expect(t, x->ndim == 3, "take_positions", "(N,T,C)", x)) return NULL;
     int64_t N = x->dims[0], T = x->dims[1];
     Tensor *y = tape_tensor(t, x->dtype, 2, (int64_t[]){N, x->dims[2]});
@@ -199,12 +203,14 @@ static Tensor *mean_positions(Tape *t, Tensor *x, Tensor *lengths)
 
 Tensor *op_mean_positions(Tape *t, Tensor *x)
 {
+    tape_op(t, "positions");
     if (tape_failed(t) || !op_expect(t, x->ndim == 3, "mean_positions", "(N,T,C)", x)) return NULL;
     return mean_positions(t, x, NULL);
 }
 
 Tensor *op_mean_first_positions(Tape *t, Tensor *x, const int32_t *lengths)
 {
+    tape_op(t, "positions");
     if (tape_failed(t) || !op_expect(t, x->ndim == 3, "mean_first_positions", "(N,T,C)", x)) return NULL;
     Tensor *copy = tape_tensor(t, DTYPE_F32, 1, x->dims);
     if (!copy) return NULL;
@@ -238,6 +244,7 @@ static void outer_sum_backward(Tape *t, Node *node)
 
 Tensor *op_outer_sum(Tape *t, Tensor *x, int64_t A)
 {
+    tape_op(t, "add");
     if (tape_failed(t) || !op_expect(t, x->ndim == 2 && A > 0 && A < x->dims[1], "outer_sum", "(N,A+B)", x)) return NULL;
     const int64_t N = x->dims[0], B = x->dims[1] - A;
     Tensor *y = tape_tensor(t, DTYPE_F32, 2, (int64_t[]){N, A * B});
@@ -263,6 +270,7 @@ static void relu_backward(Tape *t, Node *node)
 
 Tensor *op_relu(Tape *t, Tensor *x)
 {
+    tape_op(t, "activation");
     Tensor *y = tape_failed(t) ? NULL : tensor_like(t, x);
     if (!y) return NULL;
     for (int64_t i = 0; i < tensor_size(x); i++) {
@@ -303,6 +311,7 @@ static void unit_length_backward(Tape *t, Node *node)
 
 Tensor *op_unit_length(Tape *t, Tensor *x)
 {
+    tape_op(t, "unit length");
     Tensor *y = tape_failed(t) ? NULL : tensor_like(t, x);
     if (!y) return NULL;
     int64_t C = tensor_channels(x);

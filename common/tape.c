@@ -28,6 +28,7 @@ struct Tape {
     RngKey dropout_key;
     uint32_t dropout_calls;
     double flops;
+    Profile *profile;
     Status status;
     char message[512];
 };
@@ -77,6 +78,22 @@ double tape_flops(const Tape *t)
 void tape_count_flops(Tape *t, double flops)
 {
     t->flops += flops;
+    if (t->profile) profile_count_flops(t->profile, flops);
+}
+
+void tape_set_profile(Tape *t, Profile *profile)
+{
+    t->profile = profile;
+}
+
+void tape_op(Tape *t, const char *name)
+{
+    if (t->profile) profile_op(t->profile, name);
+}
+
+void tape_block(Tape *t, const char *group, int i)
+{
+    if (t->profile) profile_block(t->profile, group, i);
 }
 
 void tape_record(Tape *t, bool on)
@@ -306,6 +323,7 @@ void *tape_node(Tape *t, size_t size, Tensor *out, void (*backward)(Tape *, Node
     if (!node) return NULL;
     node->backward = backward;
     node->out = out;
+    if (t->profile) node->mark = profile_mark(t->profile);
     out->needs_grad = true;
     t->nodes[t->node_count++] = node;
     return node;
@@ -364,8 +382,14 @@ static void grad_accumulate(Tape *t, Tensor *x, Tensor *g)
 void tape_grad_add(Tape *t, Tensor *x, Tensor *g)
 {
     if (tape_failed(t) || !g) return;
-    if (x->grad) grad_accumulate(t, x, g);
-    else x->grad = g;
+    if (!x->grad) {
+        x->grad = g;
+        return;
+    }
+    ProfileMark op = profile_mark(t->profile);
+    profile_op(t->profile, "sum of gradients");
+    grad_accumulate(t, x, g);
+    profile_resume(t->profile, op);
 }
 
 void tape_grad_share(Tape *t, Tensor *x, Tensor *g)
@@ -377,11 +401,19 @@ void tape_grad_share(Tape *t, Tensor *x, Tensor *g)
     tape_grad_add(t, x, alias);
 }
 
+static ProfileMark backward_mark(const Node *n)
+{
+    return (ProfileMark){n->mark.op, n->mark.block, true};
+}
+
 static void backward_down_to(Tape *t, int first)
 {
     while (t->node_count > first) {
         Node *n = t->nodes[--t->node_count];
-        if (n->out->grad && !tape_failed(t)) n->backward(t, n);
+        if (n->out->grad && !tape_failed(t)) {
+            if (t->profile) profile_resume(t->profile, backward_mark(n));
+            n->backward(t, n);
+        }
         node_release(n);
     }
 }

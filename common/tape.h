@@ -17,6 +17,7 @@
 #define GLIDE_COMMON_TAPE_H
 
 #include "common/kernels.h"
+#include "common/profile.h"
 #include "common/rng.h"
 #include "common/status.h"
 #include "common/tensor.h"
@@ -33,6 +34,12 @@ size_t tape_peak_bytes(const Tape *t);
 /* Multiplications and additions in convolutions, linear layers and attention since the tape was made, forward and backward. */
 double tape_flops(const Tape *t);
 void tape_count_flops(Tape *t, double flops); /* for ops */
+
+/* What the ops from here on cost, and in which block (borrowed; its stopwatch is the caller's to start). NULL, as at first: nobody
+ * asks, and the functions below do nothing. Recorded ops remember their name and block for the backward pass. */
+void tape_set_profile(Tape *t, Profile *profile);
+void tape_op(Tape *t, const char *name);                  /* ops say what they are, models what they do beside ops; a literal */
+void tape_block(Tape *t, const char *group, int i);       /* models: ops now belong to GROUP.i, or to GROUP when i < 0 */
 
 void tape_record(Tape *t, bool on); /* off at first */
 bool tape_recording(const Tape *t);
@@ -72,6 +79,7 @@ struct Node {
     Tensor *out;
     Tensor *held[4];
     int held_count;
+    ProfileMark mark; /* of the op */
 };
 
 /* Append a node of `size` bytes that starts with a Node, zero-filled, for an op whose result is `out`.

@@ -80,6 +80,7 @@ UNetCondition unet_condition(Tape *t, const UNet *u, Tensor *text, Tensor *poole
 {
     const UNetEncoder *e = &u->encoder;
     UNetCondition c = {.emb = pooled};
+    tape_block(t, "encoder_kv", -1);
     if (e->label_emb && labels) {
         Tensor *rows = op_embedding(t, labels, N, e->label_emb);
         c.emb = pooled ? op_add(t, pooled, rows) : rows;
@@ -101,6 +102,7 @@ Tensor *unet_forward(Tape *t, const UNet *u, Tensor *x, const float *timesteps, 
     Tensor *h = code.middle;
     for (int i = 0; i < u->output_count; i++) {
         Tensor *skip = code.blocks[e->input_count - 1 - i], *below = h;
+        tape_block(t, "output_blocks", i);
         Tensor *both = op_concat(t, h, skip);
         tape_release(t, below);
         tape_release(t, skip);
@@ -108,6 +110,7 @@ Tensor *unet_forward(Tape *t, const UNet *u, Tensor *x, const float *timesteps, 
         tape_release(t, both);
         unet_trace_block(trace, "output_blocks", i, h);
     }
+    tape_block(t, "out", -1);
     h = op_group_norm(t, h, &u->out_norm, NULL, ACT_SILU);
     h = op_conv2d(t, h, &u->out_conv, NULL);
     unet_trace_block(trace, "out", -1, h);

@@ -85,6 +85,7 @@ Tensor *attention_block_forward(Tape *t, const AttentionBlock *b, Tensor *x, Ten
 Tensor *op_timestep_embedding(Tape *t, const float *timesteps, int64_t N, int dim)
 {
     if (tape_failed(t)) return NULL;
+    tape_op(t, "timestep embedding");
     float *values = malloc((size_t)(N * dim) * sizeof *values);
     if (!values) {
         tape_fail(t, STATUS_NO_MEMORY, "out of memory for a timestep embedding");

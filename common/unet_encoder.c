@@ -229,12 +229,15 @@ UNetEncoding unet_encoder_forward(Tape *t, const UNetEncoder *e, Tensor *x, cons
 {
     UNetEncoding code = {0};
     if (tape_failed(t)) return code;
+    tape_block(t, "time_embed", -1);
     code.emb_act = embed_time(t, e, timesteps, x->dims[0], condition, trace);
     Tensor *h = op_cast(t, x, tape_dtype(t));
     for (int i = 0; i < e->input_count; i++) {
+        tape_block(t, "input_blocks", i);
         code.blocks[i] = h = unet_block_forward(t, e, &e->input[i], h, code.emb_act, condition);
         unet_trace_block(trace, "input_blocks", i, h);
     }
+    tape_block(t, "middle_block", -1);
     code.middle = run(t, e, middle_run, e, h, code.emb_act, condition->kv[e->middle_kv]);
     unet_trace_block(trace, "middle_block", -1, code.middle);
     return code;

@@ -1,14 +1,11 @@
 #include "glide/bench.h"
 
 #include "common/ops.h"
-#include "upsampler/upsampler.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-enum { MIN_REPEATS = 3, SAMPLE_STEPS = 8 };
+enum { MIN_REPEATS = 3 };
 static const double MIN_SECONDS = 0.4;
 
 double bench_now(void)
@@ -16,6 +13,19 @@ double bench_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *values, int count)
+{
+    if (count < 1) return 0;
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
 Status bench_random(size_t n, uint32_t which, float **out)
@@ -100,18 +110,18 @@ static Status time_conv(Kernels *k, const ConvShape *s, ConvBuffers *b, ConvFn f
     return STATUS_OK;
 }
 
-static Status time_shape(Kernels *k, BenchConv *c)
+static Status time_shape(Kernels *k, bool only_forward, BenchConv *c)
 {
     ConvBuffers b;
     Status s = buffers_init(&b, k, &c->shape);
     if (s == STATUS_OK) s = time_conv(k, &c->shape, &b, forward, &c->forward);
-    if (s == STATUS_OK) s = time_conv(k, &c->shape, &b, backward_weights, &c->backward_weights);
-    if (s == STATUS_OK) s = time_conv(k, &c->shape, &b, backward_data, &c->backward_data);
+    if (s == STATUS_OK && !only_forward) s = time_conv(k, &c->shape, &b, backward_weights, &c->backward_weights);
+    if (s == STATUS_OK && !only_forward) s = time_conv(k, &c->shape, &b, backward_data, &c->backward_data);
     buffers_release(&b);
     return s;
 }
 
-Status bench_convs(Kernels *k, DType type, BenchConvs *out)
+static Status time_shapes(Kernels *k, DType type, bool only_forward, BenchConvs *out)
 {
     static const int64_t sizes[BENCH_CONV_SHAPES][3] = {{4, 64, 192}, {4, 32, 384}, {8, 64, 64}}; /* N, side, channels */
     *out = (BenchConvs){0};
@@ -120,71 +130,43 @@ Status bench_convs(Kernels *k, DType type, BenchConvs *out)
         BenchConv *c = &out->items[i];
         c->shape = (ConvShape){.N = z[0], .H = z[1], .W = z[1], .Cin = z[2], .Cout = z[2], .kernel = 3, .stride = 1,
                                .dtype = type, .out_dtype = type};
-        TRY(time_shape(k, c));
+        TRY(time_shape(k, only_forward, c));
         if (c->forward > out->rate) out->rate = c->forward;
     }
     return STATUS_OK;
 }
 
+Status bench_convs(Kernels *k, DType type, BenchConvs *out)
+{
+    return time_shapes(k, type, false, out);
+}
+
+Status bench_conv_rate(Kernels *k, DType type, double *rate)
+{
+    BenchConvs all;
+    TRY(time_shapes(k, type, true, &all));
+    *rate = all.rate;
+    return STATUS_OK;
+}
+
 /* --- models ----------------------------------------------------------------------------------------- */
+
+Status bench_give_tokenizer(TextUNet *m)
+{
+    BpeMerges none;
+    bpe_merges_init(&none);
+    return m->text && !m->bpe ? bpe_new(&none, &m->bpe) : STATUS_OK;
+}
 
 Status bench_random_model(const TextUNetConfig *config, TextUNet **out)
 {
-    TextUNetConfig c = *config;
-    BpeMerges none;
-    Bpe *bpe;
-    bpe_merges_init(&none);
-    TRY(bpe_new(&none, &bpe));
-    c.text.n_vocab = bpe_vocab_size(bpe);
-    Status s = text_unet_new(&c, out);
-    if (s != STATUS_OK) {
-        bpe_free(bpe);
-        return s;
+    TRY(text_unet_new(config, out));
+    Status s = bench_give_tokenizer(*out);
+    if (s == STATUS_OK) {
+        params_randomize(&(*out)->params, 1);
+        return STATUS_OK;
     }
-    (*out)->bpe = bpe;
-    params_randomize(&(*out)->params, 1);
-    return STATUS_OK;
-}
-
-/* --- sampling --------------------------------------------------------------------------------------- */
-
-/* A whole run of the stage, text included: what a user waits for. */
-static Status time_stage(Kernels *k, const TextUNet *m, StageOptions *o, const StageInput *in, float *x, BenchRun *out)
-{
-    out->seconds = 1e30;
-    for (int i = 0; i < MIN_REPEATS; i++) {
-        StageStats stats = {0};
-        o->stats = &stats;
-        double start = bench_now();
-        TRY(stage_sample(k, m, o, in, x));
-        double seconds = (bench_now() - start) / SAMPLE_STEPS;
-        if (seconds < out->seconds) out->seconds = seconds;
-        out->gflop = stats.flops / SAMPLE_STEPS * 1e-9;
-        out->peak_bytes = stats.peak_bytes;
-    }
-    return STATUS_OK;
-}
-
-Status bench_sample(Kernels *k, const TextUNet *m, DType type, double guidance_scale, BenchRun *out)
-{
-    const char *prompt = "red apple, fluent 3d emoji";
-    char steps[16];
-    int64_t side = m->config.unet.image_size, pixels = side * side * IMAGE_CHANNELS;
-    float *x, *low = NULL;
-    SamplerRow row = {.seed = 1};
-    StageOptions o;
-    StageInput in = {.n = 1, .side = side, .prompts = &prompt, .rows = &row, .low_side = side / UPSAMPLER_FACTOR};
-    *out = (BenchRun){0};
-    stage_options_defaults(&o);
-    snprintf(steps, sizeof steps, "%d", SAMPLE_STEPS);
-    o.steps = steps;
-    o.guidance.terms[GUIDANCE_CFG].scale = guidance_scale;
-    o.precision = type;
-    TRY(bench_random((size_t)pixels, 7, &x));
-    Status s = m->config.low_res ? bench_random((size_t)pixels, 8, &low) : STATUS_OK;
-    in.low_res = low;
-    if (s == STATUS_OK) s = time_stage(k, m, &o, &in, x, out);
-    free(x);
-    free(low);
+    text_unet_free(*out);
+    *out = NULL;
     return s;
 }

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { STEPS = 4 };
+enum { STEPS = 4, MOST_STEPS = 1000 };
 
 /* What the workers share: Trainer.state. */
 typedef struct Shared {
@@ -17,6 +17,7 @@ typedef struct Shared {
     float *x, *low;
     int32_t *tokens;
     uint8_t *mask;
+    BenchProfile *profile; /* NULL: none */
 } Shared;
 
 typedef struct Own {
@@ -36,6 +37,7 @@ static Status worker_open(TrainWorker *w)
     const Shared *all = w->trainer->state;
     Own *own = w->state = calloc(1, sizeof *own);
     if (!own) return out_of_memory();
+    tape_set_profile(w->tape, bench_profile_add(all->profile));
     own->model = all->model;
     own->workspace = train_workspace_new();
     if (!own->workspace) return out_of_memory();
@@ -71,7 +73,10 @@ static Status step(TrainWorker *w)
     b.tokens = all->tokens + w->first * ctx;
     b.mask = all->mask + w->first * ctx;
     if (own->model->config.low_res) b.low_res = all->low + w->first * small * small * IMAGE_CHANNELS, b.low_side = small;
-    return text_unet_train_step(w->tape, own->model, &all->diffusion, &all->loss, &b, own->workspace, &loss);
+    Status s = text_unet_train_step(w->tape, own->model, &all->diffusion, &all->loss, &b, own->workspace, &loss);
+    tape_block(w->tape, "training", -1);
+    tape_op(w->tape, "waiting for workers, adding their gradients");
+    return s;
 }
 
 static const TrainKind kind = {.name = "bench", .worker_open = worker_open, .worker_close = worker_close, .step = step};
@@ -113,23 +118,29 @@ static Status shared_init(Shared *all, TextUNet *m, const BenchTraining *t)
 }
 
 /* The first step, which makes primitives and takes memory, does not count. */
-static Status time_steps(Trainer *tr, TrainTeam *team, BenchRun *out)
+static Status time_steps(Trainer *tr, TrainTeam *team, const BenchTraining *t, BenchRun *out, BenchProfile *profile)
 {
-    out->seconds = 1e30;
-    for (uint32_t i = 0; i < 1 + STEPS; i++) {
+    double seconds[MOST_STEPS], begin = 0;
+    out->runs = t->runs > 0 && t->runs < MOST_STEPS ? t->runs : STEPS;
+    for (int i = -1; i < out->runs; i++) {
         double norm, loss[TRAIN_LOSSES], start = bench_now(), flops = train_team_flops(team);
-        TRY(train_team_step(team, i, loss));
+        if (i == 0) begin = start, bench_profile_start(profile);
+        TRY(train_team_step(team, (uint32_t)(i + 1), loss));
+        bench_profile_mark(profile, "training", "optimiser");
         TRY(optimizer_step(&tr->optimizer, tr->kernels, &norm));
-        double seconds = bench_now() - start;
+        bench_profile_mark(profile, "training", "noise and inputs");
         out->gflop = (train_team_flops(team) - flops) * 1e-9;
-        if (i > 0 && seconds < out->seconds) out->seconds = seconds;
+        if (i >= 0) seconds[i] = bench_now() - start;
     }
+    bench_profile_stop(profile);
+    if (profile) profile->steps = out->runs, profile->seconds = bench_now() - begin;
+    out->seconds = bench_median(seconds, out->runs);
     out->peak_bytes = train_team_peak_bytes(team);
     out->workers = train_team_workers(team);
     return STATUS_OK;
 }
 
-static Status run(Trainer *tr, const BenchTraining *t, BenchRun *out)
+static Status run(Trainer *tr, const BenchTraining *t, BenchRun *out, BenchProfile *profile)
 {
     OptimizerOptions options;
     TrainTeam *team = NULL;
@@ -139,12 +150,12 @@ static Status run(Trainer *tr, const BenchTraining *t, BenchRun *out)
     TRY(tape_new(tr->kernels, &tr->tape));
     tape_set_dtype(tr->tape, t->type);
     Status s = train_team_new(tr, &team);
-    if (s == STATUS_OK) s = time_steps(tr, team, out);
+    if (s == STATUS_OK) s = time_steps(tr, team, t, out, profile);
     train_team_free(team);
     return s;
 }
 
-Status bench_train(Kernels *k, TextUNet *m, const BenchTraining *t, BenchRun *out)
+Status bench_train(Kernels *k, TextUNet *m, const BenchTraining *t, BenchRun *out, BenchProfile *profile)
 {
     Shared all;
     const TrainerOptions options = {.side = t->side, .batch = t->batch, .workers = t->workers,
@@ -152,7 +163,8 @@ Status bench_train(Kernels *k, TextUNet *m, const BenchTraining *t, BenchRun *ou
     Trainer tr = {.options = &options, .kind = &kind, .kernels = k, .params = &m->params, .state = &all};
     *out = (BenchRun){0};
     Status s = shared_init(&all, m, t);
-    if (s == STATUS_OK) s = run(&tr, t, out);
+    all.profile = profile;
+    if (s == STATUS_OK) s = run(&tr, t, out, profile);
     optimizer_release(&tr.optimizer);
     tape_free(tr.tape);
     unet_set_checkpoint(m->unet, false);

@@ -1,14 +1,12 @@
 /* glide init --config NAME -o W.h5 */
-#include "base_model/base_model.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_weights.h"
+#include "glide/model_names.h"
 #include "guidance/classifier_file.h"
 #include "guidance/clip_file.h"
 #include "text_transformer/bpe_file.h"
 #include "text_transformer/clip_bpe.h"
-#include "text_transformer/guided_diffusion.h"
 #include "text_transformer/text_unet_file.h"
-#include "upsampler/upsampler.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,15 +36,6 @@ static const CliOption options[] = {
     CLI_FLAG(InitCommand, quiet, 'q', "quiet", "print nothing but errors"),
 };
 
-static const struct Stage {
-    const char *suffix;
-    const TextUNetPreset *presets;
-    Status (*config)(const char *name, TextUNetConfig *c);
-} stages[] = {
-    {"-base", base_model_presets, base_model_config},
-    {"-upsampler", upsampler_presets, upsampler_config},
-};
-
 typedef struct Init {
     CliArgs *args;
     const InitCommand *c;
@@ -62,40 +51,9 @@ typedef struct Init {
 
 static Status unknown_config(CliArgs *args, const char *found)
 {
-    char names[600] = "", quoted[80];
-    size_t used = 0;
-    for (int s = 0; s < CLI_COUNT(stages); s++)
-        for (const TextUNetPreset *p = stages[s].presets; p->name; p++)
-            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s%s", used ? ", " : "", p->name, stages[s].suffix);
-    used += (size_t)snprintf(names + used, sizeof names - used, " (or NAME-inpaint of these)");
-    for (const GuidedPreset *p = guided_presets; p->name; p++)
-        used += (size_t)snprintf(names + used, sizeof names - used, ", %s", p->name);
-    return cli_usage_fail(args, "--config: expected one of %s, " CLASSIFIER_CONFIG ", " CLIP_CONFIG "; found %s", names,
-                          cli_quote(found, quoted, sizeof quoted));
-}
-
-static bool cut_suffix(char *name, const char *suffix)
-{
-    size_t length = strlen(name), n = strlen(suffix);
-    if (length <= n || strcmp(name + length - n, suffix)) return false;
-    name[length - n] = 0;
-    return true;
-}
-
-/* "PRESET-STAGE" or "PRESET-STAGE-inpaint" */
-static Status read_config(CliArgs *args, const char *wanted, TextUNetConfig *c)
-{
-    char name[64];
-    if (guided_config(wanted, c)) return STATUS_OK;
-    if ((size_t)snprintf(name, sizeof name, "%s", wanted) >= sizeof name) return unknown_config(args, wanted);
-    bool inpaint = cut_suffix(name, "-inpaint");
-    int stage = 0;
-    while (stage < CLI_COUNT(stages) && !cut_suffix(name, stages[stage].suffix)) stage++;
-    if (stage == CLI_COUNT(stages) || stages[stage].config(name, c) != STATUS_OK) return unknown_config(args, wanted);
-    if (strcmp(name, "glide")) c->text.n_vocab = 2048; /* as the trainer makes them */
-    c->inpaint = inpaint;
-    text_unet_config_complete(c);
-    return STATUS_OK;
+    char names[600], quoted[80];
+    return cli_usage_fail(args, "--config: expected one of %s, " CLASSIFIER_CONFIG ", " CLIP_CONFIG "; found %s",
+                          model_names(names, sizeof names), cli_quote(found, quoted, sizeof quoted));
 }
 
 static Status takes_no_text(const Init *i)
@@ -108,7 +66,7 @@ static Status make_unet(Init *i)
 {
     TextUNetConfig c;
     Bpe *bpe = NULL;
-    TRY(read_config(i->args, i->c->config, &c));
+    if (!model_named(i->c->config, &c)) return unknown_config(i->args, i->c->config);
     if (c.text.width == 0) TRY(takes_no_text(i));
     if (i->c->n_vocab > 0) c.text.n_vocab = (int)i->c->n_vocab;
     if (i->c->vocab) {

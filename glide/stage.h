@@ -59,6 +59,7 @@ typedef struct StageOptions {
     TraceRows trace_rows;       /* where in it the call's first picture goes */
     const StageWatch *watch;    /* may be NULL */
     StageStats *stats;          /* of a call are added to it; may be NULL */
+    Profile *profile;           /* of the model that is sampled (not of guides); may be NULL */
 } StageOptions;
 
 void stage_options_defaults(StageOptions *o);

@@ -72,6 +72,7 @@ Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, 
     *m = (StageModel){.model = model, .in = in, .n = in->n};
     TRY(tape_new(kernels, &m->tape));
     tape_set_dtype(m->tape, o->precision);
+    tape_set_profile(m->tape, o->profile);
     m->timesteps = malloc((size_t)(2 * in->n) * sizeof(float));
     m->levels = calloc((size_t)(2 * in->n), sizeof(float));
     if (!m->timesteps || !m->levels) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)in->n);
@@ -164,11 +165,15 @@ Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level,
     }
     for (; part.k < (m->tiled ? tiles_count(&m->tiles) : 1); part.k++) {
         int scope = tape_scope_begin(m->tape);
+        tape_block(m->tape, "inputs", -1);
+        tape_op(m->tape, "copies");
         Tensor *y = answer(m, &part, x_t, rows, condition);
         TRY(tape_status(m->tape));
         if (m->tiled) tiles_blend(&m->tiles, part.k, y->data, rows, MODEL_CHANNELS, channels, out);
         else take_channels(y, channels, out);
         tape_scope_end(m->tape, scope, NULL);
     }
+    tape_block(m->tape, "sampler", -1);
+    tape_op(m->tape, "guidance and sampler");
     return STATUS_OK;
 }

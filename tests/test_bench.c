@@ -1,8 +1,11 @@
-/* Measured training steps: the workers' operations add up, and running blocks again saves memory. */
+/* Measured steps: the workers' operations add up, running blocks again saves memory, a profile's rows add up to the whole, and
+ * what is counted without computing is what computing counts. */
 #include "base_model/base_model.h"
 #include "glide/bench.h"
 #include "tests/support_kernels.h"
+#include "upsampler/upsampler.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,7 +16,7 @@ static BenchRun measure(Kernels *k, TextUNet *m, int workers, bool checkpoint_bl
 {
     BenchRun run;
     BenchTraining t = {.type = DTYPE_F32, .side = 32, .batch = 6, .workers = workers, .checkpoint_blocks = checkpoint_blocks};
-    assert_int_equal(STATUS_OK, bench_train(k, m, &t, &run));
+    assert_int_equal(STATUS_OK, bench_train(k, m, &t, &run, NULL));
     assert_true(run.seconds > 0 && run.seconds < 1000);
     return run;
 }
@@ -39,8 +42,156 @@ static void test_training(void **state)
     kernels_free(k);
 }
 
+/* The rows by op and by block: both add up to the steps' seconds within `share`, and their operations to the run's. */
+static void check_profile(const BenchProfile *p, const BenchRun *run, double share)
+{
+    double whole = p->seconds / p->steps;
+    for (int by_block = 0; by_block < 2; by_block++) {
+        BenchProfileRow *rows;
+        double seconds = 0, gflop = 0;
+        int count;
+        assert_int_equal(STATUS_OK, bench_profile_rows(p, by_block, &rows, &count));
+        assert_true(count > 8);
+        for (int i = 0; i < count; i++) {
+            assert_true(rows[i].seconds >= 0 && (i == 0 || rows[i].seconds <= rows[i - 1].seconds));
+            seconds += rows[i].seconds;
+            gflop += rows[i].gflop;
+        }
+        free(rows);
+        if (seconds < (1 - share) * whole || seconds > (1 + share) * whole) fail_msg("rows %g s, whole %g s", seconds, whole);
+        if (fabs(gflop / run->gflop - 1) > 1e-6) fail_msg("rows %g GFLOP, whole %g", gflop, run->gflop);
+    }
+}
+
+static const BenchProfileRow *row_of(const BenchProfileRow *rows, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(rows[i].name, name)) return &rows[i];
+    fail_msg("no row %s", name);
+    return NULL;
+}
+
+static void expect_rows(const BenchProfile *p, bool by_block, const char *const *names)
+{
+    BenchProfileRow *rows;
+    int count;
+    assert_int_equal(STATUS_OK, bench_profile_rows(p, by_block, &rows, &count));
+    for (; *names; names++) assert_true(row_of(rows, count, *names)->calls > 0);
+    free(rows);
+}
+
+static void test_profile_of_training(void **state)
+{
+    (void)state;
+    TextUNetConfig config;
+    TextUNet *m;
+    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+    use_threads(2);
+    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
+    assert_int_equal(STATUS_OK, bench_random_model(&config, &m));
+    for (int workers = 1; workers < 3; workers++) {
+        BenchRun run;
+        BenchProfile profile = {0};
+        BenchTraining t = {.side = 32, .batch = 6, .runs = 3, .workers = workers};
+        assert_int_equal(STATUS_OK, bench_train(k, m, &t, &run, &profile));
+        assert_int_equal(profile.count, workers);
+        assert_int_equal(run.runs, 3);
+        check_profile(&profile, &run, 0.02);
+        expect_rows(&profile, false, (const char *const[]){"conv 3x3", "conv 3x3, backward", "group norm, backward", "attention",
+                                                           "optimiser", "loss", "sum of gradients", NULL});
+        expect_rows(&profile, true, (const char *const[]){"transformer", "input_blocks.0", "middle_block", "output_blocks.3", "out",
+                                                          "training", NULL});
+        bench_profile_release(&profile);
+    }
+    text_unet_free(m);
+    kernels_free(k);
+}
+
+static void check_step(Kernels *k, const TextUNetConfig *config, const char *block)
+{
+    TextUNet *m;
+    BenchRun one, two;
+    BenchProfile profile = {0};
+    BenchStep step = {.batch = 1, .side = 32, .guidance_scale = 3, .runs = 6};
+    assert_int_equal(STATUS_OK, bench_random_model(config, &m));
+    assert_int_equal(STATUS_OK, bench_step(k, m, &step, &one, &profile));
+    check_profile(&profile, &one, 0.02);
+    expect_rows(&profile, false, (const char *const[]){"conv 3x3", "group norm", "concat", "guidance and sampler", NULL});
+    expect_rows(&profile, true, (const char *const[]){"time_embed", "middle_block", block, "sampler", NULL});
+    bench_profile_release(&profile);
+    step.batch = 2;
+    assert_int_equal(STATUS_OK, bench_step(k, m, &step, &two, NULL));
+    assert_int_equal(two.runs, 6);
+    assert_true(two.peak_bytes > one.peak_bytes && fabs(two.gflop / one.gflop - 2) < 1e-6);
+    step.guidance_scale = 1;
+    step.batch = 1;
+    assert_int_equal(STATUS_OK, bench_step(k, m, &step, &two, NULL));
+    assert_true(fabs(one.gflop / two.gflop - 2) < 1e-6);
+    text_unet_free(m);
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    TextUNetConfig config;
+    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+    use_threads(2);
+    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
+    check_step(k, &config, "output_blocks.3");
+    assert_int_equal(STATUS_OK, upsampler_config("tiny", &config));
+    check_step(k, &config, "inputs");
+    kernels_free(k);
+}
+
+static Status drop(void *ctx, int64_t index, Image *picture)
+{
+    (void)ctx, (void)index;
+    image_release(picture);
+    return STATUS_OK;
+}
+
+static void test_counting(void **state)
+{
+    (void)state;
+    TextUNetConfig config;
+    TextUNet *base, *upsampler;
+    CascadeOptions o;
+    StageStats stats = {0};
+    double gflop;
+    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+    const char *prompt = "a";
+    SamplerRow row = {.seed = 1};
+    use_threads(2);
+    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
+    assert_int_equal(STATUS_OK, bench_random_model(&config, &base));
+    assert_int_equal(STATUS_OK, upsampler_config("tiny", &config));
+    assert_int_equal(STATUS_OK, bench_random_model(&config, &upsampler));
+    cascade_options_defaults(&o);
+    o.base.steps = o.upsampler.steps = "3";
+    assert_int_equal(STATUS_OK, bench_count_sample(base, upsampler, &o, 1, &gflop));
+    o.base.stats = o.upsampler.stats = &stats;
+    assert_int_equal(STATUS_OK, cascade_sample(&(Cascade){k, base, upsampler}, &o,
+                                               &(CascadeInput){.n = 1, .prompts = &prompt, .rows = &row},
+                                               &(CascadeHooks){.finished = drop}));
+    assert_true(gflop > 0 && fabs(gflop / (stats.flops * 1e-9) - 1) < 1e-9);
+    text_unet_free(base);
+    text_unet_free(upsampler);
+    kernels_free(k);
+}
+
+static void test_median(void **state)
+{
+    (void)state;
+    assert_true(bench_median(NULL, 0) == 0);
+    assert_true(bench_median((double[]){3}, 1) == 3);
+    assert_true(bench_median((double[]){9, 1, 2}, 3) == 2);
+    assert_true(bench_median((double[]){4, 100, 1, 2}, 4) == 3);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_training)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_profile_of_training),
+                                       cmocka_unit_test(test_steps), cmocka_unit_test(test_counting),
+                                       cmocka_unit_test(test_median)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -138,7 +138,10 @@ static void test_wrong_usage(void **state)
         {"$G upsample", "expected IN..., found nothing"},
         {"$G dataset", "--output: expected a file for the data set"},
         {"$G dataset -o x.h5 --cahce d", "did you mean --cache?"},
-        {"$G bench fast", "expected all, conv, train or sample, found \"fast\""},
+        {"$G bench load --profile", "--profile: expected bench step or bench train, found bench load"},
+        {"$G bench step --config no-base", "--config: expected one of small-base, "},
+        {"$G bench curves", "--output: expected a folder"},
+        {"$G bench fast", "expected all, conv, step, sample, train, load, table or curves, found \"fast\""},
         {"$G info", "expected FILE..., found nothing"},
         {"$G train jugde --data data.h5 --out x.h5", "did you mean judge?"},
         {"$G train judge --data data.h5 --out x.h5 --drop 0.1", "--drop: not an option of \"train judge\""},
@@ -378,16 +381,32 @@ static void test_memory(void **state)
 }
 
 /* Minutes on kernels without vectors: with GLIDE_TEST_LONG only. */
+static void test_bench_step(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    cli_run_ok(&r, "$G bench step --config tiny-base --channels 64 --side 16 --batch 2 --precision f32 --runs 2 --json");
+    expect_words(&r, (const char *const[]){"\"part\": \"step\"", "\"seconds\": ", "\"gmac\": ", "\"gflops\": ", "\"peak_gflops\": ",
+                                           "\"share\": ", "\"peak_rss_mb\": ", "\"kernels\": ", "\"threads\": ", "\"precision\": \"f32\"",
+                                           "\"config\": \"tiny-base\"", "\"batch\": 2", "\"side\": 16", "\"runs\": 2", NULL});
+    cli_run_ok(&r, "$G bench step --config tiny-upsampler --side 32 --runs 2 --profile");
+    expect_words(&r, (const char *const[]){"sampling step of the upsampler tiny-upsampler", "GMAC", "peak memory", "group norm",
+                                           "output_blocks.3", "that a step takes in the mean", NULL});
+}
+
 static void test_bench(void **state)
 {
     (void)state;
     CliOutcome r;
     if (!getenv("GLIDE_TEST_LONG")) skip();
-    cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32");
+    cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32 --runs 1");
     expect_words(&r, (const char *const[]){"convolution rate", "training step of the base model \"tiny\"", "images/s",
-                                           "sampling step of the upsampler", "% of the", "from prompt to PNG", NULL});
-    cli_run_ok(&r, "$G bench sample --json");
-    expect_words(&r, (const char *const[]){"\"sample_base\": {", "\"percent_of_convolution_rate\": ", "\"prompt_to_png\": {", NULL});
+                                           "sampling step of the upsampler", "% of the", "from prompt to PNG", "opening ", NULL});
+    cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32 --runs 1 --json");
+    expect_words(&r, (const char *const[]){"\"step_base\": {", "\"step_upsampler\": {", "\"load\": {", "\"sample\": {", "\"conv\": {",
+                                           "\"train\": {", "\"share\": ", "\"mb_per_second\": ", NULL});
+    cli_run_ok(&r, "$G bench train --config tiny --batch 2 --side 32 --runs 1");
+    expect_words(&r, (const char *const[]){"with --checkpoint-blocks", NULL});
 }
 
 int main(void)
@@ -398,7 +417,7 @@ int main(void)
         cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_info),        cmocka_unit_test(test_dataset),
         cmocka_unit_test(test_help),        cmocka_unit_test(test_memory),      cmocka_unit_test(test_wait_policy),
-        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_bench_step),  cmocka_unit_test(test_bench),
     };
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

@@ -115,6 +115,7 @@ TextFeatures text_transformer_forward(Tape *t, const TextTransformer *x, const i
                                       const TextTrace *trace)
 {
     const TextConfig *c = &x->config;
+    tape_block(t, "transformer", -1);
     Tensor *h = op_text_embedding(t, tokens, mask, N, c->ctx, x->token_embedding, x->positional_embedding,
                                   x->padding_embedding);
     trace_block(trace, "xf_in", -1, h);

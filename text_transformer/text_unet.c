@@ -182,6 +182,7 @@ void text_unet_tell_level(Tape *t, const TextUNet *m, const float *levels, int64
 {
     if (!m->config.low_res_level || tape_failed(t)) return;
     int scope = tape_scope_begin(t);
+    tape_block(t, "low_res_level", -1);
     Tensor *told = tape_tensor(t, DTYPE_F32, 1, &N);
     for (int64_t i = 0; told && i < N; i++) ((float *)told->data)[i] = levels ? 1000 * levels[i] : 0;
     Tensor *emb = told ? op_linear(t, op_timestep_embedding(t, told->data, N, m->config.unet.channels), &m->level, NULL) : NULL;
@@ -215,6 +216,7 @@ Tensor *text_unet_forward(Tape *t, const TextUNet *m, const TextUNetInput *in, c
     if (tape_failed(t)) return NULL;
     int scope = tape_scope_begin(t);
     Tensor *x = in->x;
+    tape_block(t, "inputs", -1);
     if (m->config.inpaint) x = op_concat(t, x, inpaint_channels(t, in));
     if (m->config.low_res) {
         if (!in->low_res) tape_fail(t, STATUS_BAD_INPUT, "an upsampler needs a low-resolution picture");

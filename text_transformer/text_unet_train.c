@@ -121,12 +121,16 @@ static Tensor *predict(Tape *t, const TextUNet *m, const TrainBatch *b, const Tr
 static Status run(Tape *t, const TextUNet *m, const Diffusion *d, const DiffusionLoss *options, const TrainBatch *b,
                   TrainWorkspace *w, TrainLoss *loss, bool backward)
 {
+    tape_block(t, "training", -1);
+    tape_op(t, "noise and inputs");
     TRY(prepare(d, b, w));
     tape_reset(t);
     tape_record(t, backward);
     Tensor *out = predict(t, m, b, w);
     TRY(tape_status(t));
     int64_t pixels = b->side * b->side;
+    tape_block(t, "training", -1);
+    tape_op(t, "loss");
     memset(w->d_out, 0, (size_t)(b->N * pixels) * MODEL_CHANNELS * sizeof(float));
     DiffusionBatch batch = {.n = b->N, .pixels = pixels, .x_start = b->x_start, .x_t = w->x_t, .noise = w->noise, .t = w->t};
     diffusion_loss(d, options, &batch, out->data, w->mse, w->vb, w->d_loss, backward ? w->d_out : NULL);
