@@ -8,6 +8,8 @@ PROMPT  ?= red apple, fluent 3d emoji
 OUT     ?= demo.png
 DATASET ?= $(BUILD)/emoji.h5
 FIXTURES ?= tests/fixtures
+PREFIX  ?= /usr/local
+WEIGHTS ?= data/weights
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -37,6 +39,8 @@ LIBS    = $(call pkg_libs,$(LIB_PKGS)) -lhdf5_hl -lm
 ifeq ($(ONEDNN),1)
 LIBS   += -ldnnl
 endif
+
+SONAME := libglide.so.0
 
 # --- which files ----------------------------------------------------------------------------------
 MODULES  := common text_transformer base_model upsampler guidance data glide
@@ -68,7 +72,7 @@ TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 TOOLS    := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC))
 
 # --- targets --------------------------------------------------------------------------------------
-.PHONY: help deps all demo test test-long parity bench lint format asan ubsan tsan clean dataset run-tests
+.PHONY: help deps all install uninstall demo test test-long parity bench lint format asan ubsan tsan clean dataset run-tests
 .DEFAULT_GOAL := all
 
 help: ## this list
@@ -78,6 +82,35 @@ deps: ## install missing Debian packages (sudo only when not root)
 	@CC="$(CC)" ONEDNN=$(ONEDNN) sh tests/tools/deps.sh
 
 all: $(BUILD)/glide $(BUILD)/glide-dataset $(BUILD)/libglide.a $(BUILD)/libglide.so ## the program and the library
+
+# Manual pages and completions are printed by the program from its tables of options.
+BIN := $(DESTDIR)$(PREFIX)/bin
+LIB := $(DESTDIR)$(PREFIX)/lib
+SHARE := $(DESTDIR)$(PREFIX)/share
+VERSION := $(shell sed -n 's/.*GLIDE_VERSION "\(.*\)"/\1/p' glide/version.h)
+install: all ## PREFIX=/usr/local DESTDIR= WEIGHTS=data/weights: program, library, header, weights, manual pages, completions
+	@install -d "$(BIN)" "$(LIB)/pkgconfig" "$(DESTDIR)$(PREFIX)/include/glide" "$(SHARE)/glide" "$(SHARE)/man/man1" \
+	    "$(SHARE)/bash-completion/completions" "$(SHARE)/zsh/site-functions" "$(SHARE)/fish/vendor_completions.d"
+	@install $(BUILD)/glide $(BUILD)/glide-dataset "$(BIN)"
+	@install -m 644 $(BUILD)/libglide.a "$(LIB)"
+	@install -m 644 $(BUILD)/libglide.so "$(LIB)/libglide.so.$(VERSION)"
+	@ln -sf libglide.so.$(VERSION) "$(LIB)/$(SONAME)" && ln -sf $(SONAME) "$(LIB)/libglide.so"
+	@install -m 644 glide/glide.h "$(DESTDIR)$(PREFIX)/include/glide"
+	@install -m 644 $(wildcard $(WEIGHTS)/*.h5) $(wildcard data/ATTRIBUTION.txt) "$(SHARE)/glide"
+	@sh tests/tools/pkgconfig.sh "$(PREFIX)" "$(VERSION)" "$(LIBS) -fopenmp" > "$(LIB)/pkgconfig/glide.pc"
+	@$(BUILD)/glide help --man > "$(SHARE)/man/man1/glide.1"
+	@for c in $$($(BUILD)/glide help | sed -n '/^Commands:/,/^$$/s/^  \([a-z]*\) .*/\1/p'); do \
+	    $(BUILD)/glide help --man $$c > "$(SHARE)/man/man1/glide-$$c.1" || exit 1; done
+	@$(BUILD)/glide help --completion bash > "$(SHARE)/bash-completion/completions/glide"
+	@$(BUILD)/glide help --completion zsh > "$(SHARE)/zsh/site-functions/_glide"
+	@$(BUILD)/glide help --completion fish > "$(SHARE)/fish/vendor_completions.d/glide.fish"
+
+uninstall: ## PREFIX=/usr/local DESTDIR=: what install put there
+	@rm -f "$(BIN)/glide" "$(BIN)/glide-dataset" "$(LIB)"/libglide.* "$(LIB)/pkgconfig/glide.pc" "$(SHARE)"/man/man1/glide.1 \
+	    "$(SHARE)"/man/man1/glide-*.1 "$(SHARE)/bash-completion/completions/glide" "$(SHARE)/zsh/site-functions/_glide" \
+	    "$(SHARE)/fish/vendor_completions.d/glide.fish" "$(SHARE)"/glide/*.h5 "$(SHARE)/glide/ATTRIBUTION.txt"
+	@rm -f "$(DESTDIR)$(PREFIX)/include/glide/glide.h"
+	@rmdir "$(SHARE)/glide" "$(DESTDIR)$(PREFIX)/include/glide"
 
 demo: deps ## PROMPT="..." OUT=demo.png: a prompt becomes a 256x256 PNG with the default weights
 	@$(MAKE) --no-print-directory $(BUILD)/glide
@@ -126,7 +159,8 @@ $(BUILD)/libglide.a: $(LIB_OBJ)
 	@rm -f $@; $(AR) rcs $@ $^
 
 $(BUILD)/libglide.so: $(LIB_OBJ)
-	$(CC) -shared $(FLAGS) -o $@ $^ $(LIBS)
+	$(CC) -shared -Wl,-soname,$(SONAME) $(FLAGS) -o $@ $^ $(LIBS)
+	@ln -sf libglide.so $(BUILD)/$(SONAME)
 
 $(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(SERVE_OBJ) $(BUILD)/libglide.a
 	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(SERVE_PKGS))

@@ -5,6 +5,7 @@
 #include "glide/ablation/study_plan.h"
 #include "glide/ablation/study_verdict.h"
 #include "glide/cli_commands.h"
+#include "glide/cmd_plan_lines.h"
 #include "glide/cmd_sampling.h"
 #include "glide/weights_path.h"
 
@@ -51,7 +52,7 @@ static const CliOption options[] = {
     CLI_FILE(AblateCommand, guide_weights, 0, "guide-weights", "FILE", NULL, "the weaker model of autoguidance"),
     CLI_FILE(AblateCommand, judge, 0, "judge", "FILE", NULL, "that measures agreement and distances (default judge.h5; without one "
              "only what needs none is measured)"),
-    CLI_FLAG(AblateCommand, plan, 0, "plan", "say what the study would compute and how long it would take, then stop"),
+    CLI_FLAG(AblateCommand, plan, 0, "plan", "say what the study would compute and how long it would take, then stop: glide plan ablate"),
     CLI_FLAG(AblateCommand, report_only, 0, "report-only", "measure the pictures of a finished study anew and write its report"),
     CLI_FLAG(AblateCommand, json, 0, "json", "print the final table as JSON"),
     CLI_CHOICE(AblateCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where the "
@@ -185,17 +186,25 @@ static Status run_study(const AblateCommand *c, Glide *g, Study *study)
     return s == STATUS_OK ? judge_folder(c, g) : s;
 }
 
-static Status run_with(const AblateCommand *c, Glide *g)
+static Status plan_of(Study *study)
 {
+    StudyPlan plan;
+    TRY(study_plan(study, &plan));
+    study_plan_print(study, &plan, stdout);
+    return STATUS_OK;
+}
+
+static Status run_with(CliArgs *args, Glide *g)
+{
+    const AblateCommand *c = args->options;
     char command[4096];
     Study *study;
-    StudyPlan plan;
     if (c->report_only) return judge_folder(c, g);
     read_command(command, sizeof command);
     StudyAsk ask = make_ask(c, command);
     TRY(study_new(g, &ask, &study));
-    Status s = c->plan ? study_plan(study, &plan) : run_study(c, g, study);
-    if (s == STATUS_OK && c->plan) study_plan_print(study, &plan, stdout);
+    Status s = cli_check_memory(args, study_bytes(study));
+    if (s == STATUS_OK) s = c->plan ? plan_of(study) : run_study(c, g, study);
     study_free(study);
     return s;
 }
@@ -209,9 +218,17 @@ static Status run(CliArgs *args)
                       .precision = cli_precision(args, c->precision)};
     interrupt_install("\nstopping after this step; Ctrl-C again stops at once\n");
     Status s = (Status)glide_open(&o, &g);
-    if (s == STATUS_OK) s = run_with(c, g);
+    if (s == STATUS_OK) s = run_with(args, g);
     glide_close(g);
     return s;
+}
+
+/* glide plan ablate is glide ablate --plan. */
+static Status plan_run(CliArgs *args)
+{
+    AblateCommand *c = args->options;
+    c->plan = true;
+    return run(args);
 }
 
 const CliCommand cli_command_ablate = {
@@ -239,5 +256,6 @@ const CliCommand cli_command_ablate = {
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(AblateCommand),
+    .plan = plan_run,
     .run = run,
 };

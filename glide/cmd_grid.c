@@ -4,7 +4,7 @@
 #include "common/interrupt.h"
 #include "glide/cmd_grid_sheet.h"
 #include "glide/cmd_sample.h"
-#include "glide/plan.h"
+#include "glide/cmd_plan_lines.h"
 #include "glide/recipe_call.h"
 
 #include <dirent.h>
@@ -182,6 +182,7 @@ static Status make_cell(Grid *g, Cell *c)
 {
     GlideGuidance guidance;
     GlidePicture picture;
+    Plan plan;
     int label;
     Status s = sample_guidance(&c->args, &guidance, &label);
     if (s == STATUS_OK) s = sample_check_model(g->glide, &c->args, &guidance, label);
@@ -196,7 +197,8 @@ static Status make_cell(Grid *g, Cell *c)
     }
     TRY(recipe_expect(g->glide, prompt, &o, &c->recipe));
     if (take_finished(c)) return STATUS_OK;
-    TRY(plan_fits(g->glide, &o));
+    TRY(plan_sample(g->glide, &o, &plan));
+    TRY(cli_check_memory(g->args, plan.bytes));
     o.callbacks = cli_run_callbacks(&g->run);
     o.callbacks.picture = NULL;
     TRY((Status)glide_sample(g->glide, prompt, &o, &picture));

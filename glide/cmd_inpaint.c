@@ -1,8 +1,8 @@
 /* glide inpaint IMAGE --mask MASK --prompt P -o OUT */
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
+#include "glide/cmd_plan_lines.h"
 #include "glide/cmd_sampling.h"
-#include "glide/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,16 +54,16 @@ static const CliOption options[] = {
     CLI_FLAG(InpaintCommand, quiet, 'q', "quiet", "print nothing but warnings and errors"),
 };
 
-static Status check_usage(CliArgs *args, const InpaintCommand *c)
+static Status check_usage(CliArgs *args, const InpaintCommand *c, bool plan)
 {
-    if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o painted.png");
-    TRY(cli_check_quality(args, c->output));
+    if (!c->output && !plan) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o painted.png");
+    if (c->output) TRY(cli_check_quality(args, c->output));
     if (!c->mask) return cli_usage_fail(args, "--mask: expected a picture that marks what is to be painted");
     if (!strcmp(c->mask, "-") && !strcmp(args->operands[0], "-"))
         return cli_usage_fail(args, "--mask: standard input is the picture already; expected a file");
     if (c->steps) TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_check_steps(args, "upsampler-steps", c->upsampler_steps));
-    return cli_check_not_input(args, args->operands[0], c->output, "paint on");
+    return c->output ? cli_check_not_input(args, args->operands[0], c->output, "paint on") : STATUS_OK;
 }
 
 static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t seed)
@@ -90,10 +90,14 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     const InpaintCommand *c = args->options;
     uint64_t seed;
     CliRun run;
+    Plan plan;
+    GlideInpaintOptions o = inpaint_options(c, 0);
+    TRY(plan_inpaint(g, &o, &plan));
+    TRY(cli_check_memory(args, plan.bytes));
     GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
     if (!pictures) return status_fail(STATUS_NO_MEMORY, "out of memory for %lld pictures", (long long)c->n);
     cli_choose_seed(args, c->seed, c->quiet, &seed);
-    GlideInpaintOptions o = inpaint_options(c, seed);
+    o.sample.seed = seed;
     cli_run_start(&run, output, c->quiet, 1);
     run.quality = (int)c->quality;
     run.input = args->operands[0];
@@ -101,10 +105,17 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     run.mask = c->mask;
     run.invert_mask = c->inverted;
     o.sample.callbacks = cli_run_callbacks(&run);
-    Status s = plan_fits(g, &o.sample);
-    if (s == STATUS_OK) s = cli_run_finish(&run, glide_inpaint(g, in, mask, c->prompt, &o, pictures));
+    Status s = cli_run_finish(&run, glide_inpaint(g, in, mask, c->prompt, &o, pictures));
     free(pictures); /* each was written and emptied by the run */
     return s;
+}
+
+static Status open_models(const CliArgs *args, Glide **g)
+{
+    const InpaintCommand *c = args->options;
+    GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
+                      .precision = cli_precision(args, c->precision)};
+    return (Status)glide_open(&o, g);
 }
 
 static Status paint_file(CliArgs *args, const GlidePicture *in, const GlideMask *mask)
@@ -114,27 +125,62 @@ static Status paint_file(CliArgs *args, const GlidePicture *in, const GlideMask 
     CliOutput output;
     Glide *g = NULL;
     TRY(cli_output_init(&output, args, c->output, cli_picture_name(args->operands[0], "painted", name, sizeof name), (int)c->n));
-    GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
-                      .precision = cli_precision(args, c->precision)};
-    Status s = (Status)glide_open(&o, &g);
+    Status s = open_models(args, &g);
     if (s == STATUS_OK) s = paint(g, args, in, mask, &output);
     glide_close(g);
     cli_output_release(&output);
     return s;
 }
 
-static Status run(CliArgs *args)
+/* --- glide plan inpaint ------------------------------------------------------------------------------- */
+
+static Status plan_with(Glide *g, CliArgs *args, const GlidePicture *in, const GlideMask *mask)
+{
+    const InpaintCommand *c = args->options;
+    GlideInpaintOptions o = inpaint_options(c, 0);
+    Plan plan;
+    TRY(plan_inpaint(g, &o, &plan));
+    TRY(cli_plan_memory(args, plan.bytes));
+    TRY(plan_measure_inpaint(g, in, mask, c->prompt, &o, &plan));
+    cli_plan_stage("base", &plan.base);
+    cli_plan_stage("upsampler", &plan.upsampler);
+    cli_plan_time(plan.seconds, plan.pictures, "");
+    return STATUS_OK;
+}
+
+static Status plan_file(CliArgs *args, const GlidePicture *in, const GlideMask *mask)
+{
+    Glide *g = NULL;
+    Status s = open_models(args, &g);
+    if (s == STATUS_OK) s = plan_with(g, args, in, mask);
+    glide_close(g);
+    return s;
+}
+
+/* --- the command -------------------------------------------------------------------------------------- */
+
+static Status with_files(CliArgs *args, bool plan)
 {
     const InpaintCommand *c = args->options;
     GlidePicture in = {0};
     GlideMask mask = {0};
-    TRY(check_usage(args, c));
+    TRY(check_usage(args, c, plan));
     TRY((Status)glide_picture_read(args->operands[0], &in));
     Status s = (Status)glide_mask_read(c->mask, c->inverted, in.width, in.height, &mask);
-    if (s == STATUS_OK) s = paint_file(args, &in, &mask);
+    if (s == STATUS_OK) s = plan ? plan_file(args, &in, &mask) : paint_file(args, &in, &mask);
     glide_picture_release(&in);
     glide_mask_release(&mask);
     return s;
+}
+
+static Status plan_run(CliArgs *args)
+{
+    return with_files(args, true);
+}
+
+static Status run(CliArgs *args)
+{
+    return with_files(args, false);
 }
 
 const CliCommand cli_command_inpaint = {
@@ -155,5 +201,6 @@ const CliCommand cli_command_inpaint = {
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(InpaintCommand),
+    .plan = plan_run,
     .run = run,
 };

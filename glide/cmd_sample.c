@@ -4,8 +4,8 @@
 #include "glide/cmd_from.h"
 #include "glide/cmd_grid.h"
 #include "glide/cmd_grid_axis.h"
+#include "glide/cmd_plan_lines.h"
 #include "glide/cmd_sample.h"
-#include "glide/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,11 +183,13 @@ static Status compare_weights(Glide *g, const CliArgs *args, const CliFrom *from
 }
 
 /* A run that cannot fit is refused before it starts. */
-static Status check_memory(Glide *g, const SampleCommand *c, const GlideGuidance *guidance, int label, const GlidePicture *init)
+static Status check_memory(Glide *g, CliArgs *args, const GlideGuidance *guidance, int label, const GlidePicture *init)
 {
-    GlideSampleOptions o = sample_options(c, guidance, 0, label);
+    Plan plan;
+    GlideSampleOptions o = sample_options(args->options, guidance, 0, label);
     o.init_image = init->rgb ? init : NULL;
-    return plan_fits(g, &o);
+    TRY(plan_sample(g, &o, &plan));
+    return cli_check_memory(args, plan.bytes);
 }
 
 static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, const GlidePicture *init, const CliFrom *from)
@@ -203,7 +205,7 @@ static Status sample_with(Glide *g, CliArgs *args, const CliOutput *output, cons
     Status s = sample_check_model(g, args, &guidance, label);
     if (s == STATUS_OK) s = warn_of_cut_prompts(g, args);
     if (s == STATUS_OK) s = compare_weights(g, args, from);
-    if (s == STATUS_OK) s = check_memory(g, c, &guidance, label, init);
+    if (s == STATUS_OK) s = check_memory(g, args, &guidance, label, init);
     if (s == STATUS_OK) {
         cli_choose_seed(args, c->seed, c->quiet, &seed);
         GlideSampleOptions o = sample_options(c, &guidance, seed, label);
@@ -241,30 +243,16 @@ static Status sample_files(CliArgs *args, const CliFrom *from)
 
 /* --- glide plan sample -------------------------------------------------------------------------------- */
 
-static void print_stage(const char *name, const PlanStage *p)
-{
-    if (!p->takes_part) return;
-    printf("%-10s %dx%d pixels, %d steps, %.6g evaluations a picture", name, p->side, p->side, p->steps, p->answers + p->weaker);
-    if (p->gradients > 0) printf(" and %.6g gradients", p->gradients);
-    printf(", %.3g s\n", p->seconds_a_picture);
-}
-
 /* One call of `prompts` x `pictures`, measured with the first prompt. */
 static Status plan_with(Glide *g, CliArgs *args, const GlidePicture *init)
 {
     const SampleCommand *c = args->options;
-    char text[48];
     GlideGuidance guidance;
     int label;
     Plan plan;
+    double pictures = (double)c->n * calls_of(args);
     TRY(sample_guidance(args, &guidance, &label));
     TRY(sample_check_model(g, args, &guidance, label));
-    GlideSampleOptions o = sample_options(c, &guidance, 0, label);
-    o.init_image = init->rgb ? init : NULL;
-    TRY(plan_sample(g, &o, &plan));
-    double pictures = (double)c->n * calls_of(args), there = plan_free_bytes();
-    bool fits = plan.bytes <= there;
-    if (fits) TRY(plan_measure(g, args->operand_count ? args->operands[0] : "", &o, &plan));
     for (int i = 0; i < c->grid.count; i++) {
         GridAxis axis;
         Status s = grid_axis_parse(args, c->grid.items[i], &axis);
@@ -272,13 +260,15 @@ static Status plan_with(Glide *g, CliArgs *args, const GlidePicture *init)
         grid_axis_release(&axis);
         TRY(s);
     }
-    print_stage("base", &plan.base);
-    print_stage("upsampler", &plan.upsampler);
-    printf("%-10s about %.2f GB, %.2f GB are free\n", "memory", plan.bytes * 1e-9, there * 1e-9);
-    if (!fits) return plan_check_memory(plan.bytes);
-    plan.seconds = (plan.base.seconds_a_picture + plan.upsampler.seconds_a_picture) * pictures;
-    printf("%-10s %s for %.0f picture%s%s\n", "time", progress_format_time(plan.seconds, text, sizeof text), pictures,
-           pictures == 1 ? "" : "s", c->grid.count ? ", each as without --grid" : "");
+    GlideSampleOptions o = sample_options(c, &guidance, 0, label);
+    o.init_image = init->rgb ? init : NULL;
+    TRY(plan_sample(g, &o, &plan));
+    TRY(cli_plan_memory(args, plan.bytes));
+    TRY(plan_measure(g, args->operand_count ? args->operands[0] : "", &o, &plan));
+    cli_plan_stage("base", &plan.base);
+    cli_plan_stage("upsampler", &plan.upsampler);
+    cli_plan_time((plan.base.seconds_a_picture + plan.upsampler.seconds_a_picture) * pictures, pictures,
+                  c->grid.count ? ", each as without --grid" : "");
     return STATUS_OK;
 }
 

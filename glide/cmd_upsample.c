@@ -2,16 +2,15 @@
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_guidance.h"
+#include "glide/cmd_plan_lines.h"
 #include "glide/cmd_sampling.h"
 #include "glide/cmd_upsample_files.h"
-#include "glide/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LARGE_BYTES  5e8 /* of memory, from which on it is told before the start */
-#define WEIGHT_BYTES 1e8 /* what the program and the usual weights take besides */
 
 typedef struct UpsampleCommand {
     CliShowOptions show;
@@ -84,15 +83,15 @@ static Status parse_size(CliArgs *args, const char *text, GlideUpsampleOptions *
     return cli_usage_fail(args, "--size: expected WIDTHxHEIGHT, such as 1920x1080, found %s", cli_quote(text, quoted, sizeof quoted));
 }
 
-static Status check_usage(CliArgs *args, const UpsampleCommand *c, GlideUpsampleOptions *o)
+static Status check_usage(CliArgs *args, const UpsampleCommand *c, bool plan, GlideUpsampleOptions *o)
 {
-    if (!c->output) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
-    TRY(cli_check_quality(args, c->output));
+    if (!c->output && !plan) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
+    if (c->output) TRY(cli_check_quality(args, c->output));
     TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_guidance(args, &c->guidance, &o->guidance));
     TRY(parse_size(args, c->size, o));
     if (c->tile % 16) return cli_usage_fail(args, "--tile: expected a multiple of 16, found %d", (int)c->tile);
-    for (int i = 0; i < args->operand_count; i++) TRY(cli_check_not_input(args, args->operands[i], c->output, "upsample"));
+    for (int i = 0; i < args->operand_count && c->output; i++) TRY(cli_check_not_input(args, args->operands[i], c->output, "upsample"));
     return STATUS_OK;
 }
 
@@ -126,16 +125,23 @@ static Status check_model(Glide *g, CliArgs *args)
 
 /* --- one file after the other ------------------------------------------------------------------------- */
 
+static Status check_fits(Upsampling *u, const char *in, const GlidePicture *picture, const Plan *plan)
+{
+    Status s = cli_check_memory(u->args, plan->bytes);
+    if (s == STATUS_OK) return s;
+    return status_prefix(s, "%s: %dx%d to %dx%d pixels", in, picture->width, picture->height, plan->upsampler.width,
+                         plan->upsampler.height);
+}
+
+/* What cannot fit is refused before it starts; what is large is announced. */
 static Status announce(Upsampling *u, const char *in, const GlidePicture *picture)
 {
-    GlideUpsamplePlan plan;
-    TRY((Status)glide_upsample_plan(u->glide, picture->width, picture->height, &u->options, &plan));
-    Status fits = plan_check_memory((double)plan.bytes + WEIGHT_BYTES);
-    if (fits != STATUS_OK)
-        return status_prefix(STATUS_BAD_INPUT, "%s: %dx%d to %dx%d pixels", in, picture->width, picture->height, plan.width, plan.height);
-    if (!u->command->quiet && (double)plan.bytes > LARGE_BYTES)
+    Plan plan;
+    TRY(plan_upsample(u->glide, picture->width, picture->height, &u->options, &plan));
+    TRY(check_fits(u, in, picture, &plan));
+    if (!u->command->quiet && plan.bytes > LARGE_BYTES)
         fprintf(stderr, "%s: %dx%d to %dx%d pixels in %lld windows, about %.1f GB of memory\n", in, picture->width, picture->height,
-                plan.width, plan.height, (long long)plan.windows, (double)plan.bytes * 1e-9);
+                plan.upsampler.width, plan.upsampler.height, (long long)plan.upsampler.windows, plan.bytes * 1e-9);
     return STATUS_OK;
 }
 
@@ -197,20 +203,77 @@ static Status upsample_all(Upsampling *u)
     return status_fail(STATUS_BAD_INPUT, "%d of %d pictures could not be made", u->failed, u->files.count);
 }
 
+static Status open_model(const CliArgs *args, Glide **g)
+{
+    const UpsampleCommand *c = args->options;
+    GlideOptions o = {.upsampler_weights = c->weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
+    return (Status)glide_open(&o, g);
+}
+
 static Status run(CliArgs *args)
 {
     const UpsampleCommand *c = args->options;
     Upsampling u = {.args = args, .command = c, .options = glide_upsample_defaults()};
     char what[32];
-    TRY(check_usage(args, c, &u.options));
+    TRY(check_usage(args, c, false, &u.options));
     fill_options(c, args, &u.options);
     snprintf(what, sizeof what, "%s%s", c->size ? "" : "x", c->size ? c->size : scales[c->scale]);
     TRY(upsample_files_init(&u.files, args, c->output, what));
-    GlideOptions o = {.upsampler_weights = c->weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
-    Status s = (Status)glide_open(&o, &u.glide);
+    Status s = open_model(args, &u.glide);
     if (s == STATUS_OK) s = upsample_all(&u);
     glide_close(u.glide);
     glide_picture_release(&u.only);
+    upsample_files_release(&u.files);
+    return s;
+}
+
+/* --- glide plan upsample ------------------------------------------------------------------------------ */
+
+/* All files: the largest need of memory, the windows of all, measured on the first one. */
+typedef struct AllFiles {
+    Plan first;
+    double bytes, evaluations;
+} AllFiles;
+
+static Status plan_file(Upsampling *u, const char *name, bool first, AllFiles *all)
+{
+    GlidePicture in = {0};
+    Plan plan;
+    TRY((Status)glide_picture_read(name, &in));
+    Status s = plan_upsample(u->glide, in.width, in.height, &u->options, &plan);
+    if (s == STATUS_OK && first) s = check_fits(u, name, &in, &plan);
+    if (s == STATUS_OK && first) s = plan_measure_upsample(u->glide, &in, &u->options, &plan);
+    glide_picture_release(&in);
+    TRY(s);
+    if (first) all->first = plan;
+    if (plan.bytes > all->bytes) all->bytes = plan.bytes;
+    all->evaluations += plan.upsampler.answers;
+    return STATUS_OK;
+}
+
+static Status plan_files(Upsampling *u)
+{
+    AllFiles all = {0};
+    TRY(check_model(u->glide, u->args));
+    for (int i = 0; i < u->files.count; i++) TRY(plan_file(u, u->files.inputs[i], i == 0, &all));
+    TRY(cli_plan_memory(u->args, all.bytes));
+    const PlanStage *first = &all.first.upsampler;
+    cli_plan_stage("upsampler", first);
+    if (u->files.count > 1) printf("%-10s %d files, %.6g evaluations\n", "all", u->files.count, all.evaluations);
+    cli_plan_time(all.first.seconds * all.evaluations / first->answers, u->files.count, "");
+    return STATUS_OK;
+}
+
+static Status plan_run(CliArgs *args)
+{
+    const UpsampleCommand *c = args->options;
+    Upsampling u = {.args = args, .command = c, .options = glide_upsample_defaults()};
+    TRY(check_usage(args, c, true, &u.options));
+    fill_options(c, args, &u.options);
+    Status s = upsample_files_inputs(&u.files, args);
+    if (s == STATUS_OK) s = open_model(args, &u.glide);
+    if (s == STATUS_OK) s = plan_files(&u);
+    glide_close(u.glide);
     upsample_files_release(&u.files);
     return s;
 }
@@ -236,5 +299,6 @@ const CliCommand cli_command_upsample = {
     .options = options,
     .option_count = CLI_COUNT(options),
     .options_size = sizeof(UpsampleCommand),
+    .plan = plan_run,
     .run = run,
 };

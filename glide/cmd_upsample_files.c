@@ -55,8 +55,9 @@ static Status add_folder(UpsampleFiles *f, CliArgs *args, const char *folder)
     return s;
 }
 
-static Status add_inputs(UpsampleFiles *f, CliArgs *args)
+Status upsample_files_inputs(UpsampleFiles *f, CliArgs *args)
 {
+    *f = (UpsampleFiles){0};
     for (int i = 0; i < args->operand_count; i++)
         TRY(is_folder(args->operands[i]) ? add_folder(f, args, args->operands[i]) : add_input(f, args->operands[i]));
     return STATUS_OK;
@@ -74,9 +75,8 @@ static Status check_names(const UpsampleFiles *f, CliArgs *args)
 
 Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what)
 {
-    *f = (UpsampleFiles){0};
     bool many = args->operand_count > 1 || is_folder(args->operands[0]);
-    Status s = add_inputs(f, args);
+    Status s = upsample_files_inputs(f, args);
     if (s == STATUS_OK && many && !is_folder(output) && mkdir(output, 0777) != 0)
         s = cli_usage_fail(args, "--output: expected a folder for several pictures; %s: %s", output, strerror(errno));
     if (s == STATUS_OK && !(f->outputs = calloc((size_t)f->count, sizeof *f->outputs)))

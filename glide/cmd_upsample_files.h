@@ -14,6 +14,8 @@ typedef struct UpsampleFiles {
  * `output` is as elsewhere; else it is a folder, made if it is not there. `what` is put into names ("photo-x4.png"). Two files that
  * would get the same name, and a folder without pictures, are usage errors. */
 Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what);
+/* The inputs alone: nothing is made. Needs upsample_files_release() even after a failure. */
+Status upsample_files_inputs(UpsampleFiles *f, CliArgs *args);
 void upsample_files_release(UpsampleFiles *f);
 
 #endif

@@ -3,29 +3,43 @@
 #include "glide/ablation/condition_grid.h"
 #include "glide/call.h"
 
+#include <math.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
-enum { PROGRAM_BYTES = 48 << 20, SCRATCH_PIXELS = 6 }; /* pictures of the first level's channels that a block works on */
+enum {
+    PROGRAM_BYTES = 40 << 20,
+    /* Feature maps of the first level that a block and the kernels' scratch take at once, measured with the default models: peaks of
+     * f32 hold transformed copies (Winograd), those of bf16 less of them. */
+    MAPS_BF16 = 10,
+    MAPS_F32 = 15,
+    RESERVED_BYTES = 128 << 20 /* of address space, by threads for stacks and heaps: counts where that is limited */
+};
 
 /* --- memory ------------------------------------------------------------------------------------------- */
 
-/* Activations of `rows` rows at once: what the encoder keeps for the decoder, and what the largest block works on. */
+/* What the encoder keeps for the decoder, and what the largest block works on. */
 double plan_activation_bytes(const TextUNetConfig *config, DType type, double rows)
 {
     const UNetConfig *c = &config->unet;
-    double kept = 0, side = c->image_size, width = (double)unet_level_channels(c, 0);
-    double working = SCRATCH_PIXELS * side * side * width;
-    for (int level = 0; level < c->levels; level++, side /= 2)
-        kept += (c->res_blocks + 1) * side * side * (double)unet_level_channels(c, level);
+    double pixels = (double)c->image_size * c->image_size, kept = 0;
+    double working = (type == DTYPE_BF16 ? MAPS_BF16 : MAPS_F32) * pixels * (double)unet_level_channels(c, 0);
+    for (int level = 0; level < c->levels; level++, pixels /= 4)
+        kept += (c->res_blocks + 1) * pixels * (double)unet_level_channels(c, level);
     return rows * (kept + working) * (type == DTYPE_BF16 ? 2 : 4);
 }
 
-static double packed_bytes(const TextUNet *m, DType type)
+/* The mapped file, or the parameters read from it, and what the kernels make of them. */
+static double model_bytes(const Glide *g, const TextUNet *m)
 {
-    return (double)m->params.total * (type == DTYPE_BF16 ? 2 : 4);
+    double total = (double)m->params.total, there = m->params.map ? (double)m->params.map_size : 4 * total;
+    return there + total * (g->int8 ? 1 : g->precision == DTYPE_BF16 ? 2 : 4);
+}
+
+double plan_base_bytes(const Glide *g, double rows)
+{
+    const TextUNet *m = g->base.net;
+    return PROGRAM_BYTES + model_bytes(g, m) + plan_activation_bytes(&m->config, g->precision, rows);
 }
 
 double plan_free_bytes(void)
@@ -44,8 +58,8 @@ double plan_free_bytes(void)
     struct rlimit r;
     f = fopen("/proc/self/statm", "r");
     if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY && f && fscanf(f, "%lf", &used) == 1 &&
-        (double)r.rlim_cur - 4096 * used < free_bytes)
-        free_bytes = (double)r.rlim_cur - 4096 * used;
+        (double)r.rlim_cur - 4096 * used - RESERVED_BYTES < free_bytes)
+        free_bytes = (double)r.rlim_cur - 4096 * used - RESERVED_BYTES;
     if (f) fclose(f);
     return free_bytes > 0 ? free_bytes : 0;
 }
@@ -68,18 +82,25 @@ static Status count_stage(const Model *model, const StageOptions *o, bool start,
     Guidance g = o->guidance;
     if (!kind) return status_fail(STATUS_BAD_INPUT, "no sampler is called %s", o->sampler);
     TRY(diffusion_init(&d, c->noise_schedule, c->diffusion_steps, o->steps));
-    int steps = start ? stage_steps_from(o, &d) : d.num_timesteps;
+    int steps = start ? stage_steps_from(o, &d) : d.num_timesteps, side = c->unet.image_size;
     Status s = condition_walk_init(&walk, &d, kind);
     if (s == STATUS_OK) {
         g.last_timestep = c->diffusion_steps - 1;
         ConditionCost cost = condition_cost(&walk, &g, d.num_timesteps - steps);
-        *out = (PlanStage){true, c->unet.image_size, steps, rows, cost.answers, cost.weaker, 0, 0, 0};
+        *out = (PlanStage){true, side, side, steps, rows, 1, cost.answers, cost.weaker, 0, 0, 0};
         for (int m = 0; m < GUIDANCE_MODES; m++) out->gradients += cost.gradients[m];
-        out->activation_bytes = plan_activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g));
+        out->activation_bytes = activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g), square(c));
         condition_walk_release(&walk);
     }
     diffusion_release(&d);
     return s;
+}
+
+static void sum_bytes(const Glide *g, Plan *p)
+{
+    p->weight_bytes = p->base.takes_part ? model_bytes(g, g->base.net) : 0;
+    if (p->upsampler.takes_part) p->weight_bytes += model_bytes(g, g->upsampler.net);
+    p->bytes = PROGRAM_BYTES + p->weight_bytes + fmax(p->base.activation_bytes, p->upsampler.activation_bytes);
 }
 
 Status plan_sample(Glide *g, const GlideSampleOptions *in, Plan *out)
@@ -92,100 +113,59 @@ Status plan_sample(Glide *g, const GlideSampleOptions *in, Plan *out)
     if (!g->base.net->text) o.base.guidance.terms[GUIDANCE_CFG] = guidance_term(1);
     o.base.strength = o.upsampler.strength = in->init_image ? in->strength : 1;
     TRY(count_stage(&g->base, &o.base, in->init_image != NULL, in->n < CASCADE_BATCH ? in->n : CASCADE_BATCH, &out->base));
-    out->weight_bytes = packed_bytes(g->base.net, g->precision);
-    if (upsampler) {
-        TRY(count_stage(&g->upsampler, &o.upsampler, in->init_image != NULL, 1, &out->upsampler));
-        out->weight_bytes += packed_bytes(g->upsampler.net, g->precision);
-    }
-    double most = out->base.activation_bytes > out->upsampler.activation_bytes ? out->base.activation_bytes
-                                                                               : out->upsampler.activation_bytes;
-    out->bytes = PROGRAM_BYTES + out->weight_bytes + most;
+    if (upsampler) TRY(count_stage(&g->upsampler, &o.upsampler, in->init_image != NULL, 1, &out->upsampler));
+    sum_bytes(g, out);
     return STATUS_OK;
 }
 
-Status plan_fits(Glide *g, const GlideSampleOptions *options)
+Status plan_inpaint(Glide *g, const GlideInpaintOptions *in, Plan *out)
 {
-    Plan plan;
-    TRY(plan_sample(g, options, &plan));
-    return plan_check_memory(plan.bytes);
-}
-
-/* --- time --------------------------------------------------------------------------------------------- */
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-enum { MOST_WATCHED = 4 };
-
-/* Ends of steps; the first step packs weights and is left out. */
-typedef struct Watch {
-    GlideStage stage;
-    double last, seconds;
-    int steps, pictures;
-} Watch;
-
-static bool on_progress(void *ctx, const GlideProgress *p)
-{
-    Watch *w = ctx;
-    double now = now_seconds();
-    if (p->stage != w->stage) return true;
-    if (p->step > 1) w->seconds += now - w->last, w->steps++;
-    w->pictures = p->count;
-    w->last = now;
-    return p->step < p->steps && w->steps + 1 < MOST_WATCHED;
-}
-
-/* Seconds of one step of one picture, of the steps' mean number of evaluations; the call is cut off. */
-static Status time_stage(Glide *g, const char *prompt, const GlideSampleOptions *in, GlideStage stage, double *seconds)
-{
-    Watch w = {.stage = stage};
-    GlideSampleOptions o = *in;
-    GlidePicture pictures[CASCADE_BATCH] = {{0}};
-    bool base = stage == GLIDE_STAGE_BASE;
-    o.n = base && in->n < CASCADE_BATCH ? in->n : base ? CASCADE_BATCH : 1;
-    o.callbacks = (GlideCallbacks){.progress = on_progress, .context = &w};
-    o.trace = NULL;
-    if (!base) o.steps = "2", o.sampler = "ddim", o.guidance = glide_guidance_defaults(); /* only to get there */
-    GlideStatus s = glide_sample(g, prompt, &o, pictures);
-    for (int i = 0; i < o.n; i++) glide_picture_release(&pictures[i]);
-    if (s != GLIDE_OK && s != GLIDE_CANCELLED) return (Status)s;
-    *seconds = w.steps > 0 ? w.seconds / (w.steps * w.pictures) : 0;
+    TRY(plan_sample(g, &in->sample, out));
+    PlanStage *base = &out->base;
+    int times = g->base.net->config.inpaint ? 1 : in->repeats;
+    base->steps *= times;
+    base->answers *= times;
+    base->weaker *= times;
+    base->gradients *= times;
     return STATUS_OK;
 }
 
-/* Every mode everywhere: the steps that are measured are then as expensive as any. */
-static void widen(GlideGuidance *g)
+/* Windows of all passes; for 8 times the first one enlarges 4 times, and is halved. */
+static Status count_windows(Glide *g, int w, int h, const GlideUpsampleOptions *in, GlideUpsamplePlan *out, int64_t *windows)
 {
-    GlideGuidanceTerm *const terms[] = {&g->cfg, &g->autoguidance, &g->classifier, &g->clip};
-    for (int i = 0; i < 4; i++) terms[i]->interval = NULL;
+    GlideUpsampleOptions first = *in;
+    GlideUpsamplePlan before;
+    TRY((Status)glide_upsample_plan(g, w, h, in, out));
+    *windows = out->windows;
+    if (in->scale == 0 || fmax((double)out->width / w, (double)out->height / h) <= 4) return STATUS_OK;
+    first.scale = 4;
+    first.width = first.height = 0;
+    TRY((Status)glide_upsample_plan(g, w, h, &first, &before));
+    *windows += before.windows;
+    return STATUS_OK;
 }
 
-/* A gradient is a guide's forward and backward pass. */
-static double evaluations(const PlanStage *s)
+Status plan_upsample(Glide *g, int w, int h, const GlideUpsampleOptions *in, Plan *out)
 {
-    return s->answers + s->weaker + 2 * s->gradients;
-}
-
-Status plan_measure(Glide *g, const char *prompt, const GlideSampleOptions *in, Plan *plan)
-{
-    PlanStage *const stages[] = {&plan->base, &plan->upsampler};
-    GlideSampleOptions wide = *in;
-    Plan all;
-    widen(&wide.guidance);
-    widen(&wide.upsampler_guidance);
-    TRY(plan_sample(g, &wide, &all));
-    plan->seconds = 0;
-    for (int i = 0; i < 2; i++) {
-        const PlanStage *full = i == 0 ? &all.base : &all.upsampler;
-        double step;
-        if (!stages[i]->takes_part || evaluations(full) <= 0) continue;
-        TRY(time_stage(g, prompt, &wide, i == 0 ? GLIDE_STAGE_BASE : GLIDE_STAGE_UPSAMPLER, &step));
-        stages[i]->seconds_a_picture = step * stages[i]->steps * evaluations(stages[i]) / evaluations(full);
-        plan->seconds += stages[i]->seconds_a_picture * plan->pictures;
-    }
+    StageOptions o;
+    GlideUpsamplePlan size;
+    int64_t windows;
+    stage_options_defaults(&o);
+    *out = (Plan){.pictures = 1};
+    TRY(call_fill_guidance(&in->guidance, "", &o));
+    TRY(count_windows(g, w, h, in, &size, &windows));
+    if (in->sampler) o.sampler = in->sampler;
+    if (in->steps) o.steps = in->steps;
+    o.precision = g->precision;
+    PlanStage *p = &out->upsampler;
+    TRY(count_stage(&g->upsampler, &o, false, 1, p));
+    p->width = size.width;
+    p->height = size.height;
+    p->windows = windows;
+    p->answers *= (double)windows;
+    p->weaker *= (double)windows;
+    p->gradients *= (double)windows;
+    if (in->scale > 0) p->activation_bytes = (double)size.bytes;
+    sum_bytes(g, out);
     return STATUS_OK;
 }

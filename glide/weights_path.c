@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const weights_places[] = {"../data/weights", "../../data/weights", "../share/glide", NULL};
-static const char *const data_places[] = {"../data", "../../data", "../share/glide", NULL};
+static const char *const weights_places[] = {"../data/weights", "../../data/weights", "../share/glide", "../../share/glide", NULL};
+static const char *const data_places[] = {"../data", "../../data", "../share/glide", "../../share/glide", NULL};
 
 /* /folder/file -> /folder */
 static void cut_file_name(char *path)

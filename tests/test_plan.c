@@ -45,7 +45,7 @@ static void test_counts(void **state)
         if (p.base.answers != cases[i].answers) fail_msg("case %d: %g evaluations", (int)i, p.base.answers);
         assert_int_equal(p.base.steps, 10);
         assert_int_equal(p.base.rows, 4); /* at once */
-        assert_true(p.upsampler.takes_part && p.upsampler.answers == 4 && p.upsampler.side == TINY_UPSAMPLER_SIDE);
+        assert_true(p.upsampler.takes_part && p.upsampler.answers == 4 && p.upsampler.width == TINY_UPSAMPLER_SIDE);
         assert_true(p.bytes > p.weight_bytes && p.weight_bytes > 0);
         o.upsample = false;
         assert_int_equal(plan_sample(g, &o, &p), STATUS_OK);

@@ -319,15 +319,73 @@ static json_t *job_with(const char *fields, const char *picture, const char *mas
     return job;
 }
 
+/* Any size: the file is the one that the library makes, and its recipe asks for the same again. */
+static void check_enlarged(const char *photo)
+{
+    static const struct {
+        const char *fields;
+        int scale, width, height, wide, high;
+    } cases[] = {{"", 4, 0, 0, 160, 120}, {",\"scale\":8", 8, 0, 0, 320, 240}, {",\"width\":100,\"height\":50", 4, 100, 50, 100, 50}};
+    char fields[200], path[96];
+    Glide *g;
+    GlidePicture in = {0}, expected;
+    OK((Status)glide_open(NULL, &g));
+    OK((Status)glide_picture_read(in_test_folder("photo.png"), &in));
+    for (int i = 0; i < 3; i++) {
+        snprintf(fields, sizeof fields, "\"kind\":\"upsample\",\"seed\":5,\"prompt\":\"x\",\"upsampler_steps\":2%s", cases[i].fields);
+        json_t *job = job_with(fields, photo, NULL);
+        const json_t *picture = json_array_get(json_object_get(job, "pictures"), 0);
+        assert_int_equal(int_of(picture, "width"), cases[i].wide);
+        assert_int_equal(int_of(picture, "height"), cases[i].high);
+        GlideUpsampleOptions o = glide_upsample_defaults();
+        o.seed = 5;
+        o.prompt = "x";
+        o.steps = "2";
+        o.scale = cases[i].scale;
+        o.width = cases[i].width;
+        o.height = cases[i].height;
+        OK((Status)glide_upsample(g, &in, &o, &expected));
+        OK((Status)glide_picture_write(&expected, in_test_folder("expected.png")));
+        size_t n;
+        unsigned char *bytes = read_bytes(in_test_folder("expected.png"), &n);
+        snprintf(path, sizeof path, "/api/gallery/%s", text_of(picture, "name"));
+        HttpAnswer a;
+        http_ask(port, "GET", path, NULL, NULL, 0, &a);
+        assert_int_equal(a.size, n);
+        assert_memory_equal(a.body, bytes, n);
+        http_release(&a);
+        strcat(path, "/recipe");
+        json_t *recipe = http_json(port, "GET", path, NULL, 200), *request = json_object_get(recipe, "request");
+        assert_int_equal(int_of(request, "scale"), cases[i].scale);
+        assert_int_equal(int_of(request, "width"), cases[i].width);
+        json_decref(recipe);
+        free(bytes);
+        glide_picture_release(&expected);
+        json_decref(job);
+    }
+    glide_picture_release(&in);
+    glide_close(g);
+    static const char *const bad[][2] = {{"\"scale\":3", "scale: expected 2, 4 or 8"}, {"\"width\":9", "both or none"},
+                                         {"\"width\":9000,\"height\":9", "more than 8 times"}, {"\"fidelity\":2", "fidelity"}};
+    for (int i = 0; i < 4; i++) {
+        size_t room = strlen(photo) + 200;
+        char *body = malloc(room);
+        snprintf(body, room, "{\"kind\":\"upsample\",%s,\"picture\":\"%s\"}", bad[i][0], photo);
+        refuse("POST", "/api/jobs", body, 400, bad[i][1]);
+        free(body);
+    }
+}
+
 static void test_sent_pictures(void **state)
 {
     (void)state;
     write_picture("photo.png", 40, 30, 41);
     write_picture("mask.png", 20, 15, 10);
     char *photo = base64_of("photo.png"), *mask = base64_of("mask.png");
-    json_t *job = job_with("\"kind\":\"upsample\",\"upsampler_steps\":2", photo, NULL);
+    json_t *job = job_with("\"kind\":\"upsample\",\"scale\":0,\"upsampler_steps\":2", photo, NULL);
     assert_int_equal(int_of(json_array_get(json_object_get(job, "pictures"), 0), "width"), TINY_UPSAMPLER_SIDE);
     json_decref(job);
+    check_enlarged(photo);
     job = job_with("\"strength\":0.5," QUICK_FIELDS, photo, NULL);
     json_decref(job);
     job = job_with("\"kind\":\"inpaint\",\"steps\":3,\"repeats\":1,\"upsampler_steps\":2", photo, mask);

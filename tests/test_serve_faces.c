@@ -268,13 +268,43 @@ static void test_img2img(void **state)
     check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), 30, 20);
     json_decref(json);
     free(body);
-    body = with_picture("{\"image\":\"%s\",\"upscaler_1\":\"glide\",\"upscaling_resize\":4}", picture, "");
-    json = http_json(port, "POST", "/sdapi/v1/extra-single-image", body, 200);
-    check_base64(text_of(json, "image"), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
-    json_decref(json);
-    free(body);
     free(picture);
     free(mask);
+}
+
+/* A picture of 30 x 20 pixels: so many times as large, or to a size, cut to its shape or covering it. */
+static void test_extra(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        int w, h;
+    } cases[] = {{"\"upscaling_resize\":4", 120, 80},
+                 {"\"upscaler_1\":\"glide\"", 60, 40},
+                 {"\"resize_mode\":0,\"upscaling_resize\":2.5", 75, 50},
+                 {"\"upscaling_resize\":1", 30, 20},
+                 {"\"resize_mode\":1,\"upscaling_resize_w\":90,\"upscaling_resize_h\":90", 90, 90},
+                 {"\"resize_mode\":1,\"upscaling_resize_w\":90,\"upscaling_resize_h\":90,\"upscaling_crop\":false", 135, 90}};
+    static const char *const bad[][2] = {{"\"upscaling_resize\":9", "upscaling_resize"}, {"\"upscaling_resize\":\"x\"", "upscaling_resize"},
+                                         {"\"resize_mode\":1,\"upscaling_resize_w\":4000,\"upscaling_resize_h\":10", "more than 8 times"}};
+    char *picture = base64_picture(30, 20, 40), format[200];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(format, sizeof format, "{\"image\":\"%%s\",%s}", cases[i].fields);
+        char *body = with_picture(format, picture, "");
+        json_t *json = http_json(port, "POST", "/sdapi/v1/extra-single-image", body, 200);
+        check_base64(text_of(json, "image"), cases[i].w, cases[i].h);
+        json_decref(json);
+        free(body);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(format, sizeof format, "{\"image\":\"%%s\",%s}", bad[i][0]);
+        char *body = with_picture(format, picture, "");
+        json_t *json = http_json(port, "POST", "/sdapi/v1/extra-single-image", body, 422);
+        assert_non_null(strstr(text_of(json, "detail"), bad[i][1]));
+        json_decref(json);
+        free(body);
+    }
+    free(picture);
 }
 
 static void a1111_fails(const char *path, const char *body, int status, const char *part)
@@ -354,7 +384,7 @@ int main(void)
         cmocka_unit_test(test_openai_refusals),
         cmocka_unit_test(test_openai_edits),
         cmocka_unit_test(test_txt2img),
-        cmocka_unit_test(test_img2img),
+        cmocka_unit_test(test_img2img), cmocka_unit_test(test_extra),
         cmocka_unit_test(test_a1111_refusals),
         cmocka_unit_test(test_a1111_progress),
         cmocka_unit_test(test_a1111_tables),

@@ -3,6 +3,7 @@
 #include "common/progress.h"
 #include "glide/ablation/cell_shard.h"
 #include "glide/ablation/study_block.h"
+#include "glide/plan.h"
 
 #include <math.h>
 #include <omp.h>
@@ -43,6 +44,17 @@ static void count(const Study *s, StudyPlan *p)
     p->results_bytes = spec->conditions * rows * (3.0 * spec->side * spec->side + telemetry + 12);
     p->disk_bytes = (double)p->cells * (pixels + telemetry) + (double)p->computed * study_blocks(spec) * SHARD_BYTES +
                     spec->prompts * spec->conditions * fmax(pixels, 3 * 64 * 64);
+}
+
+double study_bytes(const Study *s)
+{
+    int most = 1;
+    for (int c = 0; c < s->spec.conditions; c++) {
+        int answers = guidance_most_answers(&s->grid.items[c].guidance);
+        if (answers > most) most = answers;
+    }
+    int rows = s->spec.rows < study_rows(&s->spec) ? s->spec.rows : study_rows(&s->spec);
+    return plan_base_bytes(s->glide, (double)rows * most);
 }
 
 /* --- times ------------------------------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@ typedef struct StudyPlan {
     double disk_bytes;              /* at most */
 } StudyPlan;
 
+/* Memory of sampling, about, before anything is measured (glide/plan.h). */
+double study_bytes(const Study *s);
 /* Samples a few steps of each kind; some seconds. */
 Status study_plan(const Study *s, StudyPlan *out);
 void study_plan_print(const Study *s, const StudyPlan *p, FILE *out);

@@ -236,10 +236,44 @@ void a1111_img2img(Request *r, Reply *out)
     json_decref(json);
 }
 
+/* The part in the middle that has the wanted shape. */
+static bool crop(GlidePicture *p, double shape, Reply *out)
+{
+    int w = (int)fmax(1, fmin(p->width, round(p->height * shape))), h = (int)fmax(1, fmin(p->height, round(p->width / shape)));
+    size_t left = (size_t)(p->width - w) / 2, top = (size_t)(p->height - h) / 2;
+    unsigned char *rgb = malloc((size_t)w * (size_t)h * 3);
+    if (!rgb) return refuse(out, 503, "out of memory for the picture");
+    for (size_t y = 0; y < (size_t)h; y++)
+        memcpy(rgb + y * (size_t)w * 3, p->rgb + ((y + top) * (size_t)p->width + left) * 3, (size_t)w * 3);
+    free(p->rgb);
+    p->rgb = rgb;
+    p->width = w;
+    p->height = h;
+    return true;
+}
+
+/* resize_mode 0: "upscaling_resize" times as large; 1: to cover "upscaling_resize_w" x "_h", what stands over cut off unless
+ * "upscaling_crop" is false. */
+static bool read_extra_size(Fields *f, JobRequest *request, Reply *out)
+{
+    GlidePicture *p = &request->picture;
+    bool to_size = fields_int(f, "resize_mode", 0, 1, 0) == 1, cut = fields_bool(f, "upscaling_crop", true);
+    double times = fields_number(f, "upscaling_resize", 0.05, 8, 2), w = (double)fields_int(f, "upscaling_resize_w", 1, 65536, 512);
+    double h = (double)fields_int(f, "upscaling_resize_h", 1, 65536, 512);
+    if (f->status != STATUS_OK) return refuse(out, 422, f->message);
+    if (to_size && cut && !crop(p, w / h, out)) return false;
+    if (to_size) times = fmax(w / p->width, h / p->height);
+    request->scale = 4;
+    request->width = (int)fmax(1, to_size && cut ? w : round(p->width * times));
+    request->height = (int)fmax(1, to_size && cut ? h : round(p->height * times));
+    return true;
+}
+
 void a1111_extra(Request *r, Reply *out)
 {
     JobRequest request;
     Job *job;
+    Fields f;
     json_t *json = read_body(r, out);
     if (!json) return;
     const char *image = json_string_value(json_object_get(json, "image"));
@@ -247,6 +281,9 @@ void a1111_extra(Request *r, Reply *out)
     request.keep = false;
     request.seed = 0; /* the same picture gives the same answer */
     bool good = image ? take_picture(r, image, false, false, &request, out) : refuse(out, 422, "image: expected a picture");
+    fields_init(&f, json, "");
+    good = good && read_extra_size(&f, &request, out);
+    fields_end(&f, false);
     json_decref(json);
     if (good && request_check(&request, &r->server->limits) != STATUS_OK) good = refuse(out, 422, status_message());
     if (!good) {

@@ -56,6 +56,8 @@ void request_defaults(JobRequest *r, JobKind kind)
                       .colour_cells = o.colour_cells,
                       .jump = CASCADE_JUMP,
                       .repeats = CASCADE_REPEATS,
+                      .scale = kind == JOB_UPSAMPLE ? 4 : 0,
+                      .fidelity = 1,
                       .keep = true};
     r->terms[GUIDANCE_CFG].scale = o.guidance.cfg.scale;
     SET(r->sampler, o.sampler);
@@ -199,6 +201,11 @@ static Status read_fields(Fields *f, const RequestLimits *limits, JobRequest *r)
     r->jump = (int)fields_int(f, "jump", 1, 1000, r->jump);
     r->repeats = (int)fields_int(f, "repeats", 1, 16, r->repeats);
     r->keep = fields_bool(f, "keep", r->keep);
+    r->scale = (int)fields_int(f, "scale", 0, 8, r->scale);
+    r->width = (int)fields_int(f, "width", 0, 65536, r->width);
+    r->height = (int)fields_int(f, "height", 0, 65536, r->height);
+    r->fidelity = fields_number(f, "fidelity", 0, 1, r->fidelity);
+    r->noise_level = fields_number(f, "noise_level", 0, 1, r->noise_level);
     const char *picture = fields_text(f, "picture", SIZE_MAX, NULL), *mask = fields_text(f, "mask", SIZE_MAX, NULL);
     bool inverted = fields_bool(f, "mask_inverted", false);
     const json_t *guidance = fields_any(f, "guidance");
@@ -253,13 +260,33 @@ static Status check_guidance(const JobRequest *r, const RequestLimits *limits)
     return s == STATUS_OK ? s : status_prefix(s, "guidance");
 }
 
+Status request_result_size(const JobRequest *r, const RequestLimits *limits, int *width, int *height)
+{
+    double w = r->width, h = r->height, most = (double)limits->most_side * limits->most_side;
+    *width = *height = limits->upsampler_side;
+    if (r->scale == 0) return STATUS_OK;
+    if (r->scale != 2 && r->scale != 4 && r->scale != 8)
+        return status_fail(STATUS_BAD_INPUT, "scale: expected 2, 4 or 8, found %d", r->scale);
+    if ((r->width > 0) != (r->height > 0)) return status_fail(STATUS_BAD_INPUT, "width, height: expected both or none");
+    if (!r->width) w = (double)r->picture.width * r->scale, h = (double)r->picture.height * r->scale;
+    if (w > 8.0 * r->picture.width || h > 8.0 * r->picture.height)
+        return status_fail(STATUS_BAD_INPUT, "size: %.0fx%.0f is more than 8 times %dx%d", w, h, r->picture.width, r->picture.height);
+    if (w * h > most)
+        return status_fail(STATUS_BAD_INPUT, "size: the result would have %.0fx%.0f pixels, expected at most %.0f million", w, h, most * 1e-6);
+    *width = (int)w;
+    *height = (int)h;
+    return STATUS_OK;
+}
+
 static Status check_pictures(const JobRequest *r, const RequestLimits *limits)
 {
+    int width, height;
     if (r->kind == JOB_UPSAMPLE && !limits->upsampler_side) return status_fail(STATUS_BAD_INPUT, "kind: there is no upsampler");
     if (r->kind != JOB_SAMPLE && !r->picture.rgb) return status_fail(STATUS_BAD_INPUT, "picture: expected one");
     if (r->kind == JOB_INPAINT && !r->mask.paint) return status_fail(STATUS_BAD_INPUT, "mask: expected one");
     if (r->kind != JOB_INPAINT && r->mask.paint) return status_fail(STATUS_BAD_INPUT, "mask: expected kind \"inpaint\" beside it");
     if (r->kind == JOB_UPSAMPLE && r->n != 1) return status_fail(STATUS_BAD_INPUT, "n: expected 1 picture to be enlarged");
+    if (r->kind == JOB_UPSAMPLE) TRY(request_result_size(r, limits, &width, &height));
     for (int64_t i = 0; r->mask.paint && i < (int64_t)r->mask.width * r->mask.height; i++)
         if (r->mask.paint[i]) return STATUS_OK;
     return r->mask.paint ? status_fail(STATUS_BAD_INPUT, "mask: nothing is marked to be painted") : STATUS_OK;
@@ -385,6 +412,38 @@ GlideSampleOptions request_sample_options(const JobRequest *r, const RequestLimi
     return o;
 }
 
+GlideUpsampleOptions request_upsample_options(const JobRequest *r)
+{
+    GlideUpsampleOptions o = glide_upsample_defaults();
+    o.prompt = r->prompt;
+    o.label = r->label;
+    o.seed = r->seed;
+    o.image = r->image;
+    o.sampler = r->upsampler_sampler;
+    o.steps = r->upsampler_steps;
+    o.upsample_temp = r->upsample_temp;
+    o.colour_cells = r->colour_cells;
+    o.guidance.cfg.scale = r->upsampler_scale;
+    o.guidance.negative_prompt = *r->negative_prompt ? r->negative_prompt : NULL;
+    o.scale = r->scale;
+    o.width = r->width;
+    o.height = r->height;
+    o.fidelity = r->fidelity;
+    o.noise_level = r->noise_level;
+    return o;
+}
+
+/* How many windows of the upsampler's side an enlarged picture takes, about: they overlap by a quarter. */
+static double count_windows(const JobRequest *r, const RequestLimits *limits)
+{
+    int width, height;
+    double step = 0.75 * limits->upsampler_side;
+    if (r->kind != JOB_UPSAMPLE || r->scale == 0 || request_result_size(r, limits, &width, &height) != STATUS_OK) return 1;
+    bool twice = width > 4 * r->picture.width || height > 4 * r->picture.height;
+    double w = 4.0 * r->picture.width / step, h = 4.0 * r->picture.height / step;
+    return ceil(w) * ceil(h) + (twice ? ceil(2 * w) * ceil(2 * h) : 0);
+}
+
 void request_steps(const JobRequest *r, const RequestLimits *limits, int steps[2], double weight[2])
 {
     const char *base = *r->steps ? r->steps : cascade_default_steps(r->sampler);
@@ -399,5 +458,5 @@ void request_steps(const JobRequest *r, const RequestLimits *limits, int steps[2
     if (r->kind == JOB_INPAINT) steps[0] *= r->repeats;
     if (!limits->upsampler_side || !r->upsample) return;
     respacing_count(limits->diffusion_steps, r->upsampler_steps, NULL, &steps[1]);
-    weight[1] = sampler_find(r->upsampler_sampler)->evaluations;
+    weight[1] = sampler_find(r->upsampler_sampler)->evaluations * count_windows(r, limits);
 }

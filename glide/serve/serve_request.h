@@ -36,6 +36,8 @@ typedef struct JobRequest {
     bool upsample;
     double upsample_temp, strength;
     int colour_cells, jump, repeats;
+    int scale, width, height; /* of a picture to enlarge: 2, 4 or 8 times, or to a size; 0: the upsampler's own square */
+    double fidelity, noise_level;
     bool keep; /* in the gallery */
     GlidePicture picture; /* to start from, to paint on, to enlarge; empty: none */
     GlideMask mask;
@@ -46,7 +48,7 @@ typedef struct JobRequest {
 
 /* What the server has, which requests are checked against. */
 typedef struct RequestLimits {
-    int most_pictures, most_steps, most_side;
+    int most_pictures, most_steps, most_side; /* an enlarged picture has most_side^2 pixels at most */
     int side, upsampler_side; /* of the models' pictures; upsampler_side 0: none */
     bool text;
     int classes;
@@ -87,6 +89,9 @@ size_t request_bytes(const JobRequest *r);
 /* Borrowed from the request. */
 GlideGuidance request_guidance(const JobRequest *r, const RequestLimits *limits);
 GlideSampleOptions request_sample_options(const JobRequest *r, const RequestLimits *limits);
+/* Of an enlarged picture. STATUS_BAD_INPUT: too large, or too many times as large. */
+Status request_result_size(const JobRequest *r, const RequestLimits *limits, int *width, int *height);
+GlideUpsampleOptions request_upsample_options(const JobRequest *r);
 /* Steps of the base model and of the upsampler, 0 where it takes no part; and how many evaluations of a picture a step costs. */
 void request_steps(const JobRequest *r, const RequestLimits *limits, int steps[2], double weight[2]);
 

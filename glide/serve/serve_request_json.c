@@ -48,6 +48,9 @@ json_t *request_to_json(const JobRequest *r)
         json_object_set_new(out, "repeats", json_integer(r->repeats));
     }
     if (r->kind == JOB_SAMPLE && r->picture.rgb) json_object_set_new(out, "strength", json_real(r->strength));
+    if (r->kind == JOB_UPSAMPLE)
+        json_object_update_new(out, json_pack("{s:i,s:i,s:i,s:f,s:f}", "scale", r->scale, "width", r->width, "height", r->height,
+                                              "fidelity", r->fidelity, "noise_level", r->noise_level));
     json_object_set_new(out, "guidance", guidance_to_json(r));
     return out;
 }
@@ -102,13 +105,14 @@ static json_t *guidance_from_recipe(const GlideRecipe *r)
 json_t *request_from_recipe(const GlideRecipe *r)
 {
     static const char *const texts[] = {"prompt", "negative_prompt", "sampler", "steps", "upsampler_sampler", "upsampler_steps"};
-    static const char *const ints[] = {"seed", "image", "class", "colour_cells", "jump", "repeats"};
-    static const char *const numbers[] = {"upsample_temp", "strength", "upsampler_guidance_scale"};
+    static const char *const ints[] = {"seed", "image", "class", "colour_cells", "jump", "repeats", "scale", "width", "height"};
+    static const char *const numbers[] = {"upsample_temp", "strength", "upsampler_guidance_scale", "fidelity", "noise_level"};
     bool upsampled = recipe_find(r, "upsampler_sampler");
     const char *task = recipe_find(r, "task");
     json_t *out = json_object();
     json_object_set_new(out, "kind", json_string(task ? task : kinds[JOB_SAMPLE])); /* tasks have the names of kinds */
     json_object_set_new(out, "upsample", json_boolean(upsampled));
+    if (task && !strcmp(task, kinds[JOB_UPSAMPLE])) json_object_set_new(out, "scale", json_integer(0)); /* unless it says one */
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) take_text(r, texts[i], out);
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) take_int(r, ints[i], out);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) take_number(r, numbers[i], out, numbers[i]);

@@ -2,6 +2,7 @@
 
 #include "common/file_write.h"
 #include "glide/call.h"
+#include "glide/plan.h"
 #include "guidance/telemetry.h"
 
 #include <limits.h>
@@ -317,22 +318,19 @@ static Status run_inpaint(Run *r)
     return STATUS_OK;
 }
 
+/* Pictures beyond this are not shown while they form: packing them would take longer than making them. */
+enum { MOST_PREVIEW = 512 * 512 };
+
 static Status run_upsample(Run *r)
 {
     const JobRequest *request = &r->job->request;
-    GlideUpsampleOptions o = glide_upsample_defaults();
+    GlideUpsampleOptions o = request_upsample_options(request);
     GlidePicture picture;
-    o.prompt = request->prompt;
-    o.label = request->label;
-    o.seed = request->seed;
-    o.image = request->image;
-    o.sampler = request->upsampler_sampler;
-    o.steps = request->upsampler_steps;
-    o.upsample_temp = request->upsample_temp;
-    o.colour_cells = request->colour_cells;
-    o.guidance.cfg.scale = request->upsampler_scale;
-    o.guidance.negative_prompt = *request->negative_prompt ? request->negative_prompt : NULL;
+    Plan plan;
+    TRY(plan_upsample(r->glide, request->picture.width, request->picture.height, &o, &plan));
+    TRY(plan_check_memory(plan.bytes));
     o.callbacks = callbacks(r);
+    o.callbacks.previews = plan.upsampler.width * plan.upsampler.height <= MOST_PREVIEW;
     r->count = 1;
     r->last = clock_now();
     TRY((Status)glide_upsample(r->glide, &request->picture, &o, &picture));
