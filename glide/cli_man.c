@@ -65,7 +65,8 @@ static void print_examples(FILE *out, const char *examples)
 
 static void print_exit_status(FILE *out)
 {
-    fputs(".SH \"EXIT STATUS\"\n0 done, 1 failed, 2 wrong usage or input, a file that cannot be read or written, or more memory needed than "
+    fputs(".SH \"EXIT STATUS\"\n0 done, 1 failed, 2 wrong usage or input, a file that cannot be read or written, or more memory "
+            "needed than "
           "there is, 128 + N stopped by signal N.\n", out);
 }
 
@@ -94,14 +95,17 @@ void cli_print_man_overview(FILE *out, const CliCommand *const *commands, int co
 {
     print_header(out, "glide", "text to pictures by two diffusion models");
     fputs(".SH SYNOPSIS\n\\fBglide\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR...] [\\fIOPERAND\\fR...]\n.br\n\\fBglide \\-\\-version\\fR\n"
-          ".SH DESCRIPTION\nA prompt becomes a picture of 64x64 pixels by one model and of 256x256 by a second one.\n.SH COMMANDS\n", out);
+          ".SH DESCRIPTION\nA prompt becomes a picture of 64x64 pixels by one model and of 256x256 by a second one.\n.SH "
+          "COMMANDS\n", out);
     for (int i = 0; i < count; i++) {
         fprintf(out, ".TP\n\\fBglide\\-%s\\fR(1)\n", commands[i]->name);
         print_text(out, commands[i]->summary);
         putc('\n', out);
     }
-    fputs(".SH ENVIRONMENT\n.TP\n\\fBGLIDE_WEIGHTS\\fR\nfolder of the default weights\n.TP\n\\fBOMP_NUM_THREADS\\fR\nthreads, where "
-          "\\-\\-threads does not say\n.SH FILES\nThe folder ../share/glide beside the program's own holds the default weights.\n", out);
+    fputs(".SH ENVIRONMENT\n.TP\n\\fBGLIDE_WEIGHTS\\fR\nfolder of the default weights\n.TP\n\\fBOMP_NUM_THREADS\\fR\nthreads, "
+            "where "
+          "\\-\\-threads does not say\n.SH FILES\nThe folder ../share/glide beside the program's own holds the default "
+          "weights.\n", out);
     print_exit_status(out);
     fputs(".SH \"SEE ALSO\"\n", out);
     for (int i = 0; i < count; i++) fprintf(out, ".BR glide\\-%s (1)%s\n", commands[i]->name, i + 1 < count ? "," : "");

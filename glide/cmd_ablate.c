@@ -52,7 +52,8 @@ static const CliOption options[] = {
     CLI_FILE(AblateCommand, guide_weights, 0, "guide-weights", "FILE", NULL, "the weaker model of autoguidance"),
     CLI_FILE(AblateCommand, judge, 0, "judge", "FILE", NULL, "that measures agreement and distances (default judge.h5; without one "
              "only what needs none is measured)"),
-    CLI_FLAG(AblateCommand, plan, 0, "plan", "say what the study would compute and how long it would take, then stop: glide plan ablate"),
+    CLI_FLAG(AblateCommand, plan, 0, "plan", "say what the study would compute and how long it would take, then stop: glide plan "
+            "ablate"),
     CLI_FLAG(AblateCommand, report_only, 0, "report-only", "measure the pictures of a finished study anew and write its report"),
     CLI_FLAG(AblateCommand, json, 0, "json", "print the final table as JSON"),
     CLI_CHOICE(AblateCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where the "

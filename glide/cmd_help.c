@@ -11,7 +11,8 @@ typedef struct HelpCommand {
 
 static const CliOption options[] = {
     CLI_FLAG(HelpCommand, man, 0, "man", "as a manual page: glide help --man sample | man -l -"),
-    CLI_CHOICE(HelpCommand, completion, 0, "completion", cli_shells, NULL, "the script that teaches a shell to complete commands and "
+    CLI_CHOICE(HelpCommand, completion, 0, "completion", cli_shells, NULL, "the script that teaches a shell to complete commands "
+            "and "
                "options: source <(glide help --completion bash)"),
 };
 

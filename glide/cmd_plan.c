@@ -27,7 +27,8 @@ static Status run(CliArgs *args)
     const CliCommand *const *all = cli_commands(&count);
     for (int i = 0; i < count; i++)
         if (all[i]->plan && !strcmp(all[i]->name, args->operands[0])) return plan_command(all[i], args);
-    return cli_usage_fail(args, "expected a command whose cost can be told (sample, upsample, inpaint, ablate), and its options, found "
+    return cli_usage_fail(args, "expected a command whose cost can be told (sample, upsample, inpaint, ablate), and its options, "
+            "found "
                           "\"%.40s\"", args->operands[0]);
 }
 

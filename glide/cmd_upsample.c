@@ -91,7 +91,8 @@ static Status check_usage(CliArgs *args, const UpsampleCommand *c, bool plan, Gl
     TRY(cli_guidance(args, &c->guidance, &o->guidance));
     TRY(parse_size(args, c->size, o));
     if (c->tile % 16) return cli_usage_fail(args, "--tile: expected a multiple of 16, found %d", (int)c->tile);
-    for (int i = 0; i < args->operand_count && c->output; i++) TRY(cli_check_not_input(args, args->operands[i], c->output, "upsample"));
+    for (int i = 0; i < args->operand_count && c->output; i++) TRY(cli_check_not_input(args, args->operands[i], c->output,
+            "upsample"));
     return STATUS_OK;
 }
 

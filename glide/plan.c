@@ -9,8 +9,8 @@
 
 enum {
     PROGRAM_BYTES = 40 << 20,
-    /* Feature maps of the first level that a block and the kernels' scratch take at once, measured with the default models: peaks of
-     * f32 hold transformed copies (Winograd), those of bf16 less of them. */
+    /* Feature maps of the first level that a block and the kernels' scratch take at once, measured with the default models: peaks
+     * of f32 hold transformed copies (Winograd), those of bf16 less of them. */
     MAPS_BF16 = 10,
     MAPS_F32 = 15,
     RESERVED_BYTES = 128 << 20 /* of address space, by threads for stacks and heaps: counts where that is limited */
@@ -89,7 +89,7 @@ static Status count_stage(const Model *model, const StageOptions *o, bool start,
         ConditionCost cost = condition_cost(&walk, &g, d.num_timesteps - steps);
         *out = (PlanStage){true, side, side, steps, rows, 1, cost.answers, cost.weaker, 0, 0, 0};
         for (int m = 0; m < GUIDANCE_MODES; m++) out->gradients += cost.gradients[m];
-        out->activation_bytes = activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g), square(c));
+        out->activation_bytes = plan_activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g));
         condition_walk_release(&walk);
     }
     diffusion_release(&d);

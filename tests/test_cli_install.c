@@ -23,7 +23,8 @@ static int setup(void **state)
     char root[PATH_MAX], words[2 * PATH_MAX];
     if (cli_setup(state) != 0 || !getcwd(root, sizeof root)) return -1;
     const char *build = getenv("GLIDE_BUILD");
-    snprintf(words, sizeof words, "cd '%s' && make -s --no-print-directory BUILD='%s' install PREFIX='%s/usr' WEIGHTS='%s' > '%s/make.txt' 2>&1",
+    snprintf(words, sizeof words, "cd '%s' && make -s --no-print-directory BUILD='%s' install PREFIX='%s/usr' WEIGHTS='%s' > "
+            "'%s/make.txt' 2>&1",
              root, build ? build : "build", test_folder, test_folder, test_folder);
     CliOutcome r;
     cli_run(&r, "%s", words);
@@ -57,8 +58,10 @@ static void test_example(void **state)
     (void)state;
     if (SANITIZED) skip();
     CliOutcome r;
-    cli_run_ok(&r, "mkdir -p away && sed -n '/#include \"glide/,/^ \\*     }$/s/^ \\* \\{0,5\\}//p' usr/include/glide/glide.h > away/example.c");
-    cli_run_ok(&r, "cd away && export PKG_CONFIG_PATH=$D/usr/lib/pkgconfig && cc -std=c11 -Wall -Wextra -Werror example.c -o example "
+    cli_run_ok(&r, "mkdir -p away && sed -n '/#include \"glide/,/^ \\*     }$/s/^ \\* \\{0,5\\}//p' usr/include/glide/glide.h > "
+            "away/example.c");
+    cli_run_ok(&r, "cd away && export PKG_CONFIG_PATH=$D/usr/lib/pkgconfig && cc -std=c11 -Wall -Wextra -Werror example.c -o "
+            "example "
                    "$(pkg-config --cflags --libs glide) && env -u GLIDE_WEIGHTS LD_LIBRARY_PATH=$D/usr/lib ./example");
     assert_non_null(strstr(r.out, "apple.png: 64 x 64 pixels"));
     cli_run_ok(&r, "cd away && export PKG_CONFIG_PATH=$D/usr/lib/pkgconfig && rm -f apple.png && cc -std=c11 example.c -o still "
@@ -71,12 +74,15 @@ static void test_pages(void **state)
 {
     (void)state;
     CliOutcome r;
-    cli_run_ok(&r, "set -e; for c in $($G help | sed -n '/^Commands:/,/^$/s/^  \\([a-z]*\\) .*/\\1/p'); do p=usr/share/man/man1/glide-$c.1; "
+    cli_run_ok(&r, "set -e; for c in $($G help | sed -n '/^Commands:/,/^$/s/^  \\([a-z]*\\) .*/\\1/p'); do "
+            "p=usr/share/man/man1/glide-$c.1; "
                    "grep -q '^.SH NAME' $p; grep -q '^.SH \"EXIT STATUS\"' $p; grep -q \"glide.-$c\" usr/share/man/man1/glide.1; "
                    "for o in $($G help $c | sed -n 's/^ *\\(-., \\)\\?--\\([a-z-]*\\).*/\\2/p'); do "
-                   "grep -qF -- \"$(echo --$o | sed 's/-/\\\\-/g')\" $p || { echo $c $o; exit 1; }; done; done; ls usr/share/man/man1 | wc -l");
+                   "grep -qF -- \"$(echo --$o | sed 's/-/\\\\-/g')\" $p || { echo $c $o; exit 1; }; done; done; ls "
+                   "usr/share/man/man1 | wc -l");
     assert_true(atoi(r.out) >= 17);
-    cli_run(&r, "command -v groff && for p in usr/share/man/man1/*.1; do LC_ALL=C.UTF-8 groff -k -man -Tutf8 -ww $p 2>&1 >/dev/null; done");
+    cli_run(&r, "command -v groff && for p in usr/share/man/man1/*.1; do LC_ALL=C.UTF-8 groff -k -man -Tutf8 -ww $p 2>&1 "
+            ">/dev/null; done");
     if (strstr(r.out, "groff")) {
         char *end = strchr(r.out, '\n');
         if (end && end[1]) fail_msg("groff: %s", end + 1);
@@ -86,7 +92,8 @@ static void test_pages(void **state)
 static void check_completion(const char *words, int at, const char *expected)
 {
     CliOutcome r;
-    cli_run(&r, "bash -c 'source usr/share/bash-completion/completions/glide; COMP_WORDS=(%s); COMP_CWORD=%d; _glide; echo \"${COMPREPLY[*]}\"'",
+    cli_run(&r, "bash -c 'source usr/share/bash-completion/completions/glide; COMP_WORDS=(%s); COMP_CWORD=%d; _glide; echo "
+            "\"${COMPREPLY[*]}\"'",
             words, at);
     r.out[strcspn(r.out, "\n")] = 0;
     if (strcmp(r.out, expected) != 0) fail_msg("%s: \"%s\", expected \"%s\" (%s)", words, r.out, expected, r.err);
@@ -106,8 +113,10 @@ static void test_completions(void **state)
     check_completion("glide plan upsample --fid", 3, "--fidelity");
     check_completion("glide help ver", 2, "verify");
     CliOutcome r;
-    cli_run_ok(&r, "grep -c \"__fish_seen_subcommand_from sample' -l sampler -x -a 'ddpm ddim\" usr/share/fish/vendor_completions.d/glide.fish");
-    cli_run_ok(&r, "if command -v zsh; then zsh -n usr/share/zsh/site-functions/_glide; fi; head -1 usr/share/zsh/site-functions/_glide");
+    cli_run_ok(&r, "grep -c \"__fish_seen_subcommand_from sample' -l sampler -x -a 'ddpm ddim\" "
+            "usr/share/fish/vendor_completions.d/glide.fish");
+    cli_run_ok(&r, "if command -v zsh; then zsh -n usr/share/zsh/site-functions/_glide; fi; head -1 "
+            "usr/share/zsh/site-functions/_glide");
     assert_non_null(strstr(r.out, "#compdef glide"));
     cli_run(&r, "cd \"$OLDPWD\"; make -s uninstall PREFIX=$D/usr; find $D/usr -type f | grep -v glide-dataset");
     if (*r.out) fail_msg("left behind: %s", r.out);

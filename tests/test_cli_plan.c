@@ -1,5 +1,5 @@
-/* glide plan of every command that has one: what it counts, that nothing is written, that its memory is that of a run, and that what
- * cannot fit is refused before it starts. */
+/* glide plan of every command that has one: what it counts, that nothing is written, that its memory is that of a run, and that
+ * what cannot fit is refused before it starts. */
 #include "glide/plan.h"
 #include "tests/support_cli.h"
 #include "tests/support_status.h"
@@ -27,7 +27,7 @@ static void make_pictures(void)
     for (int i = 0; i < 90 * 40; i++) memset(p.rgb + 3 * i, i % 90 < 30 ? 255 : 0, 3);
     assert_int_equal(glide_picture_write(&p, in_test_folder("mask.png")), GLIDE_OK);
     glide_picture_release(&p);
-    p = (GlidePicture){.width = 2400, .height = 2400, .rgb = calloc(2400 * 2400, 3)};
+    p = (GlidePicture){.width = 2600, .height = 2600, .rgb = calloc(2600 * 2600, 3)};
     assert_int_equal(glide_picture_write(&p, in_test_folder("huge.png")), GLIDE_OK);
     glide_picture_release(&p);
 }
@@ -66,7 +66,8 @@ static void test_ablate(void **state)
 {
     (void)state;
     CliOutcome a, b;
-    cli_run_ok(&a, "printf 'a cat\\n' > prompts.txt; $G plan ablate --prompts prompts.txt --steps 3 | sed '/ms each/d; /^time/d; /^memory/d'");
+    cli_run_ok(&a, "printf 'a cat\\n' > prompts.txt; $G plan ablate --prompts prompts.txt --steps 3 | sed '/ms each/d; /^time/d; "
+            "/^memory/d'");
     cli_run_ok(&b, "$G ablate --plan --prompts prompts.txt --steps 3 | sed '/ms each/d; /^time/d; /^memory/d'");
     assert_string_equal(a.out, b.out);
     assert_non_null(strstr(a.out, "evaluations"));
@@ -145,15 +146,17 @@ static void test_refusal(void **state)
 {
     (void)state;
     if (SANITIZED) skip();
-    cli_refuse("ulimit -v 3000000; $G plan upsample huge.png", "huge.png: needs about ");
+    cli_refuse("ulimit -v 3000000; $G plan upsample huge.png", "huge.png: 2600x2600 to 10400x10400 pixels: needs about ");
     cli_refuse("ulimit -v 3000000; $G upsample huge.png -s 1 -q -o out.png", "GB are free");
     char root[PATH_MAX], words[2 * PATH_MAX];
     if (!getcwd(root, sizeof root) || access("data/weights/upsampler.h5", R_OK) != 0) return;
-    static const char *const commands[] = {"sample x -s 1 -q -o out.png", "plan sample x", "inpaint wide.png -m mask.png -s 1 -q -o out.png",
+    static const char *const commands[] = {"sample x -s 1 -q -o out.png", "plan sample x", "inpaint wide.png -m mask.png -s 1 -q "
+            "-o out.png",
                                            "plan inpaint wide.png -m mask.png", "sample x --grid seed=1 -q -o out.png",
                                            "plan ablate --prompts prompts.txt", "ablate --prompts prompts.txt -q -o study"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        snprintf(words, sizeof words, "ulimit -v 380000; GLIDE_WEIGHTS='%s/data/weights' $G %s --precision f32 -t 1", root, commands[i]);
+        snprintf(words, sizeof words, "ulimit -v 380000; GLIDE_WEIGHTS='%s/data/weights' $G %s --precision f32 -t 1", root,
+                commands[i]);
         CliOutcome r;
         cli_run(&r, "%s", words);
         if (r.exit_status != 2 || !strstr(r.err, "needs about ") || !strstr(r.err, "GB are free"))

@@ -332,7 +332,8 @@ static void check_enlarged(const char *photo)
     OK((Status)glide_open(NULL, &g));
     OK((Status)glide_picture_read(in_test_folder("photo.png"), &in));
     for (int i = 0; i < 3; i++) {
-        snprintf(fields, sizeof fields, "\"kind\":\"upsample\",\"seed\":5,\"prompt\":\"x\",\"upsampler_steps\":2%s", cases[i].fields);
+        snprintf(fields, sizeof fields, "\"kind\":\"upsample\",\"seed\":5,\"prompt\":\"x\",\"upsampler_steps\":2%s",
+                cases[i].fields);
         json_t *job = job_with(fields, photo, NULL);
         const json_t *picture = json_array_get(json_object_get(job, "pictures"), 0);
         assert_int_equal(int_of(picture, "width"), cases[i].wide);

@@ -285,8 +285,10 @@ static void test_extra(void **state)
                  {"\"upscaling_resize\":1", 30, 20},
                  {"\"resize_mode\":1,\"upscaling_resize_w\":90,\"upscaling_resize_h\":90", 90, 90},
                  {"\"resize_mode\":1,\"upscaling_resize_w\":90,\"upscaling_resize_h\":90,\"upscaling_crop\":false", 135, 90}};
-    static const char *const bad[][2] = {{"\"upscaling_resize\":9", "upscaling_resize"}, {"\"upscaling_resize\":\"x\"", "upscaling_resize"},
-                                         {"\"resize_mode\":1,\"upscaling_resize_w\":4000,\"upscaling_resize_h\":10", "more than 8 times"}};
+    static const char *const bad[][2] = {{"\"upscaling_resize\":9", "upscaling_resize"}, {"\"upscaling_resize\":\"x\"",
+            "upscaling_resize"},
+                                         {"\"resize_mode\":1,\"upscaling_resize_w\":4000,\"upscaling_resize_h\":10", "more than "
+                                                 "8 times"}};
     char *picture = base64_picture(30, 20, 40), format[200];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(format, sizeof format, "{\"image\":\"%%s\",%s}", cases[i].fields);

@@ -241,14 +241,13 @@ static bool crop(GlidePicture *p, double shape, Reply *out)
 {
     int w = (int)fmax(1, fmin(p->width, round(p->height * shape))), h = (int)fmax(1, fmin(p->height, round(p->width / shape)));
     size_t left = (size_t)(p->width - w) / 2, top = (size_t)(p->height - h) / 2;
+    if (w == p->width && h == p->height) return true;
     unsigned char *rgb = malloc((size_t)w * (size_t)h * 3);
     if (!rgb) return refuse(out, 503, "out of memory for the picture");
     for (size_t y = 0; y < (size_t)h; y++)
         memcpy(rgb + y * (size_t)w * 3, p->rgb + ((y + top) * (size_t)p->width + left) * 3, (size_t)w * 3);
-    free(p->rgb);
-    p->rgb = rgb;
-    p->width = w;
-    p->height = h;
+    glide_picture_release(p); /* what files say besides does not fit the part */
+    *p = (GlidePicture){.width = w, .height = h, .rgb = rgb};
     return true;
 }
 

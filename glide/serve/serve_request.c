@@ -270,9 +270,11 @@ Status request_result_size(const JobRequest *r, const RequestLimits *limits, int
     if ((r->width > 0) != (r->height > 0)) return status_fail(STATUS_BAD_INPUT, "width, height: expected both or none");
     if (!r->width) w = (double)r->picture.width * r->scale, h = (double)r->picture.height * r->scale;
     if (w > 8.0 * r->picture.width || h > 8.0 * r->picture.height)
-        return status_fail(STATUS_BAD_INPUT, "size: %.0fx%.0f is more than 8 times %dx%d", w, h, r->picture.width, r->picture.height);
+        return status_fail(STATUS_BAD_INPUT, "size: %.0fx%.0f is more than 8 times %dx%d", w, h, r->picture.width,
+                r->picture.height);
     if (w * h > most)
-        return status_fail(STATUS_BAD_INPUT, "size: the result would have %.0fx%.0f pixels, expected at most %.0f million", w, h, most * 1e-6);
+        return status_fail(STATUS_BAD_INPUT, "size: the result would have %.0fx%.0f pixels, expected at most %.0f million", w, h,
+                most * 1e-6);
     *width = (int)w;
     *height = (int)h;
     return STATUS_OK;

@@ -1,6 +1,7 @@
 #!/bin/sh
-# serve_load.sh [SECONDS]: 100 clients of wrk at glide serve on loopback for so long (120). Half of the requests ask for pictures, the
-# others look. Prints statuses by kind, the server's memory over time, and whether each picture that was promised (201) is in the gallery.
+# serve_load.sh [SECONDS]: 100 clients of wrk at glide serve on loopback for so long (120). Half of the requests ask for pictures,
+# the others look. Prints statuses by kind, the server's memory over time, and whether each picture that was promised (201) is in
+# the gallery.
 # Needs wrk and curl; BUILD=build, WEIGHTS=data/weights. Exit status 1: something was lost, or an answer was none of those expected.
 set -eu
 seconds=${1:-120}
