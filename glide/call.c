@@ -37,7 +37,7 @@ static void add_pictures(GlideRecipe *r, const Call *c)
     add_picture(r, "input", c->whole ? c->whole : c->input);
     if (c->mask) recipe_add_hash(r, "mask", recipe_hash_pixels(c->whole->w, c->whole->h, 1, c->mask));
     add_picture(r, "init_image", c->start);
-    if (c->start) recipe_add_number(r, "strength", c->strength);
+    if (c->start || (c->inpaint && c->strength < 1)) recipe_add_number(r, "strength", c->strength);
     if (c->inpaint) {
         recipe_add(r, "jump", "%d", c->options->base.jump);
         recipe_add(r, "repeats", "%d", c->options->base.repeats);

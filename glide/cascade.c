@@ -91,14 +91,13 @@ static Status steps_taken(const TextUNet *m, const StageOptions *o, const char *
 {
     TRY(cascade_check_steps(m, o, stage, steps));
     if (!given) return STATUS_OK;
-    if (given->small_mask) {
-        if (!m->config.inpaint) *steps *= o->repeats;
-        return STATUS_OK;
+    if (!given->small_mask || o->strength < 1) {
+        Diffusion d;
+        TRY(diffusion_init(&d, m->config.noise_schedule, m->config.diffusion_steps, o->steps));
+        *steps = stage_steps_from(o, &d);
+        diffusion_release(&d);
     }
-    Diffusion d;
-    TRY(diffusion_init(&d, m->config.noise_schedule, m->config.diffusion_steps, o->steps));
-    *steps = stage_steps_from(o, &d);
-    diffusion_release(&d);
+    if (given->small_mask && !m->config.inpaint) *steps *= o->repeats;
     return STATUS_OK;
 }
 
@@ -146,11 +145,11 @@ static int show_progress(void *ctx, const SamplerProgress *s)
     return r->hooks->progress(r->hooks->ctx, &p);
 }
 
-static void give(const CascadeGiven *given, bool upsampling, StageInput *in)
+static void give(const CascadeGiven *given, bool upsampling, double strength, StageInput *in)
 {
     if (!given) return;
     const float *picture = upsampling ? given->large : given->small, *mask = upsampling ? given->large_mask : given->small_mask;
-    in->start = mask ? NULL : picture;
+    in->start = mask && strength >= 1 ? NULL : picture;
     in->known = mask ? picture : NULL;
     in->mask = mask;
 }
@@ -164,7 +163,7 @@ static Status run_stage(Run *r, const TextUNet *m, const StageOptions *options, 
     o.progress_ctx = r;
     o.trace_rows = (TraceRows){upsampling ? "upsampler" : "base", r->n, r->progress.first};
     in->side = m->config.unet.image_size;
-    give(r->given, upsampling, in);
+    give(r->given, upsampling, o.strength, in);
     r->progress.upsampling = upsampling;
     int steps;
     TRY(steps_taken(m, &o, "stage", r->given, &steps));

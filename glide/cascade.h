@@ -28,6 +28,7 @@
 #define CASCADE_COLOUR_CELLS    16
 #define CASCADE_NOISE_LEVEL     0.04 /* of upsamplers that are told: hides what the base model's pictures have of their own */
 #define CASCADE_STRENGTH        0.6
+#define CASCADE_FILL_STRENGTH   0.6 /* of painting without a prompt: from the colours around */
 #define CASCADE_JUMP            10
 #define CASCADE_REPEATS         4
 #define CASCADE_TEXT(value)     CASCADE_TEXT_(value)

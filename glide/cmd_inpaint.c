@@ -11,7 +11,7 @@ typedef struct InpaintCommand {
     CliShowOptions show;
     const char *output, *mask, *prompt, *steps, *upsampler_steps, *weights, *upsampler_weights;
     int64_t n, seed, image, threads, jump, repeats, colour_cells;
-    double guidance_scale, upsample_temp;
+    double guidance_scale, upsample_temp, strength;
     int sampler, upsampler_sampler, precision;
     int64_t quality;
     bool inverted, no_upsample, quiet;
@@ -31,6 +31,8 @@ static const CliOption options[] = {
     CLI_INT(InpaintCommand, image, 0, "image", "I", 1, 1000000000, "1", "number of the first picture of this seed"),
     CLI_DOUBLE(InpaintCommand, guidance_scale, 'g', "guidance-scale", "G", 0, 100, CASCADE_TEXT(CASCADE_GUIDANCE),
                "how closely to follow the prompt; 1 is without guidance"),
+    CLI_DOUBLE(InpaintCommand, strength, 0, "strength", "S", 0, 1, NULL, "how much is drawn anew: 1 starts from noise, less from the "
+               "colours around the mask (default 1, without a prompt " CASCADE_TEXT(CASCADE_FILL_STRENGTH) ")"),
     CLI_CHOICE(InpaintCommand, sampler, 0, "sampler", cli_samplers, CASCADE_INPAINT_SAMPLER, "of the base model"),
     CLI_TEXT(InpaintCommand, steps, 0, "steps", "N", NULL, "steps of the base model, or a respacing such as fast27 (default "
              CASCADE_DDPM_STEPS " for ddpm, else " CASCADE_STEPS ")"),
@@ -66,13 +68,15 @@ static Status check_usage(CliArgs *args, const InpaintCommand *c, bool plan)
     return c->output ? cli_check_not_input(args, args->operands[0], c->output, "paint on") : STATUS_OK;
 }
 
-static GlideInpaintOptions inpaint_options(const InpaintCommand *c, uint64_t seed)
+static GlideInpaintOptions inpaint_options(const CliArgs *args)
 {
+    const InpaintCommand *c = args->options;
     GlideInpaintOptions o = glide_inpaint_defaults();
     o.jump = (int)c->jump;
     o.repeats = (int)c->repeats;
     o.sample.n = (int)c->n;
-    o.sample.seed = seed;
+    if (cli_given(args, "strength")) o.sample.strength = c->strength;
+    else if (!c->prompt || !*c->prompt) o.sample.strength = CASCADE_FILL_STRENGTH;
     o.sample.image = (uint32_t)c->image;
     o.sample.guidance.cfg.scale = c->guidance_scale;
     o.sample.sampler = cli_samplers[c->sampler];
@@ -91,7 +95,7 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     uint64_t seed;
     CliRun run;
     Plan plan;
-    GlideInpaintOptions o = inpaint_options(c, 0);
+    GlideInpaintOptions o = inpaint_options(args);
     TRY(plan_inpaint(g, &o, &plan));
     TRY(cli_check_memory(args, plan.bytes));
     GlidePicture *pictures = calloc((size_t)c->n, sizeof *pictures);
@@ -137,7 +141,7 @@ static Status paint_file(CliArgs *args, const GlidePicture *in, const GlideMask 
 static Status plan_with(Glide *g, CliArgs *args, const GlidePicture *in, const GlideMask *mask)
 {
     const InpaintCommand *c = args->options;
-    GlideInpaintOptions o = inpaint_options(c, 0);
+    GlideInpaintOptions o = inpaint_options(args);
     Plan plan;
     TRY(plan_inpaint(g, &o, &plan));
     TRY(cli_plan_memory(args, plan.bytes));

@@ -28,6 +28,7 @@ GlideInpaintOptions glide_inpaint_defaults(void)
     o.sample.sampler = CASCADE_INPAINT_SAMPLER;
     o.sample.upsampler_sampler = CASCADE_INPAINT_UPSAMPLER;
     o.sample.upsampler_steps = CASCADE_INPAINT_UPSAMPLER_STEPS;
+    o.sample.strength = 1;
     return o;
 }
 
@@ -38,6 +39,8 @@ static Status check_inpaint(const GlidePicture *in, const GlideMask *mask, const
         return status_fail(STATUS_BAD_INPUT, "the mask has %dx%d pixels, expected %dx%d as the picture", mask->width, mask->height,
                            in->width, in->height);
     if (o->sample.init_image) return status_fail(STATUS_BAD_INPUT, "init_image: expected none, the picture itself is given");
+    if (!(o->sample.strength >= 0 && o->sample.strength <= 1))
+        return status_fail(STATUS_BAD_INPUT, "strength: expected 0 to 1, found %g", o->sample.strength);
     if (o->jump < 1 || o->jump > 1000) return status_fail(STATUS_BAD_INPUT, "jump: expected 1 to 1000, found %d", o->jump);
     if (o->repeats >= 1 && o->repeats <= 16) return STATUS_OK;
     return status_fail(STATUS_BAD_INPUT, "repeats: expected 1 to 16, found %d", o->repeats);
@@ -54,6 +57,7 @@ static Status inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, c
     TRY(call_fill_options(g, so, &o));
     o.base.jump = o.upsampler.jump = options->jump;
     o.base.repeats = options->repeats;
+    o.base.strength = so->strength;
     Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = so->upsample, .whole = &whole,
                  .mask = mask->paint, .task = "inpaint", .pictures = pictures};
     TRY(context_load_both(g, &call.upsampler));

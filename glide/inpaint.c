@@ -37,13 +37,23 @@ static Status choose_part(Inpaint *p, int least)
     return STATUS_OK;
 }
 
+/* The part, what is to be painted filled with the colours around it: one colour there, shifted until no step to its border is left. */
 static Status cut_part(const Inpaint *p, const Image *picture, Image *out)
 {
-    TRY(image_init(p->part_w, p->part_h, out));
-    for (int y = 0; y < p->part_h; y++)
-        memcpy(out->pixels + (size_t)y * (size_t)p->part_w * 3,
-               picture->pixels + ((size_t)(p->y + y) * (size_t)p->w + (size_t)p->x) * 3, (size_t)p->part_w * 3);
-    return STATUS_OK;
+    size_t w = (size_t)p->part_w, h = (size_t)p->part_h;
+    uint8_t *paint = malloc(w * h);
+    if (!paint) return status_fail(STATUS_NO_MEMORY, "out of memory for a part of %dx%d pixels", p->part_w, p->part_h);
+    Status s = image_init(p->part_w, p->part_h, out);
+    for (size_t y = 0; y < h && s == STATUS_OK; y++) {
+        size_t from = ((size_t)p->y + y) * (size_t)p->w + (size_t)p->x;
+        memcpy(paint + y * w, p->paint + from, w);
+        memcpy(out->pixels + y * w * 3, picture->pixels + from * 3, w * 3);
+        for (size_t x = 0; x < w; x++)
+            if (paint[y * w + x]) memset(out->pixels + (y * w + x) * 3, 128, 3);
+    }
+    if (s == STATUS_OK) s = seam_close(out, paint, 0, 0, p->part_w, p->part_h);
+    free(paint);
+    return s;
 }
 
 /* --- in the models' sizes -------------------------------------------------------------------------- */

@@ -19,7 +19,8 @@ typedef struct Inpaint {
     int w, h;                   /* of the picture */
     const uint8_t *paint;       /* (h,w) borrowed: not 0 where it is to be painted */
     int x, y, part_w, part_h;   /* the part that the models see: square as far as the picture allows, around the mask */
-    CascadeGiven given;         /* that part in their sizes; a pixel is known if nothing under it is to be painted */
+    CascadeGiven given;         /* that part in their sizes; a pixel is known if nothing under it is to be painted; the others
+                                   have the colours around them */
 } Inpaint;
 
 /* large_side 0: no upsampler. STATUS_BAD_INPUT: the mask marks nothing. *p is released already then. */

@@ -73,7 +73,7 @@ Status plan_check_memory(double bytes)
 
 /* --- counts ------------------------------------------------------------------------------------------- */
 
-static Status count_stage(const Model *model, const StageOptions *o, bool start, int rows, PlanStage *out)
+static Status count_stage(const Model *model, const StageOptions *o, int rows, PlanStage *out)
 {
     const TextUNetConfig *c = &model->net->config;
     Diffusion d;
@@ -82,7 +82,7 @@ static Status count_stage(const Model *model, const StageOptions *o, bool start,
     Guidance g = o->guidance;
     if (!kind) return status_fail(STATUS_BAD_INPUT, "no sampler is called %s", o->sampler);
     TRY(diffusion_init(&d, c->noise_schedule, c->diffusion_steps, o->steps));
-    int steps = start ? stage_steps_from(o, &d) : d.num_timesteps, side = c->unet.image_size;
+    int steps = stage_steps_from(o, &d), side = c->unet.image_size;
     Status s = condition_walk_init(&walk, &d, kind);
     if (s == STATUS_OK) {
         g.last_timestep = c->diffusion_steps - 1;
@@ -103,7 +103,8 @@ static void sum_bytes(const Glide *g, Plan *p)
     p->bytes = PROGRAM_BYTES + p->weight_bytes + fmax(p->base.activation_bytes, p->upsampler.activation_bytes);
 }
 
-Status plan_sample(Glide *g, const GlideSampleOptions *in, Plan *out)
+/* strength: what the stages draw anew, 1 all of it. */
+static Status plan_stages(Glide *g, const GlideSampleOptions *in, double base_strength, double upsampler_strength, Plan *out)
 {
     CascadeOptions o;
     bool upsampler = in->upsample;
@@ -111,16 +112,23 @@ Status plan_sample(Glide *g, const GlideSampleOptions *in, Plan *out)
     TRY(call_fill_options(g, in, &o));
     TRY(context_load_both(g, &upsampler));
     if (!g->base.net->text) o.base.guidance.terms[GUIDANCE_CFG] = guidance_term(1);
-    o.base.strength = o.upsampler.strength = in->init_image ? in->strength : 1;
-    TRY(count_stage(&g->base, &o.base, in->init_image != NULL, in->n < CASCADE_BATCH ? in->n : CASCADE_BATCH, &out->base));
-    if (upsampler) TRY(count_stage(&g->upsampler, &o.upsampler, in->init_image != NULL, 1, &out->upsampler));
+    o.base.strength = base_strength;
+    o.upsampler.strength = upsampler_strength;
+    TRY(count_stage(&g->base, &o.base, in->n < CASCADE_BATCH ? in->n : CASCADE_BATCH, &out->base));
+    if (upsampler) TRY(count_stage(&g->upsampler, &o.upsampler, 1, &out->upsampler));
     sum_bytes(g, out);
     return STATUS_OK;
 }
 
+Status plan_sample(Glide *g, const GlideSampleOptions *in, Plan *out)
+{
+    double strength = in->init_image ? in->strength : 1;
+    return plan_stages(g, in, strength, strength, out);
+}
+
 Status plan_inpaint(Glide *g, const GlideInpaintOptions *in, Plan *out)
 {
-    TRY(plan_sample(g, &in->sample, out));
+    TRY(plan_stages(g, &in->sample, in->sample.strength, 1, out));
     PlanStage *base = &out->base;
     int times = g->base.net->config.inpaint ? 1 : in->repeats;
     base->steps *= times;
@@ -158,7 +166,7 @@ Status plan_upsample(Glide *g, int w, int h, const GlideUpsampleOptions *in, Pla
     if (in->steps) o.steps = in->steps;
     o.precision = g->precision;
     PlanStage *p = &out->upsampler;
-    TRY(count_stage(&g->upsampler, &o, false, 1, p));
+    TRY(count_stage(&g->upsampler, &o, 1, p));
     p->width = size.width;
     p->height = size.height;
     p->windows = windows;

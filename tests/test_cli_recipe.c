@@ -150,13 +150,14 @@ static void test_verify_pictures(void **state)
     memset(a.pixels, 255, 9);
     assert_int_equal(png_write(in_test_folder("mask.png"), &a, NULL, 0), STATUS_OK);
     image_release(&a);
+    cli_run_ok(&r, "$G inpaint ramp.png -m mask.png -o p0.png --seed 1 --repeats 2 -q " QUICK);
     cli_run_ok(&r, "$G inpaint ramp.png -m mask.png -p cat -o p1.png --seed 1 --repeats 2 -q " QUICK);
     cli_run_ok(&r, "$G inpaint ramp.png -m mask.png --invert-mask -p cat -o p2.png --seed 1 --repeats 2 --no-upsample "
                    "-q --steps 3");
     cli_run_ok(&r, "$G sample cat --init-image ramp.png --strength 0.4 -o p3.png --seed 1 -q " QUICK);
     cli_run_ok(&r, "$G upsample ramp.png -p cat -o p4.png --seed 1 -q --steps 2 2> /dev/null");
-    cli_run_ok(&r, "$G verify p1.png p2.png p3.png p4.png 2> /dev/null");
-    assert_string_equal(r.out, "p1.png: identical\np2.png: identical\np3.png: identical\np4.png: identical\n");
+    cli_run_ok(&r, "$G verify p0.png p1.png p2.png p3.png p4.png 2> /dev/null");
+    assert_string_equal(r.out, "p0.png: identical\np1.png: identical\np2.png: identical\np3.png: identical\np4.png: identical\n");
     cli_run_ok(&r, "mkdir -p away && cp p?.png away && mv ramp.png away/r.png && mv mask.png away/m.png && rm p?.png");
     cli_refuse("$G verify away/p1.png -q", "away/p1.png: was made with ramp.png (");
     cli_refuse("$G verify away/p1.png --input away/r.png -q", "was made with mask.png");

@@ -236,6 +236,40 @@ static void test_inpaint(void **state)
     scene_free(&s);
 }
 
+/* How far the painted pixels of a ramp, whose colours its surroundings tell, are from it. */
+static int painted_off(Glide *g, const Scene *s, double strength, bool *told)
+{
+    GlideInpaintOptions o = quick();
+    GlidePicture out = {0};
+    int most = 0;
+    o.sample.strength = strength;
+    o.sample.upsample = false;
+    check(glide_inpaint(g, &s->picture, &s->mask, "", &o, &out));
+    for (int i = 0; i < 3 * s->picture.width * s->picture.height; i++)
+        if (abs(out.rgb[i] - s->picture.rgb[i]) > most) most = abs(out.rgb[i] - s->picture.rgb[i]);
+    *told = glide_picture_recipe(&out, "strength") != NULL;
+    glide_picture_release(&out);
+    return most;
+}
+
+/* Of strength 0 comes the colours around, which continue a ramp but for three roundings; what is drawn anew leads away from them. */
+static void test_strength(void **state)
+{
+    (void)state;
+    Glide *g;
+    bool told;
+    Scene s = scene_new(SMALL, SMALL);
+    for (int i = 0; i < 3 * SMALL * SMALL; i++) s.picture.rgb[i] = (uint8_t)(20 + 3 * (i / 3 % SMALL) + 2 * (i / 3 / SMALL));
+    memset(s.mask.paint, 0, SMALL * SMALL);
+    for (int y = 4; y < SMALL - 5; y++) memset(s.mask.paint + y * SMALL + 3, 1, SMALL / 2);
+    check(glide_open(NULL, &g));
+    assert_true(painted_off(g, &s, 0, &told) <= 2 && told);
+    assert_true(painted_off(g, &s, 0.6, &told) > 4 && told);
+    assert_true(painted_off(g, &s, 1, &told) > 4 && !told);
+    glide_close(g);
+    scene_free(&s);
+}
+
 /* Models that take the known picture and its mask as channels. */
 static void test_inpaint_models(void **state)
 {
@@ -301,6 +335,9 @@ static void test_wrong_scenes(void **state)
     o = quick();
     o.jump = 0;
     FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "jump");
+    o = quick();
+    o.sample.strength = 1.5;
+    FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "strength: expected 0 to 1, found 1.5");
     o = quick();
     o.sample.init_image = &s.picture;
     FAILS((Status)glide_inpaint(g, &s.picture, &s.mask, "", &o, &out), STATUS_BAD_INPUT, "init_image");
@@ -393,7 +430,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_part),           cmocka_unit_test(test_paste),        cmocka_unit_test(test_fit_mask),
-        cmocka_unit_test(test_inpaint),
+        cmocka_unit_test(test_inpaint),        cmocka_unit_test(test_strength),
         cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
         cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels),
     };

@@ -47,7 +47,8 @@ json_t *request_to_json(const JobRequest *r)
         json_object_set_new(out, "jump", json_integer(r->jump));
         json_object_set_new(out, "repeats", json_integer(r->repeats));
     }
-    if (r->kind == JOB_SAMPLE && r->picture.rgb) json_object_set_new(out, "strength", json_real(r->strength));
+    if (r->kind == JOB_INPAINT || (r->kind == JOB_SAMPLE && r->picture.rgb))
+        json_object_set_new(out, "strength", json_real(r->strength));
     if (r->kind == JOB_UPSAMPLE)
         json_object_update_new(out, json_pack("{s:i,s:i,s:i,s:f,s:f}", "scale", r->scale, "width", r->width, "height", r->height,
                                               "fidelity", r->fidelity, "noise_level", r->noise_level));
