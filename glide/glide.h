@@ -191,7 +191,7 @@ typedef struct GlideSampleOptions {
     const char *steps;      /* "50", or a respacing as "logsnr20", "karras20", "fast27", "ddim50", "10,10,3". NULL, the default: what
                                suits the sampler, "100" for ddpm, else "logsnr24" */
     bool upsample;          /* false: stop at 64x64. The default upsampler is for models that take text only */
-    const char *upsampler_sampler; /* default "dpmpp_2m" */
+    const char *upsampler_sampler; /* default "ddim" */
     const char *upsampler_steps;   /* default "logsnr8" */
     double upsample_temp;   /* the upsampler starts from this times standard noise. Default 0.997 */
     int colour_cells;       /* it keeps the mean colours of so many cells a side; 0: it is left alone. Default 16 */
