@@ -28,7 +28,7 @@ static const CliOption options[] = {
     CLI_TEXT(AblateCommand, modes, 0, "modes", "LIST", "none,cfg", "none, cfg, classifier, clip, autoguidance; cfg+clip is both at "
              "once"),
     CLI_TEXT(AblateCommand, scales, 0, "scales", "LIST", "0,1,2,4", "of every mode; those of one are said behind a semicolon: "
-             "\"0,1,2,4;clip=50,100;cfg+clip=2+50,4+100\""),
+             "\"0,1,2,4;clip=0.5,2;cfg+clip=2+50,4+100\""),
     CLI_TEXT(AblateCommand, variants, 0, "variants", "LIST", "plain", "changes that every mode is tried with, semicolons between: "
              "plain, rescale=PHI, interval=LO:HI, schedule=WORD, apg=ETA:NORM:MOM, threshold=WORD, cfgpp, or several joined by +"),
     CLI_TEXT(AblateCommand, prompts, 'p', "prompts", "N|FILE", "16", "captions of so many held-out pictures of --data, or a file "
@@ -250,7 +250,7 @@ const CliCommand cli_command_ablate = {
         "\n"
         "Ctrl-C stops after the step in work; finished parts stay, and the exit status is 130.",
     .examples = "glide ablate --modes none,cfg --scales 0,1,2,4 --prompts 16 --seeds 2 --data emoji.h5 -o study\n"
-                "glide ablate --modes none,cfg,clip --scales \"1,2,4;clip=50,100\" --prompts prompts.txt --plan\n"
+                "glide ablate --modes none,cfg,clip --scales \"1,2,4;clip=0.5,2\" --prompts prompts.txt --plan\n"
                 "glide ablate --modes cfg --scales \"2,4;cfgpp=0.4,0.8\" --variants \"plain;rescale=0.7;interval=200:800;cfgpp\" "
                 "-d emoji.h5 -o variants\n"
                 "glide ablate -o study --report-only",

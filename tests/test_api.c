@@ -245,7 +245,7 @@ static void test_recipe(void **state)
     const struct {
         const char *key, *value;
     } expected[] = {{"prompt", "빨간 사과"}, {"seed", "18446744073709551615"}, {"image", "1"}, {"sampler", "euler_ancestral"},
-                    {"steps", "3"}, {"guidance_scale", "2.1"}, {"upsampler_sampler", "dpmpp_2m"}, {"upsampler_steps", "2"}, {"upsample_temp", "0.997"},
+                    {"steps", "3"}, {"guidance_scale", "2.1"}, {"upsampler_sampler", "ddim"}, {"upsampler_steps", "2"}, {"upsample_temp", "0.997"},
                     {"precision", "f32"}};
     check(glide_picture_write(&p, in_test_folder("recipe.png")));
     GlideRecipe *written;
