@@ -1,6 +1,6 @@
 #include "common/picture_decode.h"
+#include "common/png_leave.h"
 
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,31 +10,15 @@
 
 #define TEXT_MAX_BYTES ((size_t)32 << 20)
 
-/* libpng leaves by longjmp. What must be freed afterwards lives in a struct outside the function that calls setjmp, so that no
- * local variable's value is in doubt. */
 typedef struct PngJob {
     Bytes *file;
     png_structp png;
     png_infop info;
     Picture picture; /* of one row when only the texts are wanted */
     bool keep_pixels;
-    Status code; /* why on_error was called; libpng's own reasons are the file's fault */
-    char message[256];
-    jmp_buf leave;
+    Status code; /* why it was left; libpng's own reasons are the file's fault */
+    PngLeave out;
 } PngJob;
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    PngJob *job = png_get_error_ptr(png);
-    snprintf(job->message, sizeof job->message, "%s", message);
-    longjmp(job->leave, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 static void take_bytes(png_structp png, png_bytep out, size_t n)
 {
@@ -47,8 +31,7 @@ static void take_bytes(png_structp png, png_bytep out, size_t n)
 static void fail(PngJob *job, Status code) /* with status_message() */
 {
     job->code = code;
-    snprintf(job->message, sizeof job->message, "%s", status_message());
-    longjmp(job->leave, 1);
+    png_leave_on_error(job->png, status_message());
 }
 
 static void check_size(PngJob *job)
@@ -103,12 +86,12 @@ static void read_pixels(PngJob *job) /* leaves by longjmp on errors */
 static Status run(PngJob *job)
 {
     job->code = STATUS_BAD_INPUT;
-    job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, on_error, on_warning);
+    job->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job->out, png_leave_on_error, png_leave_no_warning);
     job->info = job->png ? png_create_info_struct(job->png) : NULL;
     if (!job->info) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", job->file->name);
-    if (setjmp(job->leave)) {
+    if (setjmp(job->out.leave)) {
         if (job->code == STATUS_NO_MEMORY) return status_fail(job->code, "%s: out of memory", job->file->name);
-        return status_fail(job->code, "%s: PNG cannot be read: %s", job->file->name, job->message);
+        return status_fail(job->code, "%s: PNG cannot be read: %s", job->file->name, job->out.message);
     }
     read_pixels(job);
     return STATUS_OK;

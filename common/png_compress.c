@@ -1,35 +1,20 @@
 #include "common/png_compress.h"
+#include "common/png_leave.h"
 
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <png.h>
 
-/* libpng leaves by longjmp: what must be freed lives outside of the function that it leaves. */
 typedef struct PngJob {
     const Picture *picture;
     const unsigned char *values;
     unsigned char *row; /* (W,1 or 2) of a grey picture */
     unsigned char *bytes;
     size_t size, room;
-    char message[256];
-    jmp_buf leave;
+    PngLeave out;
 } PngJob;
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    PngJob *job = png_get_error_ptr(png);
-    snprintf(job->message, sizeof job->message, "%s", message);
-    longjmp(job->leave, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 static void append(png_structp png, png_bytep data, size_t n)
 {
@@ -91,8 +76,8 @@ static void compress(PngJob *job, png_structp png, png_infop info) /* leaves by 
 
 static Status run(PngJob *job, png_structp png, png_infop info)
 {
-    if (setjmp(job->leave))
-        return status_fail(STATUS_NO_MEMORY, "PNG of %dx%d: %s", job->picture->w, job->picture->h, job->message);
+    if (setjmp(job->out.leave))
+        return status_fail(STATUS_NO_MEMORY, "PNG of %dx%d: %s", job->picture->w, job->picture->h, job->out.message);
     compress(job, png, info);
     return STATUS_OK;
 }
@@ -100,7 +85,7 @@ static Status run(PngJob *job, png_structp png, png_infop info)
 Status png_compress(const Picture *picture, const void *values, unsigned char **bytes, size_t *size)
 {
     PngJob job = {.picture = picture, .values = values, .row = malloc((size_t)picture->w * picture_pixel_bytes(picture))};
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job.out, png_leave_on_error, png_leave_no_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     Status s = info && job.row ? STATUS_OK
                                : status_fail(STATUS_NO_MEMORY, "PNG of %dx%d: out of memory", picture->w, picture->h);
