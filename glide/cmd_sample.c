@@ -288,26 +288,25 @@ static Status plan_files(CliArgs *args)
     return s;
 }
 
-static Status plan_run(CliArgs *args)
+static Status with_recipe(CliArgs *args, bool plan)
 {
-    SampleCommand *c = args->options;
+    const SampleCommand *c = args->options;
     CliFrom from = {0};
-    Status s = STATUS_OK;
-    if (c->from) s = cli_from(args, c->from, &from);
-    if (s == STATUS_OK) s = plan_files(args);
+    Status s = c->from ? cli_from(args, c->from, &from) : STATUS_OK;
+    if (s == STATUS_OK && plan) s = plan_files(args);
+    else if (s == STATUS_OK) s = c->grid.count ? grid_run(args) : sample_files(args, &from);
     cli_from_release(&from);
     return s;
 }
 
+static Status plan_run(CliArgs *args)
+{
+    return with_recipe(args, true);
+}
+
 static Status run(CliArgs *args)
 {
-    SampleCommand *c = args->options;
-    CliFrom from = {0};
-    Status s = STATUS_OK;
-    if (c->from) s = cli_from(args, c->from, &from);
-    if (s == STATUS_OK) s = c->grid.count ? grid_run(args) : sample_files(args, &from);
-    cli_from_release(&from);
-    return s;
+    return with_recipe(args, false);
 }
 
 const CliCommand cli_command_sample = {
