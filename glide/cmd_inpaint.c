@@ -128,7 +128,8 @@ static Status paint_file(CliArgs *args, const GlidePicture *in, const GlideMask 
     char name[512];
     CliOutput output;
     Glide *g = NULL;
-    TRY(cli_output_init(&output, args, c->output, cli_picture_name(args->operands[0], "painted", name, sizeof name), (int)c->n));
+    cli_picture_name(args->operands[0], "painted", ".png", name, sizeof name);
+    TRY(cli_output_init(&output, args, c->output, name, (int)c->n));
     Status s = open_models(args, &g);
     if (s == STATUS_OK) s = paint(g, args, in, mask, &output);
     glide_close(g);

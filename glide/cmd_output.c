@@ -15,7 +15,7 @@ static bool is_stdout(const char *path)
     return !strcmp(path, "-") || !strcmp(path, "/dev/stdout");
 }
 
-static bool is_folder(const char *path)
+bool cli_output_is_folder(const char *path)
 {
     struct stat st;
     size_t n = strlen(path);
@@ -60,7 +60,7 @@ Status cli_output_init(CliOutput *o, CliArgs *args, const char *output, const ch
 {
     struct stat st;
     char path[PATH_MAX];
-    bool folder = is_folder(output);
+    bool folder = cli_output_is_folder(output);
     const char *slash = folder && output[strlen(output) - 1] != '/' ? "/" : "";
     *o = (CliOutput){.count = count};
     if (is_stdout(output)) TRY(check_stdout(args, count));

@@ -21,6 +21,9 @@ typedef struct CliOutput {
 Status cli_output_init(CliOutput *o, CliArgs *args, const char *output, const char *usual, int count);
 void cli_output_release(CliOutput *o);
 
+/* Does the name end in '/', or is there a folder of that name? */
+bool cli_output_is_folder(const char *path);
+
 /* Name of picture `index` from 0. Returns `path`. */
 const char *cli_output_name(const CliOutput *o, int index, char *path, size_t size);
 

@@ -36,12 +36,12 @@ Status cli_check_steps(CliArgs *args, const char *option, const char *steps)
                           "or 10,10,3, found %s", option, PROCESS_STEPS, cli_quote(steps, quoted, sizeof quoted));
 }
 
-const char *cli_picture_name(const char *in, const char *what, char *name, size_t size)
+const char *cli_picture_name(const char *in, const char *what, const char *ending, char *name, size_t size)
 {
     const char *slash = strrchr(in, '/'), *base = slash ? slash + 1 : in, *dot = strrchr(base, '.');
     int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
-    if (!strcmp(in, "-")) snprintf(name, size, "glide-%s.png", what);
-    else snprintf(name, size, "%.*s-%s.png", stem, base, what);
+    if (!strcmp(in, "-")) snprintf(name, size, "glide-%s%s", what, ending);
+    else snprintf(name, size, "%.*s-%s%s", stem, base, what, ending);
     return name;
 }
 

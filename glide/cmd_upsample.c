@@ -18,15 +18,21 @@ typedef struct UpsampleCommand {
     int64_t seed, image, label, threads, colour_cells, tile, quality;
     double upsample_temp, fidelity, noise_level;
     CliGuidance guidance;
-    int sampler, precision, scale;
+    int sampler, precision, scale, format;
     bool quiet;
 } UpsampleCommand;
 
 static const char *const scales[] = {"2", "4", "8", NULL};
 
+enum { FORMAT_PNG, FORMAT_JPEG };
+static const char *const formats[] = {"png", "jpeg", NULL};
+static const char *const endings[] = {".png", ".jpg"};
+
 static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
+    CLI_CHOICE(UpsampleCommand, format, 0, "format", formats, NULL, "of the files in a folder (default png); a single file's is what its "
+               "name says"),
     CLI_QUALITY_OPTION(UpsampleCommand),
     CLI_CHOICE(UpsampleCommand, scale, 'x', "scale", scales, "4", "how many times as large"),
     CLI_TEXT(UpsampleCommand, size, 0, "size", "WxH", NULL, "the size that is wanted, instead of --scale"),
@@ -83,10 +89,25 @@ static Status parse_size(CliArgs *args, const char *text, GlideUpsampleOptions *
     return cli_usage_fail(args, "--size: expected WIDTHxHEIGHT, such as 1920x1080, found %s", cli_quote(text, quoted, sizeof quoted));
 }
 
+/* In a folder the program gives the names their endings; elsewhere the user has given one. */
+static Status check_format(CliArgs *args, const UpsampleCommand *c)
+{
+    char quoted[80];
+    bool jpeg = c->format == FORMAT_JPEG;
+    if (upsample_files_in_folder(args, c->output)) {
+        if (jpeg || !cli_given(args, "quality")) return STATUS_OK;
+        return cli_usage_fail(args, "--quality: is of JPEG files, expected --format jpeg");
+    }
+    if (cli_given(args, "format") && jpeg != jpeg_is_named(c->output))
+        return cli_usage_fail(args, "--format: expected an --output that ends in %s, or a folder, found %s", endings[c->format],
+                              cli_quote(c->output, quoted, sizeof quoted));
+    return cli_check_quality(args, c->output);
+}
+
 static Status check_usage(CliArgs *args, const UpsampleCommand *c, bool plan, GlideUpsampleOptions *o)
 {
     if (!c->output && !plan) return cli_usage_fail(args, "--output: expected a file for the picture, such as -o large.png");
-    if (c->output) TRY(cli_check_quality(args, c->output));
+    if (c->output) TRY(check_format(args, c));
     TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_guidance(args, &c->guidance, &o->guidance));
     TRY(parse_size(args, c->size, o));
@@ -219,7 +240,7 @@ static Status run(CliArgs *args)
     TRY(check_usage(args, c, false, &u.options));
     fill_options(c, args, &u.options);
     snprintf(what, sizeof what, "%s%s", c->size ? "" : "x", c->size ? c->size : scales[c->scale]);
-    TRY(upsample_files_init(&u.files, args, c->output, what));
+    TRY(upsample_files_init(&u.files, args, c->output, what, endings[c->format]));
     Status s = open_model(args, &u.glide);
     if (s == STATUS_OK) s = upsample_all(&u);
     glide_close(u.glide);
@@ -290,10 +311,11 @@ const CliCommand cli_command_upsample = {
         "ones are made in windows that overlap and are blended at every step, so that there are no seams. The result, reduced again, "
         "is the picture that was given, unless --fidelity is lower. Transparency, 16 bits, grey and colour profiles are kept (a JPEG "
         "has no room for the first two: transparent pixels are laid on white), and pictures are turned as EXIF says. Several pictures "
-        "need a folder as --output, where they are called NAME-x4.png. A picture made by \"glide sample --no-upsample\", upsampled with "
+        "need a folder as --output, where they are called NAME-x4.png, or with --format jpeg NAME-x4.jpg. A picture made by \"glide sample --no-upsample\", upsampled with "
         "--fidelity 0 and the same prompt, seed and image number, is what \"glide sample\" makes.",
     .examples = "glide upsample photo.jpg -o large.png\n"
                 "glide upsample icons/ more/cat.png -o out/ --scale 8\n"
+                "glide upsample photos/ -o large/ --format jpeg --quality 85\n"
                 "glide upsample scan.png -o wide.png --size 1920x1080 --noise-level 0.1\n"
                 "glide upsample small.png -o large.png -p \"red apple\" -g 2 --negative-prompt \"green\" --trace steps.h5\n"
                 "glide sample --no-upsample --seed 1 \"cat face\" -o - | glide upsample - --seed 1 -p \"cat face\" --fidelity 0 -o cat.png",

@@ -63,19 +63,38 @@ Status upsample_files_inputs(UpsampleFiles *f, CliArgs *args)
     return STATUS_OK;
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 static Status check_names(const UpsampleFiles *f, CliArgs *args)
 {
     for (int i = 0; i < f->count; i++)
-        for (int k = 0; k < i; k++)
-            if (!strcmp(f->outputs[i].path, f->outputs[k].path))
-                return cli_usage_fail(args, "%s and %s would both be written to %s", f->inputs[k], f->inputs[i],
-                                      f->outputs[i].path);
+        for (int k = 0; k < f->count; k++) {
+            const char *output = f->outputs[i].path;
+            if (k < i && !strcmp(output, f->outputs[k].path))
+                return cli_usage_fail(args, "%s and %s would both be written to %s", f->inputs[k], f->inputs[i], output);
+            if (!strcmp(last_part(output), last_part(f->inputs[k])))
+                TRY(cli_check_not_input(args, f->inputs[k], output, "upsample"));
+        }
     return STATUS_OK;
 }
 
-Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what)
+static bool are_many(const CliArgs *args)
 {
-    bool many = args->operand_count > 1 || is_folder(args->operands[0]);
+    return args->operand_count > 1 || is_folder(args->operands[0]);
+}
+
+bool upsample_files_in_folder(const CliArgs *args, const char *output)
+{
+    return are_many(args) || cli_output_is_folder(output);
+}
+
+Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what, const char *ending)
+{
+    bool many = are_many(args);
     Status s = upsample_files_inputs(f, args);
     if (s == STATUS_OK && many && !is_folder(output) && mkdir(output, 0777) != 0)
         s = cli_usage_fail(args, "--output: expected a folder for several pictures; %s: %s", output, strerror(errno));
@@ -83,7 +102,8 @@ Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, 
         s = status_fail(STATUS_NO_MEMORY, "out of memory for names");
     for (int i = 0; s == STATUS_OK && i < f->count; i++) {
         char name[512];
-        s = cli_output_init(&f->outputs[i], args, output, cli_picture_name(f->inputs[i], what, name, sizeof name), 1);
+        cli_picture_name(f->inputs[i], what, ending, name, sizeof name);
+        s = cli_output_init(&f->outputs[i], args, output, name, 1);
     }
     if (s == STATUS_OK) s = check_names(f, args);
     if (s != STATUS_OK) upsample_files_release(f);

@@ -87,6 +87,19 @@ static void test_upsample_many(void **state)
     assert_non_null(strstr(r.err, "1 of 3 pictures could not be made"));
     check_size("out/b-x4.png", 4 * TINY_BASE_SIDE, 4 * TINY_BASE_SIDE);
     cli_run_ok(&r, "rm in/a.png; mkdir -p none");
+    cli_run_ok(&r, "$G upsample in more/c.png -o shots --format jpeg --quality 40 --seed 4 --steps 2 -q && ls -m shots && "
+                   "$G upsample in/b.png -o out --format jpeg --seed 4 --steps 2 -q && test $(stat -c %s shots/b-x4.jpg) -lt "
+                   "$(stat -c %s out/b-x4.jpg) && head -c 3 shots/b-x4.jpg | od -An -tx1");
+    assert_string_equal(r.out, "A-x4.jpg, b-x4.jpg, c-x4.jpg\n ff d8 ff\n");
+    cli_run_ok(&r, "$G upsample in/b.png -o b.jpg --format jpeg -s 1 --steps 2 -q && cp b.jpg in/b-x4.jpg");
+    cli_refuse("$G upsample in -o in --format jpeg", "in/b-x4.jpg is the picture to upsample");
+    cli_refuse("$G upsample in/b.png -o x.png --format jpeg", "--format: expected an --output that ends in .jpg, or a folder, found");
+    cli_refuse("$G upsample in/b.png -o - --format jpeg", "--format: expected an --output that ends in .jpg");
+    cli_refuse("$G upsample in/b.png -o x.jpg --format png", "--format: expected an --output that ends in .png");
+    cli_refuse("$G upsample in/b.png -o x.jpg --format gif", "--format: expected png or jpeg, found \"gif\"");
+    cli_refuse("$G upsample in -o new --quality 40", "--quality: is of JPEG files, expected --format jpeg");
+    assert_false(cli_exists("new"));
+    assert_int_equal(remove(in_test_folder("in/b-x4.jpg")), 0);
     cli_refuse("$G upsample in more -o one.txt/two", "--output: expected a folder for several pictures");
     cli_refuse("$G upsample in/b.png in/b.png -o out", "would both be written to out/b-x4.png");
     cli_refuse("$G upsample none -o out", "none: a folder without PNG, JPEG or WebP files");
