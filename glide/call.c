@@ -1,5 +1,6 @@
 #include "glide/call.h"
 
+#include "glide/inpaint_detail.h"
 #include "glide/recipe.h"
 
 #include <stdlib.h>
@@ -74,17 +75,28 @@ Status call_recipe(const Call *c, int64_t index, GlideRecipe **out)
     return s;
 }
 
+/* The answer for a part, in its place in the whole picture. */
+static Status give_painted(const Call *c, Image *answer, GlidePicture *out)
+{
+    Image painted = {0};
+    Picture whole;
+    TRY(inpaint_paste(c->inpaint, c->whole, answer, &painted));
+    image_release(answer);
+    if (!c->detail) {
+        picture_give(&painted, out);
+        return STATUS_OK;
+    }
+    Status s = inpaint_detail(c->detail, c->mask, &painted, &whole);
+    image_release(&painted);
+    return s == STATUS_OK ? picture_give_whole(&whole, out) : s;
+}
+
 static Status take_picture(void *ctx, int64_t index, Image *image)
 {
     const Call *c = ctx;
     GlidePicture *p = &c->pictures[index];
-    Image painted = {0};
-    if (c->inpaint) {
-        TRY(inpaint_paste(c->inpaint, c->whole, image, &painted));
-        image_release(image);
-        *image = painted;
-    }
-    picture_give(image, p);
+    if (c->inpaint) TRY(give_painted(c, image, p));
+    else picture_give(image, p);
     Status s = call_recipe(c, index, &p->recipe);
     if (s != STATUS_OK) {
         glide_picture_release(p);

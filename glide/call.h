@@ -27,6 +27,7 @@ typedef struct Call {
     const char *task;     /* for the recipe; NULL: "sample" */
     const Inpaint *inpaint; /* on a part of `whole`; NULL: no such thing */
     const Image *whole;
+    const Picture *detail; /* all that is known of `whole`; NULL: no more than that */
     GlidePicture *pictures;
     GlideRecipe **only_recipe; /* where that of the first picture goes, and nothing is sampled; NULL: pictures are made */
 } Call;

@@ -196,8 +196,10 @@ const CliCommand cli_command_inpaint = {
     .max_operands = 1,
     .description =
         "Reads a PNG, JPEG or WebP of any size (- is standard input) and paints the part that the mask marks. The models see a square "
-        "around the mask; every pixel outside the mask comes back as it was. What is painted is shifted in colour so "
-        "that it meets the pixels around it.\n"
+        "around the mask; every pixel outside the mask comes back as it was, with its transparency, 16 bits and the "
+        "colour profile (a JPEG has no room for the first two). What is painted is shifted in colour so that it meets the pixels around "
+        "it. It keeps the transparency that was there, but where the mask marks nothing that can be seen, as one that is the "
+        "picture's own transparent part does, it becomes opaque.\n"
         "\n"
         "Models trained for masks are told what is known. Others, as the default weights, are led to it: the known part is put "
         "back after every step, and stretches of steps are repeated.",

@@ -31,8 +31,8 @@ static const char *const endings[] = {".png", ".jpg"};
 static const CliOption options[] = {
     CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
-    CLI_CHOICE(UpsampleCommand, format, 0, "format", formats, NULL, "of the files in a folder (default png); a single file's is what its "
-               "name says"),
+    CLI_CHOICE(UpsampleCommand, format, 0, "format", formats, NULL, "of the files in a folder (default png); a single file's is "
+               "what its name says"),
     CLI_QUALITY_OPTION(UpsampleCommand),
     CLI_CHOICE(UpsampleCommand, scale, 'x', "scale", scales, "4", "how many times as large"),
     CLI_TEXT(UpsampleCommand, size, 0, "size", "WxH", NULL, "the size that is wanted, instead of --scale"),
@@ -311,8 +311,9 @@ const CliCommand cli_command_upsample = {
         "ones are made in windows that overlap and are blended at every step, so that there are no seams. The result, reduced again, "
         "is the picture that was given, unless --fidelity is lower. Transparency, 16 bits, grey and colour profiles are kept (a JPEG "
         "has no room for the first two: transparent pixels are laid on white), and pictures are turned as EXIF says. Several pictures "
-        "need a folder as --output, where they are called NAME-x4.png, or with --format jpeg NAME-x4.jpg. A picture made by \"glide sample --no-upsample\", upsampled with "
-        "--fidelity 0 and the same prompt, seed and image number, is what \"glide sample\" makes.",
+        "need a folder as --output, where they are called NAME-x4.png, or with --format jpeg NAME-x4.jpg. A picture made by "
+        "\"glide sample --no-upsample\", upsampled with --fidelity 0 and the same prompt, seed and image number, is what \"glide sample\" "
+        "makes.",
     .examples = "glide upsample photo.jpg -o large.png\n"
                 "glide upsample icons/ more/cat.png -o out/ --scale 8\n"
                 "glide upsample photos/ -o large/ --format jpeg --quality 85\n"

@@ -10,9 +10,10 @@ typedef struct UpsampleFiles {
     int count, capacity;
 } UpsampleFiles;
 
-/* The operands of `args`; a folder stands for its PNG, JPEG and WebP files, in the order of their names. With one operand that is a file,
- * `output` is as elsewhere; else it is a folder, made if it is not there. Names in it are made of `what` and `ending` ("photo-x4.png"). Two
- * files that would get the same name, one that would take an input's, and a folder without pictures are usage errors. */
+/* The operands of `args`; a folder stands for its PNG, JPEG and WebP files, in the order of their names. With one operand that is a
+ * file, `output` is as elsewhere; else it is a folder, made if it is not there. Names in it are made of `what` and `ending`
+ * ("photo-x4.png"). Two files that would get the same name, one that would take an input's, and a folder without pictures are usage
+ * errors. */
 Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what, const char *ending);
 /* Whether that is so, and the program chooses the names. */
 bool upsample_files_in_folder(const CliArgs *args, const char *output);

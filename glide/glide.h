@@ -95,7 +95,7 @@ typedef struct GlidePicture {
     unsigned char *rgb;  /* (height,width,3), rows without padding; what is transparent lies on white */
     GlideRecipe *recipe; /* how it was made; NULL: not known */
     GlideDetail *detail; /* what files say besides: transparency, 16 bits, one value for a pixel, a colour profile. Files that are
-                            written get it, and glide_upsample() with a scale enlarges it. NULL: nothing */
+                            written get it, glide_upsample() with a scale enlarges it, glide_inpaint() keeps it. NULL: nothing */
 } GlidePicture;
 
 /* A PNG, JPEG or WebP of any size, turned upright as its EXIF data asks; "-" is standard input. */
@@ -241,8 +241,10 @@ typedef struct GlideInpaintOptions {
 
 GLIDE_API GlideInpaintOptions glide_inpaint_defaults(void);
 
-/* The models see a square part around the mask; pixels outside the mask come back unchanged to the bit. The mask must have the
- * picture's size. pictures[sample.n] as in glide_sample(). */
+/* The models see a square part around the mask; pixels outside the mask come back unchanged to the bit, with transparency, 16 bits and
+ * the colour profile. What is painted keeps the transparency that was there; but where all that is painted was more transparent than
+ * opaque, it becomes opaque. A grey picture gets colours, unless it has a profile. The mask must have the picture's size.
+ * pictures[sample.n] as in glide_sample(). */
 GLIDE_API GlideStatus glide_inpaint(Glide *glide, const GlidePicture *in, const GlideMask *mask, const char *prompt,
                                     const GlideInpaintOptions *options, GlidePicture *pictures);
 

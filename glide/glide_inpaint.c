@@ -51,6 +51,7 @@ static Status inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, c
 {
     const GlideSampleOptions *so = &options->sample;
     Image whole = picture_view(in);
+    Picture detail = picture_whole(in);
     CascadeOptions o;
     Inpaint part;
     TRY(check_inpaint(in, mask, options));
@@ -59,7 +60,7 @@ static Status inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, c
     o.base.repeats = options->repeats;
     o.base.strength = so->strength;
     Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = so->upsample, .whole = &whole,
-                 .mask = mask->paint, .task = "inpaint", .pictures = pictures};
+                 .detail = in->detail ? &detail : NULL, .mask = mask->paint, .task = "inpaint", .pictures = pictures};
     TRY(context_load_both(g, &call.upsampler));
     TRY(inpaint_init(&part, &whole, mask->paint, context_side(&g->base), call.upsampler ? context_side(&g->upsampler) : 0));
     call.inpaint = &part;

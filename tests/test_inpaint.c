@@ -1,9 +1,12 @@
 /* Painting on a part of a picture, starting from a picture, and keeping colours: what the stages are given, and what comes back. */
+#include "common/image_read.h"
 #include "glide/glide.h"
 #include "glide/inpaint.h"
+#include "glide/inpaint_detail.h"
 #include "glide/stage_hooks.h"
 #include "tests/support_folder.h"
 #include "tests/support_models.h"
+#include "tests/support_pictures.h"
 #include "tests/support_status.h"
 
 #include <math.h>
@@ -322,6 +325,102 @@ static void test_added_channels(void **state)
     kernels_free(kernels);
 }
 
+/* --- what files say besides 8-bit colours ------------------------------------------------------------- */
+
+/* The file kind.png painted on under `mask`, there and back by files. */
+static Picture paint_file(Glide *g, const Picture *before, GlideMask *mask)
+{
+    GlidePicture in = {0}, out = {0};
+    GlideInpaintOptions o = quick();
+    Picture after;
+    FileBytes f = test_png_file(before, NULL);
+    write_bytes(in_test_folder("kind.png"), f.bytes, f.size);
+    free(f.bytes);
+    check(glide_picture_read(in_test_folder("kind.png"), &in));
+    if (!mask->paint) check(glide_mask_read(in_test_folder("kind.png"), false, in.width, in.height, mask));
+    check(glide_inpaint(g, &in, mask, "cat", &o, &out));
+    check(glide_picture_write(&out, in_test_folder("painted.png")));
+    glide_picture_release(&in);
+    glide_picture_release(&out);
+    OK(picture_read(in_test_folder("painted.png"), &after));
+    return after;
+}
+
+/* Outside of the mask, values and profile stay to the bit. Inside, something changes, and alpha stays or becomes `opaque`. */
+static void check_detail(const Picture *a, const Picture *b, const uint8_t *paint, bool opaque)
+{
+    int changed = 0;
+    size_t channels = (size_t)a->channels;
+    assert_true(a->w == b->w && a->h == b->h && a->channels == b->channels && a->bits == b->bits && a->icc_size == b->icc_size);
+    if (a->icc) assert_memory_equal(a->icc, b->icc, a->icc_size);
+    for (size_t i = 0; i < (size_t)(a->w * a->h); i++)
+        for (size_t c = 0; c < channels; c++) {
+            unsigned was = picture_value(a, i * channels + c), is = picture_value(b, i * channels + c);
+            if (c == 3 && opaque && paint[i]) assert_int_equal(is, a->bits == 16 ? 65535 : 255);
+            else if (c == 3 || !paint[i]) assert_int_equal(is, was);
+            else changed += is != was;
+        }
+    assert_true(changed > 0);
+}
+
+/* Alpha of test_picture() falls to the right, at x = 38 below a half of 255. */
+static void test_detail(void **state)
+{
+    (void)state;
+    enum { W = 60, H = 50 };
+    unsigned char icc[TEST_ICC_SIZE];
+    uint8_t band[W * H] = {0}, *own = NULL;
+    Glide *g;
+    check(glide_open(NULL, &g));
+    memset(band + 20 * W, 1, 10 * W); /* what can be seen and what cannot */
+    for (int kind = 0; kind < 16; kind++) {
+        int channels = 3 + (kind & 1), bits = kind & 2 ? 16 : 8;
+        bool grey = kind & 4, profile = kind & 8;
+        Picture p = test_picture(W, H, channels, bits, grey);
+        test_icc(grey ? "GRAY" : "RGB ", icc);
+        if (profile) OK(picture_set_profile(&p, icc, sizeof icc));
+        GlideMask mask = {W, H, band};
+        Picture after = paint_file(g, &p, &mask);
+        check_detail(&p, &after, band, false);
+        assert_int_equal(after.grey, grey && profile);
+        picture_release(&after);
+        if (channels == 4) {
+            mask = (GlideMask){0};
+            after = paint_file(g, &p, &mask);
+            check_detail(&p, &after, mask.paint, true);
+            own = mask.paint;
+            assert_true(!own[37] && own[38]);
+            glide_mask_release(&mask);
+            picture_release(&after);
+        }
+        picture_release(&p);
+    }
+    glide_close(g);
+}
+
+/* Half-transparent pixels get the colours that look as painted on white, as far as there are such. */
+static void test_detail_colours(void **state)
+{
+    (void)state;
+    Picture p, out;
+    Image painted, shown = {0};
+    uint8_t paint[4] = {1, 1, 1, 1};
+    OK(picture_init(2, 2, 4, 8, &p));
+    OK(image_init(2, 2, &painted));
+    const uint8_t alphas[4] = {255, 200, 100, 0}, wanted[4] = {7, 180, 30, 40}, expected[4] = {7, 180, 155, 255};
+    for (int i = 0; i < 4; i++) {
+        ((uint8_t *)p.values)[4 * i + 3] = alphas[i];
+        memset(painted.pixels + 3 * i, wanted[i], 3);
+    }
+    OK(inpaint_detail(&p, paint, &painted, &out));
+    OK(picture_to_image(&out, &shown));
+    for (int i = 0; i < 4; i++) assert_in_range(abs(shown.pixels[3 * i] - expected[i]), 0, 1);
+    image_release(&shown);
+    image_release(&painted);
+    picture_release(&out);
+    picture_release(&p);
+}
+
 static void test_wrong_scenes(void **state)
 {
     (void)state;
@@ -432,7 +531,8 @@ int main(void)
         cmocka_unit_test(test_part),           cmocka_unit_test(test_paste),        cmocka_unit_test(test_fit_mask),
         cmocka_unit_test(test_inpaint),        cmocka_unit_test(test_strength),
         cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
-        cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels),
+        cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels), cmocka_unit_test(test_detail),
+        cmocka_unit_test(test_detail_colours),
     };
     return cmocka_run_group_tests(tests, tiny_weights_setup, tiny_weights_teardown);
 }
