@@ -1,11 +1,14 @@
 #include "common/file_write.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,15 +53,27 @@ static int folder_length(const char *path)
     return slash ? (int)(slash - path) + 1 : 0;
 }
 
-/* The name does not grow with the file's own, so that it is never too long for the folder. */
-static int open_temporary(const char *target, char *name, size_t size, int *fd) /* errno */
+/* Whether the new file is this writer's alone: file_remove_stale() takes only what it can lock itself. Where the folder's file
+ * system has no locks, nothing is ever taken. */
+static bool hold(int fd)
+{
+    struct stat st;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+    return fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
+/* The name does not grow with the file's own, so that it is never too long for the folder. `ending`: "tmp", of files that are
+ * locked while they are written, or "part", of those that a library opens by their names. */
+static int open_temporary(const char *target, const char *ending, char *name, size_t size, int *fd) /* errno */
 {
     for (int i = 0; i < 1000; i++) {
-        int n = snprintf(name, size, "%.*s.glide-%ld-%d.tmp", folder_length(target), target, (long)getpid(), i);
+        int n = snprintf(name, size, "%.*s.glide-%ld-%d.%s", folder_length(target), target, (long)getpid(), i, ending);
         if (n < 0 || (size_t)n >= size) return ENAMETOOLONG;
         *fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (*fd >= 0) return 0;
-        if (errno != EEXIST) return errno;
+        if (*fd < 0 && errno != EEXIST) return errno;
+        if (*fd < 0) continue;
+        if (*ending != 't' || hold(*fd)) return 0;
+        close(*fd); /* it was swept away before it was locked */
     }
     return EEXIST;
 }
@@ -74,14 +89,15 @@ static void flush_folder(const char *target) /* so that the rename survives a po
     close(fd);
 }
 
-/* The open temporary file becomes `target`; closes it. */
+/* The open temporary file becomes `target`, or is gone; closed, which ends its lock, only then. */
 static int put_in_place(int fd, const char *name, const char *target) /* errno */
 {
     int error = 0;
     if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) error = errno;
-    if (close(fd) != 0 && !error) error = errno;
     if (!error && rename(name, target) != 0) error = errno;
     if (!error) flush_folder(target);
+    if (error) unlink(name);
+    close(fd); /* what was written is on the disk already */
     return error;
 }
 
@@ -89,15 +105,17 @@ static Status replace_file(const char *path, const char *target, const struct st
                            size_t size)
 {
     char name[PATH_MAX];
-    int fd = -1, error = open_temporary(target, name, sizeof name, &fd);
+    int fd = -1, error = open_temporary(target, "tmp", name, sizeof name, &fd);
     if (error) return cannot_write(path, error);
     if (old) (void)fchmod(fd, old->st_mode & 07777);
     error = write_all(fd, bytes, size);
-    if (error) close(fd);
-    else error = put_in_place(fd, name, target);
-    if (!error) return STATUS_OK;
-    unlink(name);
-    return cannot_write(path, error);
+    if (!error) {
+        error = put_in_place(fd, name, target);
+    } else {
+        unlink(name);
+        close(fd);
+    }
+    return error ? cannot_write(path, error) : STATUS_OK;
 }
 
 Status file_write(const char *path, const void *bytes, size_t size)
@@ -127,19 +145,19 @@ static Status replace_with(const char *path, const char *target, const struct st
                            Status (*write_it)(void *ctx, const char *name), void *ctx)
 {
     char name[PATH_MAX];
-    int fd = -1, error = open_temporary(target, name, sizeof name, &fd);
+    int fd = -1, error = open_temporary(target, "part", name, sizeof name, &fd);
     if (error) return cannot_write(path, error);
     close(fd);
     Status s = write_it(ctx, name);
-    if (s == STATUS_OK) {
-        fd = open(name, O_RDWR | O_CLOEXEC);
-        if (fd >= 0 && old) (void)fchmod(fd, old->st_mode & 07777);
-        error = fd < 0 ? errno : put_in_place(fd, name, target);
-        if (!error) return STATUS_OK;
-        s = cannot_write(path, error);
+    fd = s == STATUS_OK ? open(name, O_RDWR | O_CLOEXEC) : -1;
+    if (fd < 0) {
+        if (s == STATUS_OK) s = cannot_write(path, errno);
+        unlink(name);
+        return s;
     }
-    unlink(name);
-    return s;
+    if (old) (void)fchmod(fd, old->st_mode & 07777);
+    error = put_in_place(fd, name, target);
+    return error ? cannot_write(path, error) : STATUS_OK;
 }
 
 Status file_write_with(const char *path, Status (*write_it)(void *ctx, const char *name), void *ctx)
@@ -154,6 +172,44 @@ Status file_write_with(const char *path, Status (*write_it)(void *ctx, const cha
     Status s = replace_with(path, target, &old, write_it, ctx);
     free(target);
     return s;
+}
+
+/* --- what killed programs left ---------------------------------------------------------------------- */
+
+static bool digits(const char **at)
+{
+    const char *from = *at;
+    while (isdigit((unsigned char)**at)) ++*at;
+    return *at > from;
+}
+
+static bool is_temporary(const char *name) /* ".glide-PID-N.tmp" */
+{
+    const char *at = name + 7;
+    return !strncmp(name, ".glide-", 7) && digits(&at) && *at++ == '-' && digits(&at) && !strcmp(at, ".tmp");
+}
+
+/* Only under its lock, and only if the name still means the file that is locked: its writer may be done since it was opened. */
+static bool remove_stale(int folder, const char *name)
+{
+    struct stat held, named;
+    int fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool removed = fstat(fd, &held) == 0 && S_ISREG(held.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+                   fstatat(folder, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && named.st_dev == held.st_dev &&
+                   named.st_ino == held.st_ino && unlinkat(folder, name, 0) == 0;
+    close(fd);
+    return removed;
+}
+
+int file_remove_stale(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    int removed = 0;
+    if (!dir) return 0;
+    for (struct dirent *e; (e = readdir(dir));) removed += is_temporary(e->d_name) && remove_stale(dirfd(dir), e->d_name);
+    closedir(dir);
+    return removed;
 }
 
 Status file_check_writable(const char *path)

@@ -10,6 +10,7 @@
 
 #include "common/status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 Status file_write(const char *path, const void *bytes, size_t size);
@@ -18,6 +19,12 @@ Status file_write(const char *path, const void *bytes, size_t size);
  * is then flushed to the disk and renamed. `path` may be new or a regular file, nothing else (STATUS_BAD_INPUT). A failure of
  * `write_it` is handed on, and the temporary file is gone. */
 Status file_write_with(const char *path, Status (*write_it)(void *ctx, const char *name), void *ctx);
+
+/* Removes what file_write() left in `folder` when its program was killed, and nothing else: regular files of just such a name
+ * that nobody writes. A writer holds a lock (flock) on its temporary file until the file has its final name, so programs that
+ * write into the folder meanwhile, or threads of this one, lose nothing; where there are no locks (some network file systems)
+ * nothing is removed. How many were. */
+int file_remove_stale(const char *folder);
 
 /* Whether file_write() has a chance, to be asked before long work: the folder exists and can be written, `path` is not
  * a folder. A full disk shows only later. */

@@ -289,11 +289,12 @@ static void remove_cells(const Grid *g)
     for (struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
         int row, column, end = 0;
         bool cell = sscanf(e->d_name, "r%d-c%d.png%n", &row, &column, &end) == 2 && end && !e->d_name[end];
-        if (!cell && strncmp(e->d_name, ".glide-", 7)) continue;
+        if (!cell) continue;
         snprintf(path, sizeof path, "%s/%s", g->folder, e->d_name);
         unlink(path);
     }
     if (dir) closedir(dir);
+    (void)file_remove_stale(g->folder);
     rmdir(g->folder);
 }
 

@@ -7,8 +7,11 @@
 #include "tests/support_status.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -184,9 +187,70 @@ static void test_places(void **state)
     FAILS(file_write_with("/nowhere/x", make_bytes, NULL), STATUS_IO, "/nowhere/x: cannot be written: No such file");
 }
 
+/* What a killed program left is swept away; files that are being written, and all that is only similar, stay. */
+static void test_stale(void **state)
+{
+    (void)state;
+    static const char *const similar[] = {".glide-1-0.tmp.png", ".glide-1.tmp",   ".glide--1.tmp", ".glide-1-.tmp",  ".glide-1-0.part",
+                                          ".glide-a-0.tmp",     "xglide-1-0.tmp", "glide-1-0.tmp", ".glide-1-0.tmpx", "picture.png"};
+    enum { SIMILAR = sizeof similar / sizeof *similar };
+    char folder[64], name[128];
+    make_test_folder(folder);
+    for (int i = 0; i < SIMILAR; i++) {
+        snprintf(name, sizeof name, "%s/%s", folder, similar[i]);
+        write_bytes(name, "x", 1);
+    }
+    snprintf(name, sizeof name, "%s/.glide-3-3.tmp", folder);
+    assert_int_equal(symlink("picture.png", name), 0);
+    snprintf(name, sizeof name, "%s/.glide-4-4.tmp", folder);
+    assert_int_equal(mkdir(name, 0700), 0);
+    snprintf(name, sizeof name, "%s/.glide-5-5.tmp", folder);
+    assert_int_equal(mkfifo(name, 0600), 0);
+    snprintf(name, sizeof name, "%s/.glide-1-1.tmp", folder);
+    write_bytes(name, "half", 4);
+    int writer = open(name, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(flock(writer, LOCK_EX), 0); /* as file_write() does, here or in another program */
+    snprintf(name, sizeof name, "%s/.glide-%ld-0.tmp", folder, (long)getpid());
+    write_bytes(name, "half", 4); /* of an older program that had this one's number */
+    assert_int_equal(file_remove_stale(folder), 1);
+    assert_int_not_equal(access(name, F_OK), 0);
+    close(writer);
+    assert_int_equal(file_remove_stale(folder), 1);
+    for (int i = 0; i < SIMILAR; i++) {
+        snprintf(name, sizeof name, "%s/%s", folder, similar[i]);
+        assert_int_equal(access(name, F_OK), 0);
+    }
+    assert_int_equal(file_remove_stale("/nowhere"), 0);
+    remove_test_folder(folder);
+}
+
+/* One thread writes on and on while another sweeps: every file arrives. */
+static void *sweep(void *folder)
+{
+    for (int i = 0; i < 2000; i++) (void)file_remove_stale(folder);
+    return NULL;
+}
+
+static void test_sweep_meanwhile(void **state)
+{
+    (void)state;
+    char folder[64], name[128];
+    pthread_t sweeper;
+    make_test_folder(folder);
+    snprintf(name, sizeof name, "%s/x", folder);
+    assert_int_equal(pthread_create(&sweeper, NULL, sweep, folder), 0);
+    for (int i = 0; i < 200; i++) {
+        disk = (struct Disk){0};
+        OK(file_write(name, "bytes", 5));
+    }
+    pthread_join(sweeper, NULL);
+    remove_test_folder(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_refusals), cmocka_unit_test(test_places)};
+        cmocka_unit_test(test_order), cmocka_unit_test(test_refusals), cmocka_unit_test(test_places),
+        cmocka_unit_test(test_stale), cmocka_unit_test(test_sweep_meanwhile)};
     return cmocka_run_group_tests(tests, setup, test_folder_teardown);
 }

@@ -1,17 +1,15 @@
-/* glide serve as a program: what it prints, a port in use, its end by a signal. */
+/* glide serve as a program: what it prints, a port in use, its end by a signal, its sudden death. */
+#include "glide/recipe.h"
 #include "tests/support_cli.h"
-#include "tests/support_folder.h"
 #include "tests/support_http.h"
+#include "tests/support_status.h"
 
-#include <setjmp.h>
+#include <dirent.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <cmocka.h>
+#include <unistd.h>
 
 /* The port that the program says it listens on. */
 static int wait_for_port(void)
@@ -48,6 +46,68 @@ static void test_life(void **state)
     assert_true(cli_exists("pictures/new"));
 }
 
+/* Every file of the gallery is a whole picture with its recipe, or hidden: the number of each. */
+static void check_gallery(int *pictures, int *hidden)
+{
+    DIR *dir = opendir(in_test_folder("killed"));
+    *pictures = *hidden = 0;
+    if (!dir) return; /* killed before it was made */
+    for (struct dirent *e; (e = readdir(dir));) {
+        char path[400];
+        Image image = {0};
+        GlideRecipe *recipe;
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+        if (*e->d_name == '.') {
+            ++*hidden;
+            continue;
+        }
+        snprintf(path, sizeof path, "%s/killed/%s", test_folder, e->d_name);
+        OK(image_read(path, &image));
+        assert_int_equal(image.w, 64);
+        image_release(&image);
+        OK(recipe_read(path, &recipe));
+        assert_string_equal(recipe_find(recipe, "prompt"), "red apple");
+        recipe_free(recipe);
+        ++*pictures;
+    }
+    closedir(dir);
+}
+
+/* SIGKILL while pictures are written, at moments spread over the writing: what has a name is whole, and the next server
+ * sweeps away what has none. */
+static void test_killed(void **state)
+{
+    (void)state;
+    static const char command[] = "exec $G serve --port 0 --gallery killed --weights base.h5 --upsampler-weights upsampler.h5";
+    int pictures, hidden, before = 0, kills = 8;
+    CliOutcome r;
+    for (int i = 0; i <= kills; i++) {
+        unlink(in_test_folder("stdout.txt"));
+        pid_t child = cli_start(command);
+        int port = wait_for_port();
+        check_gallery(&pictures, &hidden);
+        assert_int_equal(hidden, 0);
+        assert_true(pictures >= before);
+        before = pictures;
+        for (int k = 0; k < 4; k++)
+            json_decref(http_json(port, "POST", "/api/jobs",
+                                  "{\"prompt\":\"red apple\",\"n\":8,\"steps\":2,\"upsampler_steps\":2}", 201));
+        for (int wait = 0; wait < 4000 && pictures <= before; wait++) {
+            usleep(2500);
+            check_gallery(&pictures, &hidden);
+        }
+        assert_true(pictures > before);
+        usleep((unsigned)(1700 * i));
+        if (i == kills - 1) write_bytes(in_test_folder("killed/.glide-1-0.tmp"), "half", 4); /* should no kill have left one */
+        kill(child, i < kills ? SIGKILL : SIGTERM);
+        cli_finish(child, &r);
+        assert_int_equal(r.exit_status, i < kills ? 128 + SIGKILL : 0);
+    }
+    check_gallery(&pictures, &hidden);
+    assert_true(pictures > kills);
+    assert_int_equal(hidden, 0);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -61,6 +121,6 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_life), cmocka_unit_test(test_killed), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

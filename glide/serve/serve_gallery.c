@@ -1,5 +1,7 @@
 #include "glide/serve/serve_gallery.h"
 
+#include "common/file_write.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -24,8 +26,10 @@ Status gallery_open(const char *folder)
         *at = '/';
     }
     if (mkdir(path, 0777) != 0 && errno != EEXIST) return status_fail(STATUS_IO, "%s: cannot be made: %s", folder, strerror(errno));
-    if (access(path, R_OK | W_OK | X_OK) == 0) return STATUS_OK;
-    return status_fail(STATUS_IO, "%s: expected a folder that can be written: %s", folder, strerror(errno));
+    if (access(path, R_OK | W_OK | X_OK) != 0)
+        return status_fail(STATUS_IO, "%s: expected a folder that can be written: %s", folder, strerror(errno));
+    (void)file_remove_stale(path);
+    return STATUS_OK;
 }
 
 bool gallery_name(const char *name)

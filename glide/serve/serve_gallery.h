@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The folder is made, with those above it. */
+/* The folder is made, with those above it; what a server that was killed left half written there is removed. */
 Status gallery_open(const char *folder);
 /* {"name", "size", "time"} of at most `most` pictures whose names sort below `before` (NULL: all), last name first. */
 Status gallery_list(const char *folder, const char *before, int most, json_t **out);
