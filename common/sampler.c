@@ -45,6 +45,11 @@ const SamplerKind *sampler_find(const char *name)
     return NULL;
 }
 
+bool sampler_adds_noise(const SamplerKind *kind, double eta)
+{
+    return kind->noisy && (kind->variance || (isnan(eta) ? kind->eta : eta) > 0);
+}
+
 int sampler_evaluations(const SamplerKind *kind, int steps)
 {
     return steps < 2 ? steps : steps * kind->evaluations + kind->extra;
@@ -100,13 +105,14 @@ Status sampler_init(Sampler *s, const SamplerOptions *o, const Diffusion *d, con
     bool eps_alone = denoiser->predict_eps && !o->kind->variance;
     if (!eps_alone) s->prediction = malloc(bytes / IMAGE_CHANNELS * MODEL_CHANNELS);
     s->x_0 = malloc(bytes);
-    if (o->kind->noisy) s->noise = malloc(bytes);
+    s->draws = o->kind->noisy && (sampler_adds_noise(o->kind, o->eta) || o->s_churn > 0 || o->noise.draw);
+    if (s->draws) s->noise = malloc(bytes);
     if (denoiser->gradient) s->grad_memory = malloc(bytes);
     bool remembers = true;
     for (int i = 0; i < o->kind->memory; i++) remembers = (s->memory[i] = malloc(bytes)) != NULL && remembers;
     s->rows = malloc((size_t)n * sizeof *s->rows);
-    if (!remembers || (!eps_alone && !s->prediction) || !s->x_0 || (o->kind->noisy && !s->noise) || (denoiser->gradient && !s->grad_memory) ||
-        !s->rows) {
+    if (!remembers || (!eps_alone && !s->prediction) || !s->x_0 || (s->draws && !s->noise) ||
+        (denoiser->gradient && !s->grad_memory) || !s->rows) {
         sampler_release(s);
         return status_fail(STATUS_NO_MEMORY, "out of memory for sampling %lld pictures of %lld x %lld pixels",
                            (long long)n, (long long)height, (long long)width);
@@ -283,7 +289,7 @@ static Status predict(Sampler *s, float *x, bool noise)
 
 Status sampler_predict(Sampler *s, float *x)
 {
-    return predict(s, x, s->options.kind->noisy);
+    return predict(s, x, s->draws);
 }
 
 Status sampler_denoise(Sampler *s, float *x)

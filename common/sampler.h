@@ -68,7 +68,8 @@ typedef struct Denoiser {
     void *predict_ctx, *gradient_ctx, *denoised_ctx, *renoise_ctx; /* has_gradient() gets gradient_ctx */
 } Denoiser;
 
-/* Noise of one step, (N,H,W,3). Samplers that can use noise draw it in every step, even where they add none. */
+/* Noise of one step, (N,H,W,3). Samplers that can use noise ask draw() for it in every step, even where they add none; without
+ * draw(), which may count its calls, only those whose steps add some have any. */
 typedef struct SamplerNoise {
     void (*draw)(void *ctx, const NoiseLevel *level, float *noise); /* NULL: rng_normal keyed by SamplerOptions.rows */
     void *ctx;
@@ -100,7 +101,7 @@ typedef struct SamplerKind {
     const char *alias; /* another name; NULL: none */
     const char *about; /* one line for help */
     bool ascending;    /* runs from the picture towards noise */
-    bool noisy;        /* draws noise */
+    bool noisy;        /* draws noise, unless it is told to be deterministic */
     bool variance;     /* uses the learned variance */
     int evaluations;   /* of the model in a step */
     int extra;         /* more of them (or fewer) in a run */
@@ -112,6 +113,8 @@ typedef struct SamplerKind {
 
 const SamplerKind *sampler_find(const char *name); /* NULL: no such sampler */
 const SamplerKind *sampler_kind(int index);        /* to list them; NULL behind the last */
+/* Whether its steps add noise with this eta (NAN: its own) and no churn. */
+bool sampler_adds_noise(const SamplerKind *kind, double eta);
 /* How often a run of `steps` steps asks the model; heun once less for each step from below NOISE_LEVELS_LEAST. */
 int sampler_evaluations(const SamplerKind *kind, int steps);
 
@@ -148,6 +151,7 @@ struct Sampler {
     int visit;         /* how often that step was taken before */
     float *prediction; /* (N,H,W,6); NULL with predict_eps(), whose eps is where x_0 will be */
     float *x_0;        /* (N,H,W,3) predicted, through denoised() and the clamp, as the last step used it */
+    bool draws;        /* noise at every step */
     float *noise;      /* (N,H,W,3); NULL when nothing is drawn */
     float *grad;       /* (N,H,W,3) of this prediction; NULL where there is none */
     float *grad_memory;
@@ -210,7 +214,7 @@ Status sampler_run_known(Sampler *s, const SamplerKnown *known, float *x);
 /* --- for step functions --- */
 enum { SAMPLER_PARALLEL_FROM = 1 << 14 }; /* elements; for fewer a team of threads costs more than it saves */
 int64_t sampler_size(const Sampler *s);   /* elements of x */
-/* Fills prediction, x_0 (through denoised() and the clamp), noise and grad for x at s->level; renoise() may change x, from
+/* Fills prediction, x_0 (through denoised() and the clamp), noise (where the steps add some) and grad for x at s->level; renoise() may change x, from
  * which the step goes on. */
 Status sampler_predict(Sampler *s, float *x);
 /* The same without noise, and where there is a gradient it has moved x_0 already, eps -= sigma grad (arXiv 2105.05233,

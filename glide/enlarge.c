@@ -104,7 +104,8 @@ static Status last_windows(const TextUNet *m, const EnlargeOptions *o, int scale
 static int pictures_of(const StageOptions *stage)
 {
     const SamplerKind *kind = sampler_find(stage->sampler);
-    int answers = guidance_most_answers(&stage->guidance), pictures = 2 + (kind ? kind->memory + kind->noisy : 0);
+    int answers = guidance_most_answers(&stage->guidance), pictures = 2;
+    if (kind) pictures += kind->memory + sampler_adds_noise(kind, stage->eta);
     if (answers > 1) pictures += answers * MODEL_CHANNELS / IMAGE_CHANNELS + 1;
     if (answers > 1 || (kind && kind->variance) || stage->trace) pictures += MODEL_CHANNELS / IMAGE_CHANNELS;
     return pictures;

@@ -2,8 +2,9 @@
  *
  * The upsampler enlarges 4 times. Its process runs on the whole result at once, with one field of noise, but the model is shown
  * windows of it (glide/tiles.h), so that there are no seams and the network's memory does not grow with the picture. What grows is
- * what the process itself needs (EnlargePlan.bytes): with DPM-Solver++ 2M and no guidance three pictures in single precision, 36
- * bytes a pixel. Sizes that the network cannot take are padded by repeating edges, and cut off again. For 2 the result is halved by
+ * what the process itself needs (EnlargePlan.bytes): two pictures in single precision, x_t and x_0, or 24 bytes a pixel, and 3 of
+ * the picture that is given; one more of 12 bytes for each that the sampler remembers (dpmpp_2m: 1) and for noise (ddpm), six with
+ * guidance. Sizes that the network cannot take are padded by repeating edges, and cut off again. For 2 the result is halved by
  * 2x2 means; for 8 that is enlarged once more; another size is resized to from the next larger one. With back-projection the result,
  * reduced by block means, is the picture that was given (up to 8 bits and clamping): what is lacking is added to it as a bilinear
  * surface until nothing is.

@@ -412,6 +412,32 @@ static void test_progress_and_errors(void **state)
     diffusion_release(&d);
 }
 
+/* Noise that no step adds takes no memory. */
+static void test_unused_noise(void **state)
+{
+    (void)state;
+    Diffusion d;
+    Mixture m = {0};
+    Denoiser denoiser = mixture_denoiser(&m);
+    check_ok(diffusion_init(&d, "linear", 1000, "10"));
+    for (int i = 0; sampler_kind(i); i++) {
+        const SamplerKind *kind = sampler_kind(i);
+        for (int noisy = 0; noisy < 2; noisy++) {
+            SamplerOptions o;
+            Sampler s;
+            sampler_options_defaults(&o);
+            o.kind = kind;
+            o.eta = noisy && !kind->ascending ? 0.5 : 0;
+            check_ok(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
+            assert_int_equal(s.noise != NULL, kind->variance || (kind->noisy && o.eta > 0));
+            assert_int_equal(s.noise != NULL, sampler_adds_noise(kind, o.eta));
+            sampler_release(&s);
+        }
+    }
+    assert_true(sampler_adds_noise(sampler_find("euler_a"), NAN) && !sampler_adds_noise(sampler_find("ddim"), NAN));
+    diffusion_release(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_ddim_converges),   cmocka_unit_test(test_distributions),
         cmocka_unit_test(test_ddim_reverse_run), cmocka_unit_test(test_rows_alone),
         cmocka_unit_test(test_initial_noise),    cmocka_unit_test(test_progress_and_errors),
+        cmocka_unit_test(test_unused_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
