@@ -80,8 +80,9 @@ const CliCommand cli_command_evaluate = {
         "\n"
         "upsample: originals (--pairs or --data) are reduced and enlarged again: by nearest neighbours, bicubic and Lanczos "
         "interpolation, another program (--outside) and the model. Against the original: PSNR, SSIM (of luma), the judge distance "
-        "(of feature maps of the judge's network), colour (mean CIEDE2000), edge energy (1: as sharp). Against what was given: "
-        "consistency (PSNR of the result, reduced again) and tint (CIEDE2000, likewise). Seams: the error at borders of windows "
+        "(of feature maps of the judge's network), colour (mean CIEDE2000 pixel by pixel, which on photos is mostly detail that was "
+        "lost by reducing: a shift of colours is what tint tells), edge energy (1: as sharp). Against what was given: consistency "
+        "(PSNR of the result, reduced again) and tint (CIEDE2000, likewise). Seams: the error at borders of windows "
         "against beside them, with z. Each mean has its 95 % interval over pictures.",
     .examples = "glide evaluate guide classifier.h5 --data emoji.h5\n"
                 "glide evaluate guide judge.h5 --data emoji.h5 --split test_concept --json\n"

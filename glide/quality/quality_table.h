@@ -23,8 +23,9 @@ typedef enum {
     QUALITY_SSIM,        /* picture_quality.h */
     QUALITY_JUDGE,       /* judge_distance.h */
     QUALITY_CONSISTENCY, /* picture_quality.h, in dB */
-    QUALITY_COLOUR,      /* colour_difference.h, pixel by pixel against the original */
-    QUALITY_TINT,        /* the same of the result, reduced by means and rounded, against what it was made of */
+    QUALITY_COLOUR,      /* colour_difference.h, pixel by pixel against the original: on photos mostly detail that was lost */
+    QUALITY_TINT,        /* the same of the result, reduced by means and rounded, against what it was made of: what colours shifted
+                            by. Means over larger areas differ by less */
     QUALITY_EDGES,       /* picture_quality.h */
     QUALITY_SECONDS,     /* wall time of making the picture */
     QUALITY_MEASURES
