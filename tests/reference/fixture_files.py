@@ -1,9 +1,28 @@
-"""How fixtures are written: datasets with a role, and what a checkpoint holds."""
-import h5py, numpy as np, torch
+"""How fixtures are written: what their makers are told, datasets with a role, and what a checkpoint holds."""
+import argparse, os
+import h5py, numpy as np
+
+
+def arguments():
+    """DIR [--seed N] of the command line; the folder is made."""
+    p = argparse.ArgumentParser()
+    p.add_argument("folder")
+    p.add_argument("--seed", type=int, default=1)
+    o = p.parse_args()
+    os.makedirs(o.folder, exist_ok=True)
+    return o
+
+
+def make_file(name, about, fill):
+    """DIR/name, which fill(rng, file) fills."""
+    o = arguments()
+    with h5py.File(os.path.join(o.folder, name), "w") as f:
+        f.attrs["about"] = about
+        fill(np.random.default_rng(o.seed), f)
 
 
 def save(file, name, value, role="output"):
-    value = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    value = value.detach().numpy() if hasattr(value, "detach") else np.asarray(value)
     if value.dtype == np.float64 and role != "f64": value = value.astype(np.float32)
     if value.dtype == np.int64: value = value.astype(np.int32)
     if value.dtype == bool: value = value.astype(np.uint8)

@@ -2,9 +2,9 @@
 
   python3 tests/reference/make_guides.py DIR [--seed N]
 """
-import argparse, math, os, random
+import math, os, random
 import h5py, numpy as np, torch
-from fixture_files import describe_checkpoint, save
+from fixture_files import arguments, describe_checkpoint, save
 from guides_torch import Classifier, Encoder, unit
 
 
@@ -112,10 +112,7 @@ def make_guides(folder, randn, rng):
 
 
 if __name__ == "__main__":
-    ap = argparse.ArgumentParser()
-    ap.add_argument("folder"); ap.add_argument("--seed", type=int, default=1)
-    o = ap.parse_args()
-    os.makedirs(o.folder, exist_ok=True)
+    o = arguments()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(o.seed)
     make_guides(o.folder, lambda *shape: torch.randn(*shape, generator=generator), random.Random(o.seed))

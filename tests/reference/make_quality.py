@@ -6,9 +6,9 @@ SSIM: Wang and others 2004, equation 13, each window as a sum over its 121 pixel
 of their table 1 as they were published, and pictures by their equations. Bicubic and Lanczos: Pillow's Image.resize on single
 precision channels. The rest: numpy in one line each.
 """
-import argparse, os
-import h5py, numpy as np
+import numpy as np
 from PIL import Image
+from fixture_files import make_file
 
 PAIRS = """
 50.0000 2.6772 -79.7751 50.0000 0.0000 -82.7485 2.0425    50.0000 3.1571 -77.2803 50.0000 0.0000 -82.7485 2.8615
@@ -122,16 +122,12 @@ def case(rng, file, name, h, w, scale, spoil):
     print(name, np.round(values, 4))
 
 
+def fill(rng, f):
+    f["ciede2000"] = np.array(PAIRS.split(), float).reshape(34, 7)
+    case(rng, f, "tinted", 36, 52, 4, lambda x, o, r: x * [1.05, 0.98, 0.9] + 4)
+    case(rng, f, "noisy", 48, 24, 8, lambda x, o, r: o + r.normal(0, 9, o.shape))
+    case(rng, f, "small", 12, 14, 2, lambda x, o, r: x)
+
+
 if __name__ == "__main__":
-    p = argparse.ArgumentParser()
-    p.add_argument("folder")
-    p.add_argument("--seed", type=int, default=1)
-    args = p.parse_args()
-    rng = np.random.default_rng(args.seed)
-    os.makedirs(args.folder, exist_ok=True)
-    with h5py.File(os.path.join(args.folder, "quality.h5"), "w") as f:
-        f.attrs["about"] = "psnr, ssim, consistency, mean CIEDE2000, the same of what was reduced, edge energy; enlarged pictures"
-        f["ciede2000"] = np.array(PAIRS.split(), float).reshape(34, 7)
-        case(rng, f, "tinted", 36, 52, 4, lambda x, o, r: x * [1.05, 0.98, 0.9] + 4)
-        case(rng, f, "noisy", 48, 24, 8, lambda x, o, r: o + r.normal(0, 9, o.shape))
-        case(rng, f, "small", 12, 14, 2, lambda x, o, r: x)
+    make_file("quality.h5", "psnr, ssim, consistency, mean CIEDE2000, the same of what was reduced, edge energy; enlarged pictures", fill)

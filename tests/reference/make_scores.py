@@ -7,8 +7,8 @@ A^T A and B^T B the trace of the root of their product is the sum of the singula
 product has eigenvalues 0). Precision and recall: arXiv 1904.06991, k = 3. Values of groups: each group is left out, and everything
 computed anew (KID, recall); for the Frechet distance a group's weight is moved by a hair's breadth.
 """
-import argparse, os
-import h5py, numpy as np
+import numpy as np
+from fixture_files import make_file
 
 
 def kernel(a, b):
@@ -78,16 +78,12 @@ def eigen(rng, file):
     file["eigen/matrix"], file["eigen/values"] = a, np.linalg.eigvalsh(a)
 
 
+def fill(rng, f):
+    case(rng, f, "many", 90, 12, 5, 7, 0.3, 0.7)    # more pictures than features
+    case(rng, f, "few", 40, 5, 3, 24, 0.1, 1.1)     # fewer
+    case(rng, f, "single", 33, 20, 1, 9, 0.0, 1.0)  # groups of one
+    eigen(rng, f)
+
+
 if __name__ == "__main__":
-    p = argparse.ArgumentParser()
-    p.add_argument("folder")
-    p.add_argument("--seed", type=int, default=1)
-    args = p.parse_args()
-    rng = np.random.default_rng(args.seed)
-    os.makedirs(args.folder, exist_ok=True)
-    with h5py.File(os.path.join(args.folder, "scores.h5"), "w") as f:
-        f.attrs["about"] = "distances between sets: kid, frechet, precision, recall; and their values of groups"
-        case(rng, f, "many", 90, 12, 5, 7, 0.3, 0.7)    # more pictures than features
-        case(rng, f, "few", 40, 5, 3, 24, 0.1, 1.1)     # fewer
-        case(rng, f, "single", 33, 20, 1, 9, 0.0, 1.0)  # groups of one
-        eigen(rng, f)
+    make_file("scores.h5", "distances between sets: kid, frechet, precision, recall; and their values of groups", fill)

@@ -5,9 +5,9 @@
 Written from the papers: DPM-Solver++ arXiv 2211.01095 (times and the interpolated schedule: DPM-Solver 2206.00927), the samplers of
 2206.00364 with ancestral steps, dynamic thresholding 2205.11487.
 """
-import argparse, os
+import os
 import h5py, numpy as np
-from fixture_files import save
+from fixture_files import arguments, save
 
 
 # --- DPM-Solver++ ------------------------------------------------------------------------------------------------
@@ -198,8 +198,5 @@ def make_solvers(folder, betas_of, seed):
 
 if __name__ == "__main__":
     from make_fixtures import betas_of
-    ap = argparse.ArgumentParser()
-    ap.add_argument("folder"); ap.add_argument("--seed", type=int, default=1)
-    o = ap.parse_args()
-    os.makedirs(o.folder, exist_ok=True)
+    o = arguments()
     make_solvers(o.folder, betas_of, o.seed)
