@@ -192,16 +192,45 @@ static void describe_pixels(const Image *a, const GlidePicture *b, char *text, s
                  (long long)pixels, (long long)n, most, 10 * log10(255.0 * 255.0 * 3 * (double)n / sum));
 }
 
-/* Lines of the recipe that came out otherwise. Another version alone is no fault. */
-static int print_differences(const Verify *v)
+/* The option that names the file of a recipe's line. */
+static bool option_given(const Verify *v, const char *key)
 {
-    RecipeDifference all[RECIPE_MAX_LINES];
-    int n = recipe_compare(v->recipe, v->again.recipe, all, RECIPE_MAX_LINES), faults = 0;
-    for (int i = 0; i < n && i < RECIPE_MAX_LINES; i++) {
+    char name[RECIPE_MAX_KEY];
+    if (!strncmp(key, "upsampler_", 10) && strcmp(key, "upsampler_weights")) key += 10; /* one option for both stages */
+    snprintf(name, sizeof name, "%s", !strcmp(key, "init_image") ? "input" : key);
+    for (char *c = name; *c; c++)
+        if (*c == '_') *c = '-';
+    return cli_option(v->args->command, name) && cli_given(v->args, name);
+}
+
+static const char elsewhere[] = "elsewhere";
+
+/* Where the recipe says to look: for a file whose hash it has, and which is there unless an option named another. */
+static int compare_hints(const Verify *v, RecipeDifference *out, int count)
+{
+    for (int i = 0; i < v->recipe->count && count < RECIPE_MAX_LINES; i++) {
+        char key[RECIPE_MAX_KEY], path[PATH_MAX];
+        const PngText *line = &v->recipe->lines[i];
+        size_t n = strlen(line->key);
+        if (n <= 5 || n >= sizeof key || strcmp(line->key + n - 5, "_file")) continue;
+        snprintf(key, sizeof key, "%.*s", (int)(n - 5), line->key);
+        bool known = recipe_find(v->recipe, key) != NULL;
+        if (known && (option_given(v, key) || cli_recipe_file(v->recipe, key, v->path, path))) continue;
+        out[count++] = (RecipeDifference){line->key, line->value, known ? elsewhere : NULL};
+    }
+    return count;
+}
+
+/* Lines of the recipe that came out otherwise. Another version alone is no fault, nor is a file of another name with the same
+ * content. */
+static int print_differences(const RecipeDifference *all, int n)
+{
+    int faults = 0;
+    for (int i = 0; i < n; i++) {
         char a[80], b[80];
         printf("  %s: %s in its recipe, %s here\n", all[i].key, all[i].a ? cli_quote(all[i].a, a, sizeof a) : "missing",
-               all[i].b ? cli_quote(all[i].b, b, sizeof b) : "none");
-        faults += strcmp(all[i].key, "version") != 0;
+               all[i].b == elsewhere ? "which is not" : all[i].b ? cli_quote(all[i].b, b, sizeof b) : "none");
+        faults += strcmp(all[i].key, "version") != 0 && all[i].b != elsewhere;
     }
     return faults;
 }
@@ -233,10 +262,12 @@ static Status report(const Verify *v, bool *identical)
 {
     char pixels[160];
     describe_pixels(&v->image, &v->again, pixels, sizeof pixels);
-    int faults = *pixels != 0, lines = recipe_compare(v->recipe, v->again.recipe, NULL, 0);
+    RecipeDifference all[RECIPE_MAX_LINES];
+    int lines = recipe_compare(v->recipe, v->again.recipe, all, RECIPE_MAX_LINES), faults = *pixels != 0;
+    lines = compare_hints(v, all, lines < RECIPE_MAX_LINES ? lines : RECIPE_MAX_LINES);
     if (*pixels) printf("%s: differs: %s\n", v->path, pixels);
     else if (!v->command->quiet || lines) printf("%s: identical\n", v->path);
-    if (lines) faults += print_differences(v);
+    faults += print_differences(all, lines);
     TRY(check_a1111(v, &faults));
     fflush(stdout);
     *identical = faults == 0;

@@ -107,6 +107,9 @@ static void test_resume(void **state)
         assert_true(cli_exists("broken.png.grid/r001-c002.png"));
         assert_false(cli_exists("broken.png"));
         if (kill_with) assert_non_null(strstr(r.err, "are kept in broken.png.grid: the same command goes on"));
+        cli_run_ok(&r, "$G verify -t 1 broken.png.grid/r001-c001.png && $G verify -t 2 broken.png.grid/r001-c002.png");
+        assert_non_null(strstr(r.out, "r001-c001.png: identical\n"));
+        assert_non_null(strstr(r.out, "r001-c002.png: identical\n"));
     }
     cli_run_ok(&r, "cp broken.png.grid/r001-c001.png kept.png && cp kept.png broken.png.grid/r001-c003.png"); /* not that cell's */
     cli_run_ok(&r, "touch -d @1 broken.png.grid/r001-c001.png && echo half > broken.png.grid/.glide-1-1.tmp");

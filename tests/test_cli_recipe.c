@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <zlib.h>
 
 /* --- pictures that were changed ----------------------------------------------------------------------- */
 
@@ -38,6 +39,31 @@ static void write_changed(const char *from, const char *to, bool pixel, const ch
     image_release(&image);
     recipe_free(r);
     recipe_free(other);
+}
+
+/* A copy of a PNG whose byte `at` of all its texts' (keys and values, in the file's order) is another, with the right checksum.
+ * False: there are not so many. */
+static bool write_flipped(const char *from, const char *to, size_t at, uint8_t mask)
+{
+    size_t size;
+    uint8_t *bytes = read_bytes(in_test_folder(from), &size);
+    bool done = false;
+    for (size_t i = 8, n; i + 12 <= size && !done; i += 12 + n) {
+        uint8_t *chunk = bytes + i;
+        n = (size_t)chunk[0] << 24 | (size_t)chunk[1] << 16 | (size_t)chunk[2] << 8 | chunk[3];
+        if (memcmp(chunk + 4, "tEXt", 4) && memcmp(chunk + 4, "iTXt", 4)) continue;
+        done = at < n;
+        if (!done) {
+            at -= n;
+            continue;
+        }
+        chunk[8 + at] ^= mask;
+        uint32_t sum = (uint32_t)crc32(0, chunk + 4, (uInt)n + 4);
+        for (int k = 0; k < 4; k++) chunk[8 + n + (size_t)k] = (uint8_t)(sum >> (24 - 8 * k));
+    }
+    if (done) write_bytes(in_test_folder(to), bytes, size);
+    free(bytes);
+    return done;
 }
 
 static void check_other(const char *words, const char *part, const char *second)
@@ -118,6 +144,29 @@ static void test_verify(void **state)
     cli_refuse("$G verify base.h5", "expected a PNG or JPEG picture");
     cli_refuse("$G verify - < v-1.png", "expected a file, found standard input");
     cli_refuse("$G verify v-1.png -w nowhere.h5", "nowhere.h5");
+}
+
+/* Whichever byte of the recipe is another: verify says what is wrong. Only a file's name and the version are no fault. */
+static void test_verify_bytes(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    int flips = 0, step = getenv("GLIDE_TEST_LONG") ? 1 : 19, notes = 0;
+    cli_run_ok(&r, "$G sample 'red apple' --seed 5 --negative-prompt x -o b.png -q " QUICK);
+    for (size_t at = 0; write_flipped("b.png", "flip.png", at, flips % 3 ? 1 : 0x20); at += (size_t)step, flips++) {
+        cli_run(&r, "$G verify flip.png -q -t %d", 1 + flips % 2);
+        if (r.exit_status > 2 || (r.exit_status == 0 && !strstr(r.out, "identical\n  ")) || (r.exit_status == 1 && !*r.out) ||
+            (r.exit_status == 2 && !strstr(r.err, "flip.png")))
+            fail_msg("byte %zu: exit status %d, \"%s\", \"%s\": the difference is not named", at, r.exit_status, r.out, r.err);
+        notes += r.exit_status == 0;
+    }
+    assert_true(flips > 25);
+    assert_true(notes < flips / 4);
+    cli_run_ok(&r, "cp base.h5 mine.h5 && $G sample cat -w mine.h5 --seed 5 -o m.png -q --no-upsample --steps 3 && "
+                   "$G verify m.png -q && mv mine.h5 yours.h5 && $G verify m.png -q -w yours.h5");
+    assert_string_equal(r.out, "");
+    cli_run_ok(&r, "rm yours.h5 && $G verify m.png -q"); /* the default weights are the same */
+    assert_string_equal(r.out, "m.png: identical\n  weights_file: \"mine.h5\" in its recipe, which is not here\n");
 }
 
 static void test_verify_weights(void **state)
@@ -216,8 +265,8 @@ static void test_from(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_recipe), cmocka_unit_test(test_verify),
-                                       cmocka_unit_test(test_verify_weights), cmocka_unit_test(test_verify_pictures),
-                                       cmocka_unit_test(test_from)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_recipe),         cmocka_unit_test(test_verify),
+                                       cmocka_unit_test(test_verify_bytes),   cmocka_unit_test(test_verify_weights),
+                                       cmocka_unit_test(test_verify_pictures), cmocka_unit_test(test_from)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }
