@@ -8,6 +8,7 @@
 #include "glide/cmd_sampling.h"
 #include "glide/context.h"
 #include "glide/enlarge.h"
+#include "glide/json_text.h"
 #include "glide/quality/interpolate.h"
 #include "glide/quality/outside_program.h"
 #include "glide/quality/quality_sheet.h"
@@ -242,20 +243,22 @@ static Status print_json(const Comparison *c)
 {
     const EvaluateCommand *e = c->command;
     json_t *table, *names = json_array(), *root;
-    char name[128], hash[2][24] = {"", ""};
+    char name[NAME_MAX + 1], hash[2][24] = {"", ""};
     TRY(quality_table_json(&c->table, &table));
     for (int i = 0; i < c->pictures.count; i++)
-        json_array_append_new(names, json_string(evaluate_pictures_name(&c->pictures, i, name, sizeof name)));
+        json_array_append_new(names, json_text(evaluate_pictures_name(&c->pictures, i, name, sizeof name)));
     snprintf(hash[0], sizeof hash[0], "%016llx", (unsigned long long)c->glide->upsampler.hash);
     if (c->eye.judge) snprintf(hash[1], sizeof hash[1], "%016llx", (unsigned long long)judge_hash(c->eye.judge));
-    root = json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:I, s:f, s:f, s:i, s:s, s:s, s:o}", "source", e->data ? "data" : "pairs",
-                     "path", e->data ? e->data : e->pairs, "scale", c->scale, "crop", (int)e->crop, "sampler", c->options.sampler,
-                     "steps", e->steps, "seed", (json_int_t)e->seed, "fidelity", e->fidelity, "noise_level", e->noise_level,
-                     "threads", omp_get_max_threads(), "upsampler_weights", hash[0], "judge", hash[1], "pictures", names);
+    root = json_pack("{s:s, s:o, s:i, s:i, s:s, s:s, s:I, s:f, s:f, s:i, s:s, s:s, s:o}", "source", e->data ? "data" : "pairs",
+                     "path", json_text(e->data ? e->data : e->pairs), "scale", c->scale, "crop", (int)e->crop, "sampler",
+                     c->options.sampler, "steps", e->steps, "seed", (json_int_t)e->seed, "fidelity", e->fidelity, "noise_level",
+                     e->noise_level, "threads", omp_get_max_threads(), "upsampler_weights", hash[0], "judge", hash[1], "pictures",
+                     names);
     if (e->data) json_object_set_new(root, "split", json_string(evaluate_splits[e->split]));
-    if (e->outside) json_object_set_new(root, "outside", json_string(e->outside));
+    if (e->outside) json_object_set_new(root, "outside", json_text(e->outside));
     json_object_update_missing(root, table);
     json_decref(table);
+    if (!root) return status_fail(STATUS_NO_MEMORY, "out of memory for JSON");
     int failed = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     putchar('\n');
     json_decref(root);

@@ -1,4 +1,5 @@
 /* Recipes as JSON. */
+#include "glide/json_text.h"
 #include "glide/recipe.h"
 
 #include <errno.h>
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #define MOST_EXACT (INT64_C(1) << 53) /* larger whole numbers are not safe in readers that know doubles only */
 
@@ -31,24 +31,6 @@ static bool is_flag(const char *key)
 
 /* --- writing ------------------------------------------------------------------------------------------ */
 
-/* `text` with U+FFFD in the place of each byte that is not UTF-8. */
-static json_t *text_value(const char *text)
-{
-    json_t *plain = json_string(text);
-    if (plain) return plain;
-    char *copy = malloc(3 * strlen(text) + 1), *p = copy;
-    while (copy && *text) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, &c);
-        p += utf8proc_encode_char(n > 0 ? c : 0xfffd, (utf8proc_uint8_t *)p);
-        text += n > 0 ? n : 1;
-    }
-    if (copy) *p = 0;
-    json_t *value = copy ? json_string(copy) : NULL;
-    free(copy);
-    return value;
-}
-
 static json_t *number_value(const char *text)
 {
     char *end;
@@ -56,7 +38,7 @@ static json_t *number_value(const char *text)
     long long whole = strtoll(text, &end, 10);
     if (!errno && end != text && !*end) return llabs(whole) < MOST_EXACT ? json_integer(whole) : json_string(text);
     double value = strtod(text, &end);
-    if (end == text || *end || !isfinite(value) || fabs(value) >= (double)MOST_EXACT) return text_value(text);
+    if (end == text || *end || !isfinite(value) || fabs(value) >= (double)MOST_EXACT) return json_text(text);
     return json_real(value);
 }
 
@@ -87,7 +69,7 @@ Status recipe_to_json(const GlideRecipe *r, int indent, char **out)
         const PngText *line = &r->lines[i];
         json_t *value = is_number(line->key) ? number_value(line->value)
                         : is_flag(line->key) && !strcmp(line->value, "yes") ? json_true()
-                                                                            : text_value(line->value);
+                                                                            : json_text(line->value);
         ok = value && json_object_set_new(object, line->key, value) == 0;
     }
     size_t flags = JSON_PRESERVE_ORDER | (indent > 0 ? JSON_INDENT((size_t)indent) : JSON_COMPACT);

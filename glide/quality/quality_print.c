@@ -1,6 +1,8 @@
 /* A QualityTable as text and as JSON. */
 #include "glide/quality/quality_table.h"
 
+#include "glide/json_text.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -120,7 +122,7 @@ static json_t *seam_json(const SeamScore *seams, SeamKind kind)
 
 static json_t *method_json(const QualityTable *t, const QualityMethod *method)
 {
-    json_t *o = json_pack("{s:s}", "name", method->name), *each = json_object();
+    json_t *o = json_pack("{s:o}", "name", json_text(method->name)), *each = json_object();
     for (int i = 0; i < QUALITY_MEASURES; i++) {
         json_t *values = json_array();
         for (int k = 0; k < t->pictures; k++) json_array_append_new(values, number(method->values[i * t->pictures + k]));
@@ -134,7 +136,7 @@ static json_t *method_json(const QualityTable *t, const QualityMethod *method)
 
 static json_t *against_json(const QualityTable *t, const QualityMethod *other)
 {
-    json_t *o = json_pack("{s:s, s:s}", "name", t->methods[t->own].name, "against", other->name);
+    json_t *o = json_pack("{s:s, s:o}", "name", t->methods[t->own].name, "against", json_text(other->name));
     for (int i = 0; i < QUALITY_MEASURES; i++) {
         char name[48];
         snprintf(name, sizeof name, "%s%s", columns[i].name, i == QUALITY_JUDGE ? "_ratio" : "");
