@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     PROGRAM_BYTES = 40 << 20,
@@ -56,10 +57,11 @@ double plan_free_bytes(void)
     if (most) fclose(most);
     if (now) fclose(now);
     struct rlimit r;
+    double page = (double)sysconf(_SC_PAGESIZE);
     f = fopen("/proc/self/statm", "r");
     if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY && f && fscanf(f, "%lf", &used) == 1 &&
-        (double)r.rlim_cur - 4096 * used - RESERVED_BYTES < free_bytes)
-        free_bytes = (double)r.rlim_cur - 4096 * used - RESERVED_BYTES;
+        (double)r.rlim_cur - page * used - RESERVED_BYTES < free_bytes)
+        free_bytes = (double)r.rlim_cur - page * used - RESERVED_BYTES;
     if (f) fclose(f);
     return free_bytes > 0 ? free_bytes : 0;
 }

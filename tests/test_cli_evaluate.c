@@ -125,6 +125,33 @@ static void test_outside(void **state)
     json_decref(two);
 }
 
+/* Names that are not UTF-8, and such as are cut within a character: every picture and method is there all the same. */
+static void test_odd_names(void **state)
+{
+    (void)state;
+    char hangul[160] = "";
+    for (int i = 0; i < 45; i++) strcat(hangul, "\352\260\200");
+    mkdir(in_test_folder("odd"), 0777);
+    char path[200];
+    snprintf(path, sizeof path, "odd/%s.png", hangul);
+    write_picture(path, 16, 16, 8);
+    write_picture("large.png", 16, 16, 10);
+    write_picture("odd/caf\351.png", 16, 16, 9);
+    CliOutcome r;
+    json_error_t error;
+    cli_run(&r, EVALUATE "--pairs odd --json --outside-name x%s --outside 'sh -c \"cp large.png {out}\" {in} \351'",
+            hangul);
+    json_t *o = json_loads(r.out, 0, &error);
+    if (!o) fail_msg("%s: %s", error.text, r.err);
+    const json_t *names = json_object_get(o, "pictures");
+    assert_int_equal(json_array_size(names), 2);
+    assert_string_equal(json_string_value(json_array_get(names, 0)), "caf\357\277\275.png");
+    assert_memory_equal(json_string_value(json_array_get(names, 1)), hangul, strlen(hangul));
+    assert_int_equal(json_array_size(json_object_get(o, "methods")), 5);
+    assert_non_null(strstr(json_string_value(json_object_get(o, "outside")), "{in} \357\277\275"));
+    json_decref(o);
+}
+
 static void test_sources(void **state)
 {
     (void)state;
@@ -193,10 +220,12 @@ static void test_interrupt(void **state)
 {
     (void)state;
     static const char *const words[] = {"exec $G evaluate upsample --pairs photos --outside 'sh -c \"exec sleep 60\" {in} {out}'",
+                                        "exec $G evaluate upsample --pairs photos --outside "
+                                        "'sh -c \"trap : TERM; while :; do sleep 1; done\" {in} {out}'", /* does not listen */
                                         "exec $G evaluate upsample --pairs photos --steps 900"};
     mkdir(in_test_folder("tmp"), 0777);
     setenv("TMPDIR", in_test_folder("tmp"), 1);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         CliOutcome r;
         pid_t child = cli_start(words[i]);
         usleep(1500000);
@@ -214,7 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),    cmocka_unit_test(test_outside),   cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_interrupt), cmocka_unit_test(test_odd_names),
     };
     return cmocka_run_group_tests(tests, setup, cli_teardown);
 }

@@ -78,7 +78,8 @@ static void down(const float *wide, const Taps *taps, Image *out)
 Status image_interpolate(Interpolation kind, const Image *in, int scale, Image *out)
 {
     if (scale < 1 || in->w > IMAGE_MAX_SIDE / scale || in->h > IMAGE_MAX_SIDE / scale)
-        return status_fail(STATUS_BAD_INPUT, "a picture of %dx%d cannot be made %d times as large", in->w, in->h, scale);
+        return status_fail(STATUS_BAD_INPUT, "a picture of %dx%d cannot be made %d times as large: expected sides of at most %d",
+                           in->w, in->h, scale, IMAGE_MAX_SIDE);
     TRY(image_init(in->w * scale, in->h * scale, out));
     Taps *columns = make_taps(kind, in->w, scale), *rows = make_taps(kind, in->h, scale);
     float *wide = malloc((size_t)in->h * (size_t)out->w * 3 * sizeof *wide);

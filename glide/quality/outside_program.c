@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = 96, LAST_LINE = 200 };
+enum { PATH_ROOM = 96, LAST_LINE = 200, PATIENCE_SECONDS = 2 /* with a program that was asked to end */ };
 static const char *const files[] = {"in.png", "out.png", "printed.txt"};
 
 /* --- the command line ------------------------------------------------------------------------------------ */
@@ -172,9 +172,10 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Its exit status as wait() tells it; asks stop() every two milliseconds. */
+/* Its exit status as wait() tells it; asks stop() every two milliseconds. A program that does not end when asked to is made to. */
 static Status wait_for(pid_t child, bool (*stop)(void *), void *ctx, int *how)
 {
+    double patience = 0; /* until when, once stopped */
     bool stopped = false;
     for (;;) {
         pid_t ended = waitpid(child, how, WNOHANG);
@@ -183,8 +184,10 @@ static Status wait_for(pid_t child, bool (*stop)(void *), void *ctx, int *how)
         if (ended < 0 && errno != EINTR) return status_fail(STATUS_INTERNAL, "the outside program got lost: %s", strerror(errno));
         if (!stopped && stop && stop(ctx)) {
             stopped = true;
+            patience = now() + PATIENCE_SECONDS;
             kill(child, SIGTERM);
         }
+        if (stopped && now() > patience) kill(child, SIGKILL);
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
 }

@@ -22,7 +22,8 @@ Status outside_program_init(OutsideProgram *p, const char *command);
 void outside_program_release(OutsideProgram *p); /* with the folder; zeroed is fine */
 
 /* Runs it once. *out must have scale times the size of `in`, else STATUS_BAD_INPUT, as for a program that fails or writes nothing.
- * seconds: from start to end. stop(ctx) is asked all the time; when it says so, the program is ended (STATUS_INTERRUPTED). */
+ * seconds: from start to end. stop(ctx) is asked all the time; when it says so, the program is ended, by force
+ * if it goes on for two seconds (STATUS_INTERRUPTED). */
 Status outside_program_run(const OutsideProgram *p, const Image *in, int scale, bool (*stop)(void *ctx), void *ctx, Image *out,
                            double *seconds);
 
