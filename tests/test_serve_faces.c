@@ -10,6 +10,7 @@
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static Server *server;
 static int port;
@@ -356,12 +357,94 @@ static void test_a1111_progress(void **state)
     json_decref(json);
 }
 
+/* A request that is interrupted is answered with what there is so far. */
+static void test_a1111_interrupted(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"prompt\":\"x\",\"steps\":900,\"sampler_name\":\"DDPM\",\"seed\":1}";
+    HttpAnswer a;
+    int fd = http_begin(port, "POST", "/sdapi/v1/txt2img", "Content-Type: application/json\r\n", body, strlen(body)), step = 0;
+    for (int i = 0; i < 2000 && step < 10; i++) {
+        usleep(3000);
+        json_t *json = http_json(port, "GET", "/sdapi/v1/progress?skip_current_image=true", NULL, 200);
+        assert_true(json_is_null(json_object_get(json, "current_image")));
+        step = (int)int_of(json_object_get(json, "state"), "sampling_step");
+        json_decref(json);
+    }
+    json_decref(http_json(port, "POST", "/sdapi/v1/skip", NULL, 200));
+    http_read(fd, &a);
+    assert_int_equal(a.status, 200);
+    json_t *json = json_loadb(a.body, a.size, 0, NULL);
+    check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), TINY_BASE_SIDE, TINY_BASE_SIDE);
+    json_decref(json);
+    http_release(&a);
+}
+
+/* As the npm packages stable-diffusion-api and a1111-webui-api send them: every field, null and [] where nothing is said. */
+static void test_client_package(void **state)
+{
+    (void)state;
+    char *picture = base64_picture(16, 16, 8);
+    json_t *json = http_json(
+        port, "POST", "/sdapi/v1/txt2img",
+        "{\"enable_hr\":false,\"hr_scale\":2,\"hr_upscaler\":\"Latent\",\"hr_second_pass_steps\":0,\"hr_resize_x\":0,"
+        "\"hr_resize_y\":0,\"hr_checkpoint_name\":null,\"hr_sampler_name\":null,\"hr_prompt\":null,\"hr_negative_prompt\":null,"
+        "\"denoising_strength\":0.7,\"firstphase_width\":0,\"firstphase_height\":0,\"prompt\":\"red apple\",\"styles\":[],"
+        "\"seed\":7,\"subseed\":-1,\"subseed_strength\":0,\"seed_resize_from_h\":0,\"seed_resize_from_w\":0,\"batch_size\":1,"
+        "\"n_iter\":1,\"steps\":4,\"cfg_scale\":7,\"width\":512,\"height\":512,\"restore_faces\":false,\"tiling\":false,"
+        "\"do_not_save_samples\":false,\"do_not_save_grid\":false,\"negative_prompt\":\"\",\"eta\":1,\"s_churn\":0,\"s_tmax\":0,"
+        "\"s_tmin\":0,\"s_noise\":1,\"override_settings\":{},\"override_settings_restore_afterwards\":true,"
+        "\"refiner_checkpoint\":null,\"refiner_switch_at\":0,\"script_args\":[],\"script_name\":null,\"send_images\":true,"
+        "\"save_images\":false,\"alwayson_scripts\":{},\"sampler_name\":\"Euler a\"}",
+        200);
+    assert_int_equal(json_array_size(json_object_get(json, "images")), 1);
+    json_decref(json);
+    char *body = with_picture(
+        "{\"init_images\":[\"%s\"],\"resize_mode\":0,\"denoising_strength\":0.75,\"image_cfg_scale\":1.5,\"mask\":null,"
+        "\"mask_blur_x\":4,\"mask_blur_y\":4,\"mask_blur\":4,\"inpainting_fill\":0,\"inpaint_full_res\":true,"
+        "\"inpaint_full_res_padding\":0,\"inpainting_mask_invert\":0,\"initial_noise_multiplier\":1,\"prompt\":\"a cat\","
+        "\"sampler_name\":\"Euler a\",\"steps\":4,\"cfg_scale\":7,\"include_init_images\":false,\"script_name\":null}%s",
+        picture, "");
+    json = http_json(port, "POST", "/sdapi/v1/img2img", body, 200);
+    assert_int_equal(json_array_size(json_object_get(json, "images")), 1);
+    json_decref(json);
+    free(body);
+    static const char *const lists[][2] = {{"image_list", "image"}, {"imageList", "data"}}; /* the second is A1111's own */
+    for (int i = 0; i < 2; i++) {
+        char format[300];
+        snprintf(format, sizeof format,
+                 "{\"%s\":[{\"%s\":\"%%s\",\"name\":\"a\"},{\"%s\":\"%%s\",\"name\":\"b\"}],\"resize_mode\":0,"
+                 "\"upscaling_resize\":2,\"upscaler_1\":\"None\",\"gfpgan_visibility\":0}", lists[i][0], lists[i][1], lists[i][1]);
+        body = with_picture(format, picture, picture);
+        json = http_json(port, "POST", "/sdapi/v1/extra-batch-images", body, 200);
+        assert_int_equal(json_array_size(json_object_get(json, "images")), 2);
+        check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 1)), 32, 32);
+        json_decref(json);
+        free(body);
+    }
+    a1111_fails("/sdapi/v1/extra-batch-images", "{\"imageList\":[]}", 422, "1 to 48 pictures");
+    a1111_fails("/sdapi/v1/extra-batch-images", "{\"imageList\":[{\"name\":\"a\"}]}", 422, "expected a picture");
+    free(picture);
+}
+
 static void test_a1111_tables(void **state)
 {
     (void)state;
-    static const char *const lists[] = {"samplers", "sd-models", "upscalers"};
+    static const char *const lists[] = {"samplers", "sd-models", "upscalers", "schedulers"};
+    static const char *const empty[] = {"face-restorers", "hypernetworks", "realesrgan-models",    "prompt-styles",
+                                        "loras",          "sd-vae",        "latent-upscale-modes", "script-info"};
     char path[64];
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 8; i++) {
+        snprintf(path, sizeof path, "/sdapi/v1/%s", empty[i]);
+        json_t *list = http_json(port, "GET", path, NULL, 200);
+        assert_true(json_is_array(list) && json_array_size(list) == 0);
+        json_decref(list);
+    }
+    json_decref(http_json(port, "GET", "/sdapi/v1/embeddings", NULL, 200));
+    json_decref(http_json(port, "GET", "/sdapi/v1/scripts", NULL, 200));
+    json_decref(http_json(port, "GET", "/sdapi/v1/cmd-flags", NULL, 200));
+    json_decref(http_json(port, "POST", "/sdapi/v1/refresh-checkpoints", NULL, 200));
+    for (int i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "/sdapi/v1/%s", lists[i]);
         json_t *list = http_json(port, "GET", path, NULL, 200);
         assert_true(json_array_size(list) > 0);
@@ -389,6 +472,8 @@ int main(void)
         cmocka_unit_test(test_img2img), cmocka_unit_test(test_extra),
         cmocka_unit_test(test_a1111_refusals),
         cmocka_unit_test(test_a1111_progress),
+        cmocka_unit_test(test_a1111_interrupted),
+        cmocka_unit_test(test_client_package),
         cmocka_unit_test(test_a1111_tables),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

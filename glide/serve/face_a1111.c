@@ -1,10 +1,9 @@
-/* What A1111's clients speak, /sdapi/v1: fields as they send them, those that mean nothing here ignored. Pictures have the models'
- * size whatever "width" and "height" say (of img2img with a mask, the picture's). Picture i of a batch is the first of seed + i, as
- * there. Errors are {"error", "detail", "body", "errors"}. */
+/* What A1111's clients speak, /sdapi/v1, where pictures are made: fields as they send them, those that mean nothing here ignored.
+ * Pictures have the models' size whatever "width" and "height" say (of img2img with a mask, the picture's). Picture i of a batch is
+ * the first of seed + i, as there. Errors are {"error", "detail", "body", "errors"}. */
 #include "common/base64.h"
 #include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
-#include "glide/serve/serve_preview.h"
 #include "glide/serve/serve_server.h"
 
 #include <math.h>
@@ -12,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 /* "DPM++ 2M Karras" asks for levels as well. */
 static const char *our_sampler(const char *theirs, bool *karras)
@@ -139,6 +137,29 @@ static json_t *encoded_pictures(const Request *r, const Job *job)
     return list;
 }
 
+/* What was interrupted answers, as there, with the pictures that are finished, or with the one that was forming. */
+static bool has_something(const Request *r, const Job *job)
+{
+    Jobs *q = &r->server->jobs;
+    int side;
+    pthread_mutex_lock(&q->lock);
+    unsigned char *rgb = face_frame(job, &side);
+    bool some = !q->stopping && (job->pictures_done > 0 || rgb);
+    pthread_mutex_unlock(&q->lock);
+    free(rgb);
+    return some;
+}
+
+static json_t *last_frame(const Request *r, const Job *job)
+{
+    Jobs *q = &r->server->jobs;
+    int side = 0;
+    pthread_mutex_lock(&q->lock);
+    unsigned char *rgb = face_frame(job, &side);
+    pthread_mutex_unlock(&q->lock);
+    return face_encode(rgb, side);
+}
+
 /* Takes the request over. `asked`, the client's own object, is sent back without its pictures. */
 static void run(Request *r, JobRequest *request, const Asked *a, json_t *asked, Reply *out)
 {
@@ -149,24 +170,20 @@ static void run(Request *r, JobRequest *request, const Asked *a, json_t *asked, 
         request_release(request);
         return;
     }
-    if (!face_run(r, request, &job, out)) return;
+    if (!face_wait(r, request, &job, out)) return;
+    if (job->status != STATUS_OK && !(job->status == STATUS_INTERRUPTED && has_something(r, job))) {
+        face_failed(r, job, out);
+        return;
+    }
     json_t *parameters = json_copy(asked);
     json_object_del(parameters, "init_images");
     json_object_del(parameters, "mask");
     char *info = info_text(r, job);
     json_t *images = a->send_images ? encoded_pictures(r, job) : json_array();
+    if (a->send_images && json_array_size(images) == 0) json_array_append_new(images, last_frame(r, job));
     job_put(&r->server->jobs, job);
     reply_json(out, 200, json_pack("{s:o,s:o,s:s}", "images", images, "parameters", parameters, "info", info ? info : "{}"));
     free(info);
-}
-
-static json_t *read_body(Request *r, Reply *out)
-{
-    json_t *json;
-    if (json_parse(r->body, r->size, &json) == STATUS_OK && json_is_object(json)) return json;
-    reply_fail(out, 422, "%s", json ? "body: expected a JSON object" : status_message());
-    json_decref(json);
-    return NULL;
 }
 
 void a1111_txt2img(Request *r, Reply *out)
@@ -174,7 +191,7 @@ void a1111_txt2img(Request *r, Reply *out)
     JobRequest request;
     Fields f;
     Asked a;
-    json_t *json = read_body(r, out);
+    json_t *json = face_object(r, out);
     if (!json) return;
     request_defaults(&request, JOB_SAMPLE);
     request.upsample = r->server->limits.upsampler_side > 0;
@@ -222,7 +239,7 @@ void a1111_img2img(Request *r, Reply *out)
     JobRequest request;
     Fields f;
     Asked a;
-    json_t *json = read_body(r, out);
+    json_t *json = face_object(r, out);
     if (!json) return;
     request_defaults(&request, json_is_string(json_object_get(json, "mask")) ? JOB_INPAINT : JOB_SAMPLE);
     request.upsample = r->server->limits.upsampler_side > 0;
@@ -268,14 +285,12 @@ static bool read_extra_size(Fields *f, JobRequest *request, Reply *out)
     return true;
 }
 
-void a1111_extra(Request *r, Reply *out)
+/* The job's picture as the answers have it; NULL: *out says why not. */
+static json_t *enlarge(Request *r, json_t *json, const char *image, Reply *out)
 {
     JobRequest request;
     Job *job;
     Fields f;
-    json_t *json = read_body(r, out);
-    if (!json) return;
-    const char *image = json_string_value(json_object_get(json, "image"));
     request_defaults(&request, JOB_UPSAMPLE);
     request.keep = false;
     request.seed = 0; /* the same picture gives the same answer */
@@ -283,156 +298,42 @@ void a1111_extra(Request *r, Reply *out)
     fields_init(&f, json, "");
     good = good && read_extra_size(&f, &request, out);
     fields_end(&f, false);
-    json_decref(json);
     if (good && request_check(&request, &r->server->limits) != STATUS_OK) good = refuse(out, 422, status_message());
     if (!good) {
         request_release(&request);
-        return;
+        return NULL;
     }
-    if (!face_run(r, &request, &job, out)) return;
-    json_t *images = encoded_pictures(r, job);
+    if (!face_run(r, &request, &job, out)) return NULL;
+    json_t *images = encoded_pictures(r, job), *first = json_incref(json_array_get(images, 0));
     job_put(&r->server->jobs, job);
-    reply_json(out, 200, json_pack("{s:s,s:O}", "html_info", "", "image", json_array_get(images, 0)));
     json_decref(images);
+    return first;
 }
 
-/* --- what happens ----------------------------------------------------------------------------------- */
-
-void a1111_interrupt(Request *r, Reply *out)
+void a1111_extra(Request *r, Reply *out)
 {
-    Jobs *q = &r->server->jobs;
-    pthread_mutex_lock(&q->lock);
-    for (int i = 0; i < q->count; i++)
-        if (q->list[i]->state == JOB_RUNNING) q->list[i]->cancel = true;
-    pthread_mutex_unlock(&q->lock);
-    reply_json(out, 200, json_object());
-}
-
-/* The first picture of the latest frame, copied. */
-static unsigned char *latest_frame(const Job *job, int *side)
-{
-    for (int i = job->event_count - 1; i >= 0; i--) {
-        const JobFrame *f = job->events[i].frame;
-        if (!f) continue;
-        size_t bytes = (size_t)f->side * (size_t)f->side * 3;
-        unsigned char *rgb = malloc(bytes);
-        if (rgb) memcpy(rgb, f->rgb, bytes);
-        *side = f->side;
-        return rgb;
-    }
-    return NULL;
-}
-
-static json_t *encode(unsigned char *rgb, int side)
-{
-    unsigned char *png = NULL;
-    size_t size = 0;
-    const Image image = {side, side, rgb};
-    char *text = rgb && preview_encode(&image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
-    json_t *json = text ? json_string(text) : json_null();
-    free(text);
-    free(png);
-    free(rgb);
-    return json;
-}
-
-void a1111_progress(Request *r, Reply *out)
-{
-    Jobs *q = &r->server->jobs;
-    const Job *job = NULL;
-    unsigned char *rgb = NULL;
-    const char *skip = request_query(r, "skip_current_image");
-    int side = 0, waiting = 0, step = 0, steps = 0;
-    double fraction = 0, left = 0;
-    char name[32] = "";
-    bool cancelled = false;
-    pthread_mutex_lock(&q->lock);
-    for (int i = 0; i < q->count; i++) {
-        if (q->list[i]->state == JOB_RUNNING) job = q->list[i];
-        waiting += q->list[i]->state == JOB_QUEUED;
-    }
-    if (job) {
-        fraction = job->fraction;
-        left = jobs_seconds_left(q, job);
-        step = job->step;
-        steps = job->steps;
-        cancelled = job->cancel;
-        snprintf(name, sizeof name, "%llu", (unsigned long long)job->id);
-        if (!skip || strcasecmp(skip, "true") != 0) rgb = latest_frame(job, &side);
-    }
-    pthread_mutex_unlock(&q->lock);
-    json_t *state = json_pack("{s:b,s:b,s:b,s:s,s:i,s:s,s:i,s:i,s:i}", "skipped", 0, "interrupted", cancelled,
-                              "stopping_generation", 0, "job", name, "job_count", waiting + (job != NULL), "job_timestamp", "",
-                              "job_no", 0, "sampling_step", step, "sampling_steps", steps);
-    reply_json(out, 200,
-               json_pack("{s:f,s:f,s:o,s:o,s:n}", "progress", fraction, "eta_relative", isfinite(left) ? left : 0.0, "state", state,
-                         "current_image", encode(rgb, side), "textinfo"));
-}
-
-/* --- what there is ---------------------------------------------------------------------------------- */
-
-void a1111_samplers(Request *r, Reply *out)
-{
-    json_t *list = json_array();
-    (void)r;
-    for (int i = 0; sampler_kind(i); i++)
-        if (!sampler_kind(i)->ascending)
-            json_array_append_new(list, json_pack("{s:s,s:[s],s:{}}", "name", recipe_a1111_sampler(sampler_kind(i)->name),
-                                                  "aliases", sampler_kind(i)->name, "options"));
-    reply_json(out, 200, list);
-}
-
-void a1111_options(Request *r, Reply *out)
-{
-    reply_json(out, 200,
-               json_pack("{s:s,s:s,s:b,s:s}", "sd_model_checkpoint", "glide", "sd_checkpoint_hash", r->server->weights_hash[0],
-                         "samples_save", r->server->options.gallery != NULL, "samples_format", "png"));
-}
-
-/* There is nothing to set: clients that choose a model first go on. */
-void a1111_set_options(Request *r, Reply *out)
-{
-    json_t *json = read_body(r, out);
-    if (json) reply_json(out, 200, json_object());
+    json_t *json = face_object(r, out);
+    json_t *made = json ? enlarge(r, json, json_string_value(json_object_get(json, "image")), out) : NULL;
+    if (made) reply_json(out, 200, json_pack("{s:s,s:o}", "html_info", "", "image", made));
     json_decref(json);
 }
 
-void a1111_models(Request *r, Reply *out)
+/* "imageList" of {"data", "name"}, as A1111 has it; some clients write "image_list" and "image". One job after the other. */
+void a1111_extra_batch(Request *r, Reply *out)
 {
-    const char *hash = r->server->weights_hash[0];
-    reply_json(out, 200,
-               json_pack("[{s:s,s:s,s:s,s:s,s:s,s:n}]", "title", "glide", "model_name", "glide", "hash", hash, "sha256", hash,
-                         "filename", "base.h5", "config"));
-}
-
-void a1111_upscalers(Request *r, Reply *out)
-{
-    const RequestLimits *l = &r->server->limits;
-    reply_json(out, 200,
-               l->upsampler_side ? json_pack("[{s:s,s:s,s:n,s:n,s:i}]", "name", "glide", "model_name", "glide", "model_path",
-                                             "model_url", "scale", l->upsampler_side / l->side)
-                                 : json_array());
-}
-
-void a1111_png_info(Request *r, Reply *out)
-{
-    unsigned char *bytes = NULL;
-    size_t size = 0;
-    json_t *json = read_body(r, out), *recipe = NULL;
-    const char *image = json_string_value(json_object_get(json, "image"));
-    if (json && (!image || base64_decode(image, &bytes, &size) != STATUS_OK))
-        reply_fail(out, 422, "image: expected a PNG in base64");
+    json_t *json = face_object(r, out), *images = json_array();
+    const json_t *list = json_object_get(json, "imageList");
+    bool good = json != NULL;
+    if (!list) list = json_object_get(json, "image_list");
+    if (good && (json_array_size(list) < 1 || json_array_size(list) > JOBS_FINISHED))
+        good = refuse(out, 422, "imageList: expected 1 to 48 pictures");
+    for (size_t i = 0; good && i < json_array_size(list); i++) {
+        const json_t *item = json_array_get(list, i), *data = json_object_get(item, "data");
+        json_t *made = enlarge(r, json, json_string_value(data ? data : json_object_get(item, "image")), out);
+        good = made != NULL;
+        if (made) json_array_append_new(images, made);
+    }
+    if (good) reply_json(out, 200, json_pack("{s:s,s:O}", "html_info", "", "images", images));
+    json_decref(images);
     json_decref(json);
-    if (!bytes) return;
-    pthread_mutex_lock(&r->server->decoding);
-    recipe = face_recipe(bytes, size, out);
-    pthread_mutex_unlock(&r->server->decoding);
-    free(bytes);
-    if (!recipe) return;
-    json_t *parameters = json_object_get(recipe, "request");
-    if (!json_is_object(parameters)) parameters = json_object_get(recipe, "lines");
-    reply_json(out, 200,
-               json_pack("{s:O,s:O,s:O}", "info", json_object_get(recipe, "parameters"), "items", json_object_get(recipe, "lines"),
-                         "parameters", parameters));
-    json_decref(recipe);
 }

@@ -1,11 +1,23 @@
 /* What the faces share: queueing, waiting, recipes. */
+#include "common/base64.h"
 #include "common/image_read.h"
 #include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
+#include "glide/serve/serve_json.h"
+#include "glide/serve/serve_preview.h"
 #include "glide/serve/serve_server.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+json_t *face_object(Request *r, Reply *out)
+{
+    json_t *json;
+    if (json_parse(r->body, r->size, &json) == STATUS_OK && json_is_object(json)) return json;
+    reply_fail(out, 422, "%s", json ? "body: expected a JSON object" : status_message());
+    json_decref(json);
+    return NULL;
+}
 
 Job *face_add(Request *r, JobRequest *request, Reply *out)
 {
@@ -17,20 +29,27 @@ Job *face_add(Request *r, JobRequest *request, Reply *out)
     return NULL;
 }
 
-bool face_run(Request *r, JobRequest *request, Job **job, Reply *out)
+bool face_wait(Request *r, JobRequest *request, Job **job, Reply *out)
 {
     Jobs *q = &r->server->jobs;
     *job = face_add(r, request, out);
     if (!*job) return false;
     while (!jobs_wait(q, *job, 0.25))
         if (request_gone(r)) jobs_cancel(q, *job);
+    return true;
+}
+
+void face_failed(Request *r, Job *job, Reply *out)
+{
+    reply_fail(out, job->status == STATUS_BAD_INPUT ? 400 : job->status == STATUS_INTERRUPTED ? 503 : 500, "%s", job->error);
+    job_put(&r->server->jobs, job);
+}
+
+bool face_run(Request *r, JobRequest *request, Job **job, Reply *out)
+{
+    if (!face_wait(r, request, job, out)) return false;
     if ((*job)->status == STATUS_OK) return true;
-    reply_fail(out,
-               (*job)->status == STATUS_BAD_INPUT     ? 400
-               : (*job)->status == STATUS_INTERRUPTED ? 503
-                                                      : 500,
-               "%s", (*job)->error);
-    job_put(q, *job);
+    face_failed(r, *job, out);
     *job = NULL;
     return false;
 }
@@ -47,6 +66,33 @@ unsigned char *face_picture(Jobs *q, const Job *job, int index, size_t *size)
     }
     pthread_mutex_unlock(&q->lock);
     return copy;
+}
+
+unsigned char *face_frame(const Job *job, int *side)
+{
+    for (int i = job->event_count - 1; i >= 0; i--) {
+        const JobFrame *f = job->events[i].frame;
+        if (!f) continue;
+        size_t bytes = (size_t)f->side * (size_t)f->side * 3;
+        unsigned char *rgb = malloc(bytes);
+        if (rgb) memcpy(rgb, f->rgb, bytes);
+        *side = f->side;
+        return rgb;
+    }
+    return NULL;
+}
+
+json_t *face_encode(unsigned char *rgb, int side)
+{
+    unsigned char *png = NULL;
+    size_t size = 0;
+    const Image image = {side, side, rgb};
+    char *text = rgb && preview_encode(&image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
+    json_t *json = text ? json_string(text) : json_null();
+    free(text);
+    free(png);
+    free(rgb);
+    return json;
 }
 
 json_t *face_recipe(const unsigned char *png, size_t size, Reply *out)

@@ -44,6 +44,21 @@
     X("POST", "/sdapi/v1/options", A1111, false, false, a1111_set_options)                \
     X("GET", "/sdapi/v1/sd-models", A1111, false, false, a1111_models)                    \
     X("GET", "/sdapi/v1/upscalers", A1111, false, false, a1111_upscalers)                 \
+    X("POST", "/sdapi/v1/extra-batch-images", A1111, true, false, a1111_extra_batch) \
+    X("POST", "/sdapi/v1/skip", A1111, false, false, a1111_interrupt) \
+    X("GET", "/sdapi/v1/schedulers", A1111, false, false, a1111_schedulers) \
+    X("POST", "/sdapi/v1/refresh-checkpoints", A1111, false, false, a1111_refresh) \
+    X("GET", "/sdapi/v1/cmd-flags", A1111, false, false, a1111_flags) \
+    X("GET", "/sdapi/v1/embeddings", A1111, false, false, a1111_embeddings) \
+    X("GET", "/sdapi/v1/scripts", A1111, false, false, a1111_scripts) \
+    X("GET", "/sdapi/v1/face-restorers", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/hypernetworks", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/realesrgan-models", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/prompt-styles", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/loras", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/sd-vae", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/latent-upscale-modes", A1111, false, false, a1111_nothing) \
+    X("GET", "/sdapi/v1/script-info", A1111, false, false, a1111_nothing) \
     X("POST", "/sdapi/v1/png-info", A1111, true, false, a1111_png_info)
 
 #define SERVE_DECLARE(method, path, face, large, open, handler) void handler(Request *r, Reply *out);
@@ -51,12 +66,21 @@ SERVE_ROUTES(SERVE_DECLARE)
 #undef SERVE_DECLARE
 
 /* --- what faces share: face_common.c --- */
+/* The body, a JSON object. NULL: *out says why not, 422. */
+json_t *face_object(Request *r, Reply *out);
 /* Queues the request (taken over in any case). NULL: *out says why not, 503 when the queue is full. */
 Job *face_add(Request *r, JobRequest *request, Reply *out);
 /* Queues it and waits until it is over; a client that goes away cancels it. True: done, and *job is the caller's reference. */
 bool face_run(Request *r, JobRequest *request, Job **job, Reply *out);
+/* The same in two steps: whatever came of it; and the refusal of one that failed, whose reference is given back. */
+bool face_wait(Request *r, JobRequest *request, Job **job, Reply *out);
+void face_failed(Request *r, Job *job, Reply *out);
 /* Copy of a finished picture; free(). */
 unsigned char *face_picture(Jobs *q, const Job *job, int index, size_t *size);
+/* Copy of the first picture of the latest frame, (side,side,3), with the queue's lock held; NULL: none yet. And a PNG of it in
+ * base64, or null; frees `rgb`. */
+unsigned char *face_frame(const Job *job, int *side);
+json_t *face_encode(unsigned char *rgb, int side);
 /* Its recipe: lines as an object, the text that A1111-style tools read (""), and what asks for it again. */
 json_t *face_recipe(const unsigned char *png, size_t size, Reply *out);
 
