@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LARGE_BYTES  5e8 /* of memory, from which on it is told before the start */
+#define LARGE_BYTES  3e8 /* of memory, from which on it is told before the start */
 
 typedef struct UpsampleCommand {
     CliShowOptions show;
