@@ -3,6 +3,7 @@
 #include "glide/inpaint_detail.h"
 #include "glide/recipe.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static void add_model(GlideRecipe *r, const char *key, const Model *m, bool upsampler)
@@ -106,11 +107,34 @@ static Status take_picture(void *ctx, int64_t index, Image *image)
     return status_fail(STATUS_INTERRUPTED, "stopped after picture %d", (int)index + 1);
 }
 
-static Status make_previews(const CascadeProgress *p, unsigned char **out)
+/* Pixel (x,y) of a picture's preview: the mean of dx x dy of its pixels. */
+static void preview_pixel(const float *x_0, int64_t width, int64_t x, int64_t y, int64_t dx, int64_t dy, unsigned char out[3])
 {
-    Image all = {0}; /* the pictures one below the other */
-    TRY(image_from_f32(p->x_0, (int)p->side, (int)(p->side * p->count), &all));
-    *out = all.pixels;
+    for (int c = 0; c < IMAGE_CHANNELS; c++) {
+        float sum = 0;
+        for (int64_t i = y * dy; i < (y + 1) * dy; i++)
+            for (int64_t j = x * dx; j < (x + 1) * dx; j++) sum += x_0[(i * width + j) * IMAGE_CHANNELS + c];
+        sum = (sum / (float)(dx * dy) + 1) * 127.5f;
+        out[c] = sum > 0 ? (unsigned char)fminf(sum + 0.5f, 255) : 0; /* not a number: black */
+    }
+}
+
+/* The pictures one below the other, without their padding, none larger than GLIDE_MOST_PREVIEW. */
+static Status make_previews(const CascadeProgress *p, GlideProgress *out, unsigned char **previews)
+{
+    int64_t w = p->shown_width ? p->shown_width : p->side, h = p->shown_height ? p->shown_height : p->height;
+    int64_t step = ((w > h ? w : h) + GLIDE_MOST_PREVIEW - 1) / GLIDE_MOST_PREVIEW;
+    int64_t dx = step < w ? step : w, dy = step < h ? step : h, across = w / dx, down = h / dy;
+    unsigned char *all = malloc((size_t)(p->count * across * down * IMAGE_CHANNELS));
+    if (!all) return status_fail(STATUS_NO_MEMORY, "out of memory for previews");
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < p->count * down; row++)
+        for (int64_t x = 0; x < across; x++)
+            preview_pixel(p->x_0 + row / down * p->side * p->height * IMAGE_CHANNELS, p->side, x, row % down, dx, dy,
+                          all + (row * across + x) * IMAGE_CHANNELS);
+    out->preview = *previews = all;
+    out->preview_width = (int)across;
+    out->preview_height = (int)down;
     return STATUS_OK;
 }
 
@@ -118,10 +142,10 @@ static int tell_progress(void *ctx, const CascadeProgress *p)
 {
     const Call *c = ctx;
     unsigned char *previews = NULL;
-    if (c->callbacks->previews && p->x_0 && make_previews(p, &previews) != STATUS_OK) previews = NULL;
     GlideProgress out = {.stage = p->upsampling ? GLIDE_STAGE_UPSAMPLER : GLIDE_STAGE_BASE, .step = p->step, .steps = p->steps,
                          .first = (int)p->first, .count = (int)p->count, .fraction = p->fraction,
-                         .side = (int)p->side, .height = (int)p->height, .preview = previews};
+                         .side = (int)p->side, .height = (int)p->height};
+    if (c->callbacks->previews && p->x_0) (void)make_previews(p, &out, &previews);
     bool go_on = c->callbacks->progress(c->callbacks->context, &out);
     free(previews);
     return !go_on;

@@ -74,7 +74,8 @@ typedef struct CascadeProgress {
     int64_t first, count; /* the pictures in work */
     double fraction;      /* of the whole call's work that is done, 0 to 1, by the models' estimated costs */
     int64_t side, height; /* side: their width */
-    const float *x_0; /* (count,side,side,3) what the model expects so far; NULL of pictures that are not square */
+    int64_t shown_width, shown_height; /* the upper left part of them that is the picture, where they are padded; 0: all */
+    const float *x_0;     /* (count,height,side,3) what the model expects so far; NULL: nothing to show */
 } CascadeProgress;
 
 typedef struct CascadeHooks {

@@ -154,8 +154,9 @@ static Status previews_of(const GlideProgress *p, Image *out)
     ContactSheet sheet = contact_sheet_defaults();
     Image all[64];
     int count = p->count < 64 ? p->count : 64;
+    size_t bytes = (size_t)p->preview_width * (size_t)p->preview_height * 3;
     for (int i = 0; i < count; i++)
-        all[i] = (Image){p->side, p->side, (uint8_t *)p->preview + (size_t)i * (size_t)p->side * (size_t)p->side * 3};
+        all[i] = (Image){p->preview_width, p->preview_height, (uint8_t *)p->preview + (size_t)i * bytes};
     sheet.columns = count;
     sheet.gap = count > 1 ? 2 : 0;
     return image_contact_sheet(all, count, &sheet, out);

@@ -179,6 +179,7 @@ typedef struct Pass {
     float *low, *large, *error; /* (low_side,low_width,3), (side,width,3), as low */
     bool back_projection;
     bool quiet;                 /* no previews */
+    int shown_width, shown_height; /* of `large`, without its padding */
     bool deep;                  /* of 16 bits */
     int steps;                  /* of a pass */
     double done, work, total;   /* steps times pixels: before this pass, of a step, of all passes */
@@ -198,7 +199,9 @@ static int show_progress(void *ctx, const SamplerProgress *s)
     CascadeProgress out = {.upsampling = true, .step = s->done, .steps = s->total, .count = 1, .side = s->width,
                            .height = s->height};
     out.fraction = fmin(1, (p->done + s->done * p->work) / p->total);
-    out.x_0 = s->width == s->height && !p->quiet ? s->x_0 : NULL; /* a preview is square */
+    out.shown_width = p->shown_width;
+    out.shown_height = p->shown_height;
+    out.x_0 = p->quiet ? NULL : s->x_0;
     return p->hooks->progress(p->hooks->ctx, &out);
 }
 
@@ -261,6 +264,8 @@ static Status run_pass(Pass *p, Frame *picture)
 {
     const TextUNet *m = p->cascade->upsampler;
     int w = UPSAMPLER_FACTOR * picture->w, h = UPSAMPLER_FACTOR * picture->h;
+    p->shown_width = w;
+    p->shown_height = h;
     Status s = pass_init(p, m, picture);
     frame_release(picture);
     p->stage.progress = p->hooks->progress ? show_progress : NULL;

@@ -126,14 +126,18 @@ GLIDE_API const char *glide_picture_recipe(const GlidePicture *picture, const ch
 /* --- progress --- */
 typedef enum GlideStage { GLIDE_STAGE_BASE, GLIDE_STAGE_UPSAMPLER } GlideStage;
 
+enum { GLIDE_MOST_PREVIEW = 512 };
+
 typedef struct GlideProgress {
     GlideStage stage;
     int step, steps;  /* done and in all, of this stage and the pictures in work */
     int first, count; /* the pictures in work: which of the call's, from 0 */
     double fraction;  /* of the whole call's work that is done, 0 to 1, estimated */
-    int side;                     /* of the previews; their width */
-    int height;                   /* as side, but for pictures that glide_upsample() makes with a scale, which have no previews then */
-    const unsigned char *preview; /* (count,side,side,3) what the model expects so far, borrowed; NULL unless asked for */
+    int side;                     /* of the pictures in work; their width */
+    int height;                   /* as side, but for pictures that glide_upsample() makes with a scale */
+    const unsigned char *preview; /* (count,preview_height,preview_width,3) what the model expects so far, borrowed; NULL unless asked
+                                     for. Pictures beyond GLIDE_MOST_PREVIEW pixels a side are shown smaller */
+    int preview_width, preview_height;
 } GlideProgress;
 
 typedef struct GlideCallbacks {

@@ -276,6 +276,8 @@ static bool on_progress(void *context, const GlideProgress *p)
     assert_int_equal(p->preview != NULL, w->previews);
     if (p->preview) {
         assert_int_equal(p->side, p->stage == GLIDE_STAGE_BASE ? TINY_BASE_SIDE : TINY_UPSAMPLER_SIDE);
+        assert_int_equal(p->preview_width, p->side);
+        assert_int_equal(p->preview_height, p->side);
         for (int i = 0; i < p->count * p->side * p->side * 3; i++) w->preview_sum += p->preview[i];
     }
     w->fraction = p->fraction;

@@ -1,5 +1,6 @@
 /* glide serve's own API: jobs, events, guidance on the way, going on from steps, pictures, recipes, gallery, comparisons. */
 #include "common/base64.h"
+#include "common/image_read.h"
 #include "glide/call.h"
 #include "glide/context.h"
 #include "glide/serve/serve_json.h"
@@ -319,13 +320,39 @@ static json_t *job_with(const char *fields, const char *picture, const char *mas
     return job;
 }
 
+/* While it forms it is shown as large as it becomes, without padding, down to half where a side is over 512 pixels. */
+static void check_forming(int64_t id, int w, int h)
+{
+    char path[96];
+    HttpAnswer a;
+    snprintf(path, sizeof path, "/api/jobs/%lld/events", (long long)id);
+    get(path, NULL, 200, &a);
+    const char *preview = strstr(a.body, "\"previews\":[\"");
+    assert_non_null(preview);
+    preview += 13;
+    char *text = strndup(preview, strcspn(preview, "\""));
+    unsigned char *bytes;
+    size_t size;
+    Image image = {0};
+    OK(base64_decode(text, &bytes, &size));
+    OK(image_decode("preview", bytes, size, &image));
+    assert_int_equal(image.w, w);
+    assert_int_equal(image.h, h);
+    image_release(&image);
+    free(bytes);
+    free(text);
+    http_release(&a);
+}
+
 /* Any size: the file is the one that the library makes, and its recipe asks for the same again. */
 static void check_enlarged(const char *photo)
 {
     static const struct {
         const char *fields;
-        int scale, width, height, wide, high;
-    } cases[] = {{"", 4, 0, 0, 160, 120}, {",\"scale\":2", 2, 0, 0, 80, 60}, {",\"width\":100,\"height\":50", 4, 100, 50, 100, 50}};
+        int scale, width, height, wide, high, form_wide, form_high;
+    } cases[] = {{"", 4, 0, 0, 160, 120, 160, 120},
+                 {",\"scale\":2", 2, 0, 0, 80, 60, 160, 120},
+                 {",\"width\":100,\"height\":50", 4, 100, 50, 100, 50, 160, 120}};
     char fields[200], path[96];
     Glide *g;
     GlidePicture in = {0}, expected;
@@ -338,6 +365,7 @@ static void check_enlarged(const char *photo)
         const json_t *picture = json_array_get(json_object_get(job, "pictures"), 0);
         assert_int_equal(int_of(picture, "width"), cases[i].wide);
         assert_int_equal(int_of(picture, "height"), cases[i].high);
+        check_forming(int_of(job, "id"), cases[i].form_wide, cases[i].form_high);
         GlideUpsampleOptions o = glide_upsample_defaults();
         o.seed = 5;
         o.prompt = "x";
@@ -387,6 +415,12 @@ static void test_sent_pictures(void **state)
     assert_int_equal(int_of(json_array_get(json_object_get(job, "pictures"), 0), "width"), TINY_UPSAMPLER_SIDE);
     json_decref(job);
     check_enlarged(photo);
+    write_picture("wide.png", 150, 20, 50);
+    char *wide = base64_of("wide.png");
+    job = job_with("\"kind\":\"upsample\",\"scale\":4,\"upsampler_steps\":2", wide, NULL);
+    check_forming(int_of(job, "id"), 300, 40);
+    json_decref(job);
+    free(wide);
     job = job_with("\"strength\":0.5," QUICK_FIELDS, photo, NULL);
     json_decref(job);
     job = job_with("\"kind\":\"inpaint\",\"steps\":3,\"repeats\":1,\"upsampler_steps\":2", photo, mask);

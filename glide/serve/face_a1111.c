@@ -141,23 +141,21 @@ static json_t *encoded_pictures(const Request *r, const Job *job)
 static bool has_something(const Request *r, const Job *job)
 {
     Jobs *q = &r->server->jobs;
-    int side;
     pthread_mutex_lock(&q->lock);
-    unsigned char *rgb = face_frame(job, &side);
-    bool some = !q->stopping && (job->pictures_done > 0 || rgb);
+    Image frame = face_frame(job);
+    bool some = !q->stopping && (job->pictures_done > 0 || frame.pixels);
     pthread_mutex_unlock(&q->lock);
-    free(rgb);
+    image_release(&frame);
     return some;
 }
 
 static json_t *last_frame(const Request *r, const Job *job)
 {
     Jobs *q = &r->server->jobs;
-    int side = 0;
     pthread_mutex_lock(&q->lock);
-    unsigned char *rgb = face_frame(job, &side);
+    Image frame = face_frame(job);
     pthread_mutex_unlock(&q->lock);
-    return face_encode(rgb, side);
+    return face_encode(&frame);
 }
 
 /* Takes the request over. `asked`, the client's own object, is sent back without its pictures. */

@@ -25,9 +25,9 @@ void a1111_progress(Request *r, Reply *out)
 {
     Jobs *q = &r->server->jobs;
     const Job *job = NULL;
-    unsigned char *rgb = NULL;
+    Image frame = {0};
     const char *skip = request_query(r, "skip_current_image");
-    int side = 0, waiting = 0, step = 0, steps = 0;
+    int waiting = 0, step = 0, steps = 0;
     double fraction = 0, left = 0;
     char name[32] = "";
     bool cancelled = false;
@@ -43,7 +43,7 @@ void a1111_progress(Request *r, Reply *out)
         steps = job->steps;
         cancelled = job->cancel;
         snprintf(name, sizeof name, "%llu", (unsigned long long)job->id);
-        if (!skip || strcasecmp(skip, "true") != 0) rgb = face_frame(job, &side);
+        if (!skip || strcasecmp(skip, "true") != 0) frame = face_frame(job);
     }
     pthread_mutex_unlock(&q->lock);
     json_t *state = json_pack("{s:b,s:b,s:b,s:s,s:i,s:s,s:i,s:i,s:i}", "skipped", 0, "interrupted", cancelled,
@@ -51,7 +51,7 @@ void a1111_progress(Request *r, Reply *out)
                               "job_no", 0, "sampling_step", step, "sampling_steps", steps);
     reply_json(out, 200,
                json_pack("{s:f,s:f,s:o,s:o,s:n}", "progress", fraction, "eta_relative", isfinite(left) ? left : 0.0, "state", state,
-                         "current_image", face_encode(rgb, side), "textinfo"));
+                         "current_image", face_encode(&frame), "textinfo"));
 }
 
 /* --- what there is ---------------------------------------------------------------------------------- */

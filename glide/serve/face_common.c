@@ -68,30 +68,27 @@ unsigned char *face_picture(Jobs *q, const Job *job, int index, size_t *size)
     return copy;
 }
 
-unsigned char *face_frame(const Job *job, int *side)
+Image face_frame(const Job *job)
 {
     for (int i = job->event_count - 1; i >= 0; i--) {
         const JobFrame *f = job->events[i].frame;
         if (!f) continue;
-        size_t bytes = (size_t)f->side * (size_t)f->side * 3;
-        unsigned char *rgb = malloc(bytes);
-        if (rgb) memcpy(rgb, f->rgb, bytes);
-        *side = f->side;
-        return rgb;
+        unsigned char *rgb = malloc(frame_size(f));
+        if (rgb) memcpy(rgb, f->rgb, frame_size(f));
+        return (Image){f->width, f->height, rgb};
     }
-    return NULL;
+    return (Image){0};
 }
 
-json_t *face_encode(unsigned char *rgb, int side)
+json_t *face_encode(Image *image)
 {
     unsigned char *png = NULL;
     size_t size = 0;
-    const Image image = {side, side, rgb};
-    char *text = rgb && preview_encode(&image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
+    char *text = image->pixels && preview_encode(image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
     json_t *json = text ? json_string(text) : json_null();
     free(text);
     free(png);
-    free(rgb);
+    image_release(image);
     return json;
 }
 

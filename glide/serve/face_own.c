@@ -287,7 +287,7 @@ static unsigned char *copy_frame(Jobs *q, const Job *job, int step, JobFrame *fr
     for (int i = job->event_count - 1; i >= 0 && !rgb; i--) {
         const JobFrame *f = job->events[i].frame;
         if (!f || f->done != step) continue;
-        size_t bytes = (size_t)f->count * (size_t)f->side * (size_t)f->side * 3;
+        size_t bytes = (size_t)f->count * frame_size(f);
         *frame = *f;
         rgb = malloc(bytes);
         if (rgb) memcpy(rgb, f->rgb, bytes);
@@ -309,7 +309,7 @@ void own_step(Request *r, Reply *out)
     job_put(&r->server->jobs, job);
     bool there = rgb && picture >= frame.first && picture < frame.first + frame.count;
     if (there) {
-        Image image = {frame.side, frame.side, rgb + (size_t)(picture - frame.first) * (size_t)frame.side * (size_t)frame.side * 3};
+        Image image = {frame.width, frame.height, rgb + (size_t)(picture - frame.first) * frame_size(&frame)};
         there = preview_encode(&image, &png, &size) == STATUS_OK;
     }
     free(rgb);

@@ -2,6 +2,7 @@
 #ifndef GLIDE_SERVE_FACES_H
 #define GLIDE_SERVE_FACES_H
 
+#include "common/image.h"
 #include "glide/serve/serve_http.h"
 
 /* X(method, path, face, large, open, handler) */
@@ -77,10 +78,10 @@ bool face_wait(Request *r, JobRequest *request, Job **job, Reply *out);
 void face_failed(Request *r, Job *job, Reply *out);
 /* Copy of a finished picture; free(). */
 unsigned char *face_picture(Jobs *q, const Job *job, int index, size_t *size);
-/* Copy of the first picture of the latest frame, (side,side,3), with the queue's lock held; NULL: none yet. And a PNG of it in
- * base64, or null; frees `rgb`. */
-unsigned char *face_frame(const Job *job, int *side);
-json_t *face_encode(unsigned char *rgb, int side);
+/* Copy of the first picture of the latest frame, with the queue's lock held; empty: none yet. And a PNG of it in base64, or null,
+ * which releases it. */
+Image face_frame(const Job *job);
+json_t *face_encode(Image *image);
 /* Its recipe: lines as an object, the text that A1111-style tools read (""), and what asks for it again. */
 json_t *face_recipe(const unsigned char *png, size_t size, Reply *out);
 

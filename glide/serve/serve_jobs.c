@@ -31,9 +31,14 @@ static void frame_free(JobFrame *frame)
     free(frame);
 }
 
+size_t frame_size(const JobFrame *f)
+{
+    return (size_t)f->width * (size_t)f->height * 3;
+}
+
 static size_t frame_bytes(const JobFrame *f)
 {
-    return f ? sizeof *f + (size_t)f->count * (size_t)f->side * (size_t)f->side * 3 : 0;
+    return f ? sizeof *f + (size_t)f->count * frame_size(f) : 0;
 }
 
 static void drop_states(Job *job)

@@ -16,10 +16,13 @@ typedef enum { JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_FAILED, JOB_CANCELLED } Jo
 
 /* Pictures as the model expected them at a step. */
 typedef struct JobFrame {
-    int first, count, side; /* which of the job's */
+    int first, count;       /* which of the job's */
+    int width, height;
     int done;               /* steps of the base model, from the process's first; 0: a frame of the upsampler */
-    unsigned char *rgb;     /* (count,side,side,3) */
+    unsigned char *rgb;     /* (count,height,width,3) */
 } JobFrame;
+
+size_t frame_size(const JobFrame *f); /* bytes of one of its pictures */
 
 typedef struct JobEvent {
     const char *type; /* "queued", "started", "step", "changed", "picture", "done", "failed", "cancelled" */

@@ -64,10 +64,11 @@ static Status watch_step(void *ctx, const GuidedDenoiser *guided, const SamplerP
 
 static JobFrame *take_frame(const Run *r, const GlideProgress *p, int done)
 {
-    size_t bytes = (size_t)p->count * (size_t)p->side * (size_t)p->side * 3;
     JobFrame *frame = p->preview ? malloc(sizeof *frame) : NULL;
     if (!frame) return NULL;
-    *frame = (JobFrame){r->first + p->first, p->count, p->side, done, malloc(bytes)};
+    *frame = (JobFrame){r->first + p->first, p->count, p->preview_width, p->preview_height, done, NULL};
+    size_t bytes = (size_t)p->count * frame_size(frame);
+    frame->rgb = malloc(bytes);
     if (frame->rgb) {
         memcpy(frame->rgb, p->preview, bytes);
         return frame;
@@ -318,9 +319,6 @@ static Status run_inpaint(Run *r)
     return STATUS_OK;
 }
 
-/* Pictures beyond this are not shown while they form: packing them would take longer than making them. */
-enum { MOST_PREVIEW = 512 * 512 };
-
 static Status run_upsample(Run *r)
 {
     const JobRequest *request = &r->job->request;
@@ -330,7 +328,6 @@ static Status run_upsample(Run *r)
     TRY(plan_upsample(r->glide, request->picture.width, request->picture.height, &o, &plan));
     TRY(plan_check_memory(plan.bytes));
     o.callbacks = callbacks(r);
-    o.callbacks.previews = plan.upsampler.width * plan.upsampler.height <= MOST_PREVIEW;
     r->count = 1;
     r->last = clock_now();
     TRY((Status)glide_upsample(r->glide, &request->picture, &o, &picture));

@@ -52,7 +52,7 @@ static void copy_event(const JobEvent *e, int id, bool previews, Snapshot *out)
 {
     *out = (Snapshot){.id = id, .type = e->type, .json = strdup(e->json)};
     if (!e->frame || !previews) return;
-    size_t bytes = (size_t)e->frame->count * (size_t)e->frame->side * (size_t)e->frame->side * 3;
+    size_t bytes = (size_t)e->frame->count * frame_size(e->frame);
     out->frame = *e->frame;
     out->frame.rgb = malloc(bytes);
     if (out->frame.rgb) memcpy(out->frame.rgb, e->frame->rgb, bytes);
@@ -62,11 +62,11 @@ static void copy_event(const JobEvent *e, int id, bool previews, Snapshot *out)
 static json_t *encode_frame(const JobFrame *f)
 {
     json_t *list = json_array();
-    size_t bytes = (size_t)f->side * (size_t)f->side * 3;
+    size_t bytes = frame_size(f);
     for (int i = 0; i < f->count; i++) {
         unsigned char *png = NULL;
         size_t size = 0;
-        const Image image = {f->side, f->side, f->rgb + (size_t)i * bytes};
+        const Image image = {f->width, f->height, f->rgb + (size_t)i * bytes};
         char *text = preview_encode(&image, &png, &size) == STATUS_OK ? base64_encode(png, size) : NULL;
         json_array_append_new(list, text ? json_string(text) : json_null());
         free(text);

@@ -12,6 +12,7 @@ typedef struct Points {
 static void add(Points *p, double timestep, double scale)
 {
     int n = p->count;
+    if (timestep < 1e-9) timestep = 0; /* where a level's own rounding would be all there is to read */
     if (n >= 2 && p->at[n - 1].scale == scale && p->at[n - 2].scale == scale) n--;
     if (n == GUIDANCE_MOST_POINTS)
         p->full = true;
