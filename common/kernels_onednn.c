@@ -32,6 +32,7 @@ Key onednn_key(const ConvShape *s, Op op, bool bias, Residual residual)
     key.op = op;
     key.bias = bias;
     key.residual = residual;
+    key.residual_dtype = residual == RESIDUAL_SEPARATE ? s->out_dtype : 0;
     key.threads = omp_get_max_threads();
     return key;
 }
@@ -156,11 +157,13 @@ static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weigh
 {
     Onednn *o = k->onednn;
     Prim *p;
+    bool done;
     if (wants_int8(k, weight, s->dtype)) {
-        bool done;
         Status status = onednn_int8_forward(k, s, x, weight, bias, residual, y, &done);
         if (status != STATUS_OK || done) return status;
     }
+    TRY(onednn_forward_in_parts(k, s, x, weight, bias, residual, y, &done));
+    if (done) return STATUS_OK;
     Key key = onednn_key(s, OP_FORWARD, bias != NULL, residual_kind(residual, y));
     TRY(onednn_primitive(o, &key, &p));
     if (p->refused) return o->fallback.conv2d(k, s, x, weight, bias, residual, y);

@@ -20,6 +20,7 @@ typedef struct Key {
     int32_t kernel, stride;
     int32_t dtype, out_dtype; /* of x and of y; equal in the backward passes */
     int32_t op, bias, residual, threads;
+    int32_t residual_dtype; /* of a RESIDUAL_SEPARATE; otherwise 0 */
     int32_t int8; /* forward: x in u8, weights in s8 */
 } Key;
 
@@ -74,15 +75,17 @@ void onednn_primitives_free(Onednn *o);
 
 /* --- packed weights (onednn_weights.c) --- */
 
-/* A parameter's copy in one layout. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
+/* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c), the parts one after
+ * another, `bytes` from each to the next. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
 typedef struct Packed {
     void *block;
+    size_t bytes;
     float *scales; /* int8: (Cout), what the weights of an output channel were divided by; in the block, too */
     dnnl_memory_t memory;
     struct Packed *next, **link;
 } Packed;
 
-/* The weights in the primitive's layout, packed again when the parameter changed since. */
+/* The weights, or all parts of them, in the primitive's layout, packed again when the parameter changed since. */
 Status onednn_packed(Kernels *k, const Prim *prim, Param *w, Packed **out);
 void onednn_packed_orphan(Packed *p); /* the state it belongs to ends */
 
@@ -100,6 +103,11 @@ Status onednn_call_run(Onednn *o, const Prim *p, Call *c);
 /* A forward pass in 8 bits, image after image (onednn_int8.c). *done: false where oneDNN has no such kernel. s->N are the images. */
 Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                            void *y, bool *done);
+
+/* A forward convolution as the sum of several over a part of the input channels each (onednn_parts.c). *done: false where one over
+ * all of them is as fast, or oneDNN has no such kernels. */
+Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
+                               const void *residual, void *y, bool *done);
 
 /* Remember the message for a failed call and return the matching code. */
 Status onednn_fail(dnnl_status_t status, const char *what, const Key *key);

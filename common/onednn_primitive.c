@@ -182,19 +182,25 @@ static dnnl_status_t product_descs_init(ConvDescs *c, const Key *key, dnnl_data_
     return st;
 }
 
+/* Of a result, or of what has its shape. */
+static dnnl_status_t y_desc_init(Desc *d, const Key *key, int dtype)
+{
+    dnnl_dims_t y = {key->N, key->Cout, onednn_out_size(key->H, key->stride), onednn_out_size(key->W, key->stride)};
+    return desc_init_tag(d, 4, y, data_type(dtype), dnnl_nhwc);
+}
+
 static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_type_t weight_type)
 {
-    int64_t H2 = onednn_out_size(key->H, key->stride), W2 = onednn_out_size(key->W, key->stride), pad = key->kernel / 2;
-    dnnl_dims_t x = {key->N, key->Cin, key->H, key->W}, y = {key->N, key->Cout, H2, W2};
-    dnnl_dims_t weight = {key->Cout, key->Cin, key->kernel, key->kernel};
+    int64_t pad = key->kernel / 2;
+    dnnl_dims_t x = {key->N, key->Cin, key->H, key->W}, weight = {key->Cout, key->Cin, key->kernel, key->kernel};
     for (int i = 0; i < 2; i++) {
         c->strides[i] = key->stride;
         c->pad_left[i] = pad;
-        c->pad_right[i] = (y[2 + i] - 1) * key->stride + key->kernel - x[2 + i] - pad;
+        c->pad_right[i] = (onednn_out_size(x[2 + i], key->stride) - 1) * key->stride + key->kernel - x[2 + i] - pad;
     }
     dnnl_status_t st = desc_init_tag(&c->x, 4, x, x_type(key), dnnl_nhwc);
     if (st == dnnl_success) st = desc_init_tag(&c->weight, 4, weight, weight_type, dnnl_format_tag_any);
-    if (st == dnnl_success) st = desc_init_tag(&c->y, 4, y, data_type(key->out_dtype), dnnl_nhwc);
+    if (st == dnnl_success) st = y_desc_init(&c->y, key, key->out_dtype);
     return st;
 }
 
@@ -231,7 +237,17 @@ static dnnl_status_t append_int8(dnnl_primitive_attr_t attr, dnnl_post_ops_t ops
     return st;
 }
 
-static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, const Key *key, Residual residual, DescRef y)
+static dnnl_status_t append_residual(dnnl_post_ops_t ops, const Key *key)
+{
+    Desc residual;
+    dnnl_status_t st = y_desc_init(&residual, key, key->residual_dtype);
+    if (st != dnnl_success) return st;
+    st = dnnl_post_ops_append_binary(ops, dnnl_binary_add, DESC_REF(residual));
+    desc_release(residual);
+    return st;
+}
+
+static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, const Key *key, Residual residual)
 {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t st = dnnl_primitive_attr_create(attr);
@@ -239,7 +255,7 @@ static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, const Key *key, Resi
     if (st == dnnl_success) st = dnnl_post_ops_create(&ops);
     if (st == dnnl_success && key->int8) st = append_int8(*attr, ops, key);
     if (st == dnnl_success && residual == RESIDUAL_IN_PLACE) st = append_sum(ops);
-    if (st == dnnl_success && residual == RESIDUAL_SEPARATE) st = dnnl_post_ops_append_binary(ops, dnnl_binary_add, y);
+    if (st == dnnl_success && residual == RESIDUAL_SEPARATE) st = append_residual(ops, key);
     if (st == dnnl_success) st = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops) dnnl_post_ops_destroy(ops);
     return st;
@@ -249,7 +265,7 @@ static dnnl_status_t attr_init(dnnl_primitive_attr_t *attr, const Key *key, Resi
 static dnnl_status_t reorder_attr_init(dnnl_primitive_attr_t *attr, bool add)
 {
     static const Key plain;
-    dnnl_status_t st = attr_init(attr, &plain, add ? RESIDUAL_IN_PLACE : RESIDUAL_NONE, NULL);
+    dnnl_status_t st = attr_init(attr, &plain, add ? RESIDUAL_IN_PLACE : RESIDUAL_NONE);
     return st == dnnl_success ? dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_library) : st;
 }
 
@@ -260,7 +276,7 @@ static dnnl_status_t describe(const Onednn *o, const Key *key, dnnl_primitive_de
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t st = descs_init(&c, key, (Op)key->op);
-    if (st == dnnl_success) st = attr_init(&attr, key, (Residual)key->residual, DESC_REF(c.y));
+    if (st == dnnl_success) st = attr_init(&attr, key, (Residual)key->residual);
     if (st == dnnl_success && key->op != OP_FORWARD) {
         ConvDescs f;
         Key forward = *key;
@@ -350,6 +366,16 @@ static dnnl_status_t memory_for(const Onednn *o, const_dnnl_primitive_desc_t pd,
     return desc ? dnnl_memory_create(out, desc, o->engine, DNNL_MEMORY_NONE) : dnnl_runtime_error;
 }
 
+static dnnl_status_t residual_memory(const Onednn *o, Prim *p)
+{
+    Desc desc;
+    dnnl_status_t st = y_desc_init(&desc, &p->key, p->key.residual_dtype);
+    if (st != dnnl_success) return st;
+    st = dnnl_memory_create(&p->residual, DESC_REF(desc), o->engine, DNNL_MEMORY_NONE);
+    desc_release(desc);
+    return st;
+}
+
 static dnnl_status_t int8_memories(const Onednn *o, Prim *p)
 {
     Desc channels, zero;
@@ -375,7 +401,7 @@ static dnnl_status_t prim_init(Onednn *o, Prim *p, const_dnnl_primitive_desc_t p
     dnnl_query_t y = op == OP_FORWARD ? dnnl_query_dst_md : dnnl_query_diff_dst_md;
     if (st == dnnl_success) st = memory_for(o, pd, x, 0, &p->x);
     if (st == dnnl_success) st = memory_for(o, pd, y, 0, &p->y);
-    if (st == dnnl_success && p->key.residual == RESIDUAL_SEPARATE) st = memory_for(o, pd, y, 0, &p->residual);
+    if (st == dnnl_success && p->key.residual == RESIDUAL_SEPARATE) st = residual_memory(o, p);
     if (st == dnnl_success && p->key.int8) st = int8_memories(o, p);
     else if (st == dnnl_success && p->key.bias) st = memory_for(o, pd, weights[op], 1, &p->bias);
     DescRef scratchpad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);

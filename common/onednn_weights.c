@@ -23,16 +23,24 @@ static void packed_destroy(void *data)
     free(p);
 }
 
-static Status packed_new(Onednn *o, const Layout *l, const Param *w, Packed **out)
+/* Into how many parts the primitive wants the weights' input channels. */
+static int64_t parts_of(const Prim *prim, const Param *w)
 {
-    size_t bytes = ALIGN64(l->bytes), scales = l->int8 ? ALIGN64((size_t)w->dims[0] * sizeof(float)) : 0;
+    return w->dims[1] / prim->key.Cin;
+}
+
+static Status packed_new(Onednn *o, const Layout *l, int64_t parts, const Param *w, Packed **out)
+{
+    size_t each = ALIGN64(l->bytes), bytes = each * (size_t)parts;
+    size_t scales = l->int8 ? ALIGN64((size_t)w->dims[0] * sizeof(float)) : 0;
     Packed *p = calloc(1, sizeof *p);
     if (p) p->block = aligned_alloc(64, bytes + scales);
     if (!p || !p->block || dnnl_memory_create(&p->memory, DESC_REF(l->desc), o->engine, p->block) != dnnl_success) {
         packed_destroy(p);
-        return status_fail(STATUS_NO_MEMORY, "out of memory: %zu bytes for packed weights of %s", l->bytes,
+        return status_fail(STATUS_NO_MEMORY, "out of memory: %zu bytes for packed weights of %s", bytes,
                            w->name ? w->name : "a parameter");
     }
+    p->bytes = each;
     if (l->int8) p->scales = (float *)((char *)p->block + bytes);
     p->next = o->packed;
     p->link = &o->packed;
@@ -67,26 +75,45 @@ static void quantize_weights(const float *values, int64_t channels, int64_t each
     }
 }
 
-static Status reorder(Onednn *o, const Prim *prim, const Layout *l, void *plain, const Packed *p)
+static Status reorder(Onednn *o, const Prim *prim, void *plain, const Packed *p, int64_t part)
 {
+    const Layout *l = prim->layout;
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, l->plain}, {DNNL_ARG_TO, p->memory}};
     dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, plain);
+    if (st == dnnl_success) st = dnnl_memory_set_data_handle(p->memory, (char *)p->block + (size_t)part * p->bytes);
     if (st == dnnl_success) st = dnnl_primitive_execute(l->reorder, o->stream, 2, args);
     if (st == dnnl_success) st = dnnl_stream_wait(o->stream);
     return st == dnnl_success ? STATUS_OK : onednn_fail(st, "packing of weights", &prim->key);
 }
 
+/* The weights (Cout,parts,each) of one part after another, through `one` (Cout,each). */
+static Status reorder_parts(Onednn *o, const Prim *prim, const float *values, int64_t channels, int64_t parts, int64_t each,
+                            float *one, const Packed *p)
+{
+    for (int64_t part = 0; part < parts; part++) {
+        for (int64_t c = 0; c < channels; c++)
+            memcpy(one + c * each, values + (c * parts + part) * each, (size_t)each * sizeof(float));
+        TRY(reorder(o, prim, one, p, part));
+    }
+    return STATUS_OK;
+}
+
 static Status pack(Kernels *k, const Prim *prim, Param *w, const Packed *p)
 {
-    size_t small_bytes = prim->layout->int8 ? ALIGN64(w->size) : 0;
-    char *scratch = kernels_scratch(k, small_bytes + (w->value ? 64 : w->size * sizeof(float)));
+    int64_t channels = w->dims[0], parts = parts_of(prim, w);
+    size_t small_bytes = prim->layout->int8 ? ALIGN64(w->size) : 0, read_bytes = w->value ? 0 : ALIGN64(w->size * sizeof(float));
+    size_t part_bytes = parts > 1 ? w->size / (size_t)parts * sizeof(float) : 0;
+    char *scratch = kernels_scratch(k, small_bytes + read_bytes + part_bytes + 64);
     if (!scratch) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
     float *values = w->value ? w->value : (float *)(scratch + small_bytes);
+    int64_t row = (int64_t)w->size / channels;
     if (!w->value) param_read_all(w, values);
-    if (!prim->layout->int8) return reorder(k->onednn, prim, prim->layout, values, p);
+    if (parts > 1)
+        return reorder_parts(k->onednn, prim, values, channels, parts, row / parts, (float *)(scratch + small_bytes + read_bytes), p);
+    if (!prim->layout->int8) return reorder(k->onednn, prim, values, p, 0);
     int8_t *small = (int8_t *)scratch;
-    quantize_weights(values, w->dims[0], (int64_t)w->size / w->dims[0], small, p->scales);
-    return reorder(k->onednn, prim, prim->layout, small, p);
+    quantize_weights(values, channels, row, small, p->scales);
+    return reorder(k->onednn, prim, small, p, 0);
 }
 
 Status onednn_packed(Kernels *k, const Prim *prim, Param *w, Packed **out)
@@ -99,7 +126,7 @@ Status onednn_packed(Kernels *k, const Prim *prim, Param *w, Packed **out)
     if (!ours) {
         if (slot->key) slot->destroy(slot->data);
         memset(slot, 0, sizeof *slot);
-        TRY(packed_new(o, l, w, &p));
+        TRY(packed_new(o, l, parts_of(prim, w), w, &p));
         *slot = (struct ParamPacked){.key = l, .data = p, .destroy = packed_destroy, .version = w->version - 1};
     }
     if (slot->version != w->version) {

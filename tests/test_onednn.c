@@ -191,6 +191,33 @@ static void count_up(void *data)
     ++*(int *)data;
 }
 
+/* Many channels, summed up in parts (onednn_parts.c): the parts are packed once, all in one layout, and again when the weights
+ * change; the numbers are the plain kernels'. */
+static void parts_add_up(void **state)
+{
+    (void)state;
+    static const ConvShape shapes[] = {{2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
+                                       {1, 5, 7, 1344, 272, 3, 1, DTYPE_BF16, DTYPE_BF16},
+                                       {1, 4, 3, 960, 256, 3, 1, DTYPE_BF16, DTYPE_F32}};
+    Kernels *k = open_or_skip();
+    for (int i = 0; i < 3; i++) {
+        Conv c = conv_new(shapes[i]);
+        forward(k, &c, NULL);
+        forward(k, &c, c.r.data);
+        assert_int_equal(1, packed_count(&c.weight));
+        for (int64_t j = 0; j < c.w.n; j++) ((float *)c.w.data)[j] = 0;
+        c.weight.version++;
+        forward(k, &c, NULL);
+        for (int64_t j = 0; j < c.y.n; j++) { /* only the bias is left */
+            double bias = c.b.exact[j % c.s.Cout];
+            if (fabs(element(&c.y, j) - bias) > 4e-3 * fabs(bias)) fail_msg("%g, expected %g", element(&c.y, j), bias);
+        }
+        conv_free(&c);
+        assert_like_plain(shapes[i]);
+    }
+    kernels_free(k);
+}
+
 /* Six copies of others fill the slots: a stale one makes room; when none is stale, one does all the same. */
 static void full_slots_make_room(void **state)
 {
@@ -272,6 +299,7 @@ static void bits_ignore_threads_and_batch(void **state)
         {2, 7, 7, 896, 64, 3, 1, DTYPE_BF16, DTYPE_BF16},    {2, 12, 12, 896, 192, 3, 1, DTYPE_BF16, DTYPE_BF16},
         {4, 16, 20, 576, 192, 3, 1, DTYPE_BF16, DTYPE_BF16}, {10, 1, 1, 512, 40, 1, 1, DTYPE_F32, DTYPE_F32},
         {16, 1, 1, 256, 512, 1, 1, DTYPE_BF16, DTYPE_BF16},  {3, 8, 8, 128, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
+        {2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},   {3, 5, 7, 1344, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
     };
     Kernels *k = open_or_skip();
     for (size_t i = 0; i < 3 * sizeof shapes / sizeof *shapes; i++) {
@@ -341,6 +369,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(new_weights_are_packed_again),
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(layouts_are_shared),
+        cmocka_unit_test(parts_add_up),
         cmocka_unit_test(full_slots_make_room),
         cmocka_unit_test(parameters_outlive_kernels),
         cmocka_unit_test(bias_gradient_alone),
