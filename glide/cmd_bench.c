@@ -2,6 +2,7 @@
 #include "glide/cmd_bench.h"
 
 #include "base_model/base_model.h"
+#include "common/interrupt.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_sampling.h"
 #include "glide/model_names.h"
@@ -16,7 +17,8 @@ enum { TRAIN_BATCH = 32, TRAIN_SIDE = 64 };
 
 static const CliOption options[] = {
     CLI_TEXT(BenchCommand, config, 'c', "config", "NAME", NULL, "a model of random weights, by glide init's names or glide train's: "
-             "glide-base, glide-upsampler, small-base, medium ... (train: default small; the others take files by default)"),
+             "glide-base, glide-upsampler, small-base, medium ... (train: default small; the others take files by default; table: a name without "
+             "-base)"),
     CLI_FILE(BenchCommand, weights, 'w', "weights", "FILE", NULL, "the model (default base.h5; small of random weights when there "
              "is none)"),
     CLI_FILE(BenchCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "sample, all: the upsampler (default "
@@ -207,7 +209,10 @@ static Status run(CliArgs *args)
     int part;
     TRY(cli_operand_choice(args, 0, parts, &part));
     TRY(check(args, c, (Part)part));
+    if (part == PART_TABLE && c->config) TRY(base_model_config(c->config, &(TextUNetConfig){0}));
     if (c->threads > 0) omp_set_num_threads((int)c->threads);
+    if (part != PART_CONV && part != PART_STEP && part != PART_TRAIN) /* these have children and files to end, see cmd_bench_child.c */
+        interrupt_install("\nstopping; Ctrl-C again stops at once\n");
     if (part == PART_ALL) return bench_all(c, precision);
     if (part == PART_TABLE) return bench_table(c);
     if (part == PART_CURVES) return bench_curves(c, precision);
@@ -231,7 +236,7 @@ const CliCommand cli_command_bench = {
         "of the convolutions that it measures first, and peak memory.\n"
         "\n"
         "all: each of them for the default weights. table: those of SPEED.md's table, full-size models of random weights among "
-        "them, in Markdown (minutes; 3 GB in the folder for temporary files). curves: how seconds, GFLOP/s and memory of a step "
+        "them, in Markdown (minutes; 1.6 GB in the folder for temporary files), or with --config those of one configuration. curves: how seconds, GFLOP/s and memory of a step "
         "grow with size, batch and channels, and those of a picture with steps, as CSV and SVG. Close other programs first.",
     .examples = "glide bench all\n"
                 "glide bench step --config glide-base --precision bf16 --profile\n"

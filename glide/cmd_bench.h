@@ -45,7 +45,7 @@ json_t *bench_report_json(const BenchReport *r);
 Status bench_print_json(json_t *root); /* which it takes over; NULL: out of memory */
 Status bench_print_text(const BenchReport *r);
 
-/* --- cmd_bench_program.c: parts that are measured on whole processes --- */
+/* --- cmd_bench_child.c: this program as a child. Ctrl-C ends it, too: STATUS_INTERRUPTED, after its end --- */
 typedef struct BenchChild {
     double seconds, peak_rss; /* start included; bytes */
     char *text;               /* what it wrote to standard output, when that is kept; free() */
@@ -59,9 +59,14 @@ Status bench_child(const char *const *argv, BenchChildOutput output, BenchChild 
 /* What `glide bench ARGV... --json` prints; argv[0] is the part. */
 Status bench_child_json(const char *const *argv, json_t **out);
 
+/* A new folder among the temporary files, and its end with the files in it. */
+Status bench_folder_new(char *path, size_t size);
+void bench_folder_remove(const char *path);
+/* folder/CONFIG.h5, a model of random weights, written by a child. */
+Status bench_random_weights(const char *folder, const char *config, char *path, size_t size);
+
+/* --- cmd_bench_program.c: parts that are measured on whole processes --- */
 bool bench_has_weights(const char *path, const char *usual, char *found, size_t size);
-/* A file of random weights in the folder for temporary files, the caller's to unlink. */
-Status bench_temporary_model(const char *config, char *path, size_t size);
 Status bench_measure_load(const BenchCommand *c, BenchReport *r);
 Status bench_measure_program(const BenchCommand *c, BenchReport *r);
 

@@ -3,6 +3,7 @@
 
 #include "common/file_write.h"
 #include "common/text_buffer.h"
+#include "glide/weights_path.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -94,7 +95,8 @@ Status bench_all(const BenchCommand *c, const char *precision)
 
 /* --- table -------------------------------------------------------------------------------------------- */
 
-/* model: "base", "upsampler": the default weights; a name of glide init's: random weights in a file; NULL: what the part says. */
+/* model: "base", "upsampler": the default weights, or those of the configuration that the table is about; a name of glide init's:
+ * random weights in a file; NULL: what the part says. */
 typedef struct Row {
     const char *title, *part, *model, *precision;
     const char *more[4]; /* words */
@@ -120,38 +122,60 @@ static const Row rows[] = {
     {"the same", "step", "glide-upsampler", "f32", {0}},
 };
 
+/* With --config. */
+static const Row config_rows[] = {
+    {"base model, pair of a guided step", "step", "base", "bf16", {0}},
+    {"the same", "step", "base", "int8", {0}},
+    {"the same", "step", "base", "f32", {0}},
+    {"opening it", "load", "base", NULL, {0}},
+    {"upsampler, step", "step", "upsampler", "bf16", {0}},
+    {"the same", "step", "upsampler", "int8", {0}},
+    {"the same", "step", "upsampler", "f32", {0}},
+    {"training step", "train", NULL, "bf16", {"--brief"}},
+};
+
 typedef struct Table {
     const BenchCommand *command;
-    TextBuffer text;
-    char file[PATH_MAX]; /* of random weights that the last row was about */
-    const char *model;
-    bool headed;
+    TextBuffer head, rows;
+    char folder[PATH_MAX]; /* for files of random weights */
+    char model[64];        /* that the last row was about, */
+    char file[PATH_MAX];   /* and its file there; "": none */
 } Table;
 
 static void forget_model(Table *t)
 {
     if (t->file[0]) unlink(t->file);
-    t->file[0] = 0;
-    t->model = NULL;
+    t->file[0] = t->model[0] = 0;
 }
 
-/* found: the weights' path; "" when the row needs none. false: there are none. */
-static bool find_weights(Table *t, const Row *r, char *found, size_t size)
+/* A file of random weights, made when the row before was not about the same model. */
+static Status random_weights(Table *t, const char *model, char *found, size_t size)
 {
-    *found = 0;
-    if (!r->model) return true;
-    if (!strcmp(r->model, "base")) return bench_has_weights(t->command->weights, "base.h5", found, size);
-    if (!strcmp(r->model, "upsampler")) return bench_has_weights(t->command->upsampler_weights, "upsampler.h5", found, size);
-    if (!t->model || strcmp(t->model, r->model)) {
+    if (strcmp(t->model, model)) {
         forget_model(t);
-        if (bench_temporary_model(r->model, t->file, sizeof t->file) != STATUS_OK) {
-            t->file[0] = 0;
-            return false;
-        }
-        t->model = r->model;
+        fprintf(stderr, "  making %s of random weights\n", model);
+        TRY(bench_random_weights(t->folder, model, t->file, sizeof t->file));
+        snprintf(t->model, sizeof t->model, "%s", model);
     }
     snprintf(found, size, "%s", t->file);
-    return true;
+    return STATUS_OK;
+}
+
+/* found: the weights' path; "" when the row needs none. */
+static Status find_weights(Table *t, const Row *r, char *found, size_t size)
+{
+    const BenchCommand *c = t->command;
+    char named[64];
+    *found = 0;
+    if (!r->model) return STATUS_OK;
+    if (c->config) {
+        snprintf(named, sizeof named, "%.40s-%s", c->config, r->model);
+        return random_weights(t, named, found, size);
+    }
+    const char *path = !strcmp(r->model, "base") ? c->weights : c->upsampler_weights;
+    if (strcmp(r->model, "base") && strcmp(r->model, "upsampler")) return random_weights(t, r->model, found, size);
+    if (path) return snprintf(found, size, "%s", path), STATUS_OK;
+    return weights_path_default(!strcmp(r->model, "base") ? "base.h5" : "upsampler.h5", found, size);
 }
 
 static void write_head(Table *t, const json_t *result)
@@ -159,13 +183,13 @@ static void write_head(Table *t, const json_t *result)
     char date[32];
     time_t now = time(NULL);
     struct tm day;
-    if (t->headed) return;
-    t->headed = true;
+    if (t->head.size) return;
     strftime(date, sizeof date, "%Y-%m-%d", gmtime_r(&now, &day));
-    text_buffer_add(&t->text, "`glide bench table`, kernels %s, %lld threads, %s\n\n",
+    text_buffer_add(&t->head, "`glide bench table%s%s`, kernels %s, %lld threads, %s\n\n",
+                    t->command->config ? " --config " : "", t->command->config ? t->command->config : "",
                     json_string_value(json_object_get(result, "kernels")),
                     (long long)json_integer_value(json_object_get(result, "threads")), date);
-    text_buffer_add(&t->text, "| | precision | seconds | GMAC | GFLOP/s | share of the convolution rate | peak memory |\n"
+    text_buffer_add(&t->head, "| | precision | seconds | GMAC | GFLOP/s | share of the convolution rate | peak memory |\n"
                               "|---|---|---|---|---|---|---|\n");
 }
 
@@ -182,43 +206,70 @@ static void write_row(Table *t, const Row *r, const json_t *result)
     if (number(result, "gmac") > 0)
         snprintf(rest, sizeof rest, "%.1f | %.0f | %.1f %% of %.0f |", number(result, "gmac"), number(result, "gflops"),
                  100 * number(result, "share"), number(result, "peak_gflops"));
-    text_buffer_add(&t->text, "| %s | %s | %s | %s %.0f MB |\n", r->title, r->precision ? r->precision : "", seconds, rest,
+    text_buffer_add(&t->rows, "| %s | %s | %s | %s %.0f MB |\n", r->title, r->precision ? r->precision : "", seconds, rest,
                     number(result, "peak_rss_mb"));
 }
 
-/* A row that fails says so and does not keep the others from being measured. */
-static void measure_row(Table *t, const Row *r)
+static Status run_row(Table *t, const Row *r, json_t **result)
 {
+    const BenchCommand *c = t->command;
     char weights[PATH_MAX];
-    json_t *result = NULL;
     Words w = {0};
-    bool there = find_weights(t, r, weights, sizeof weights);
+    TRY(find_weights(t, r, weights, sizeof weights));
     add(&w, NULL, r->part);
     if (*weights) add(&w, "--weights", weights);
     add(&w, "--precision", r->precision);
     for (int i = 0; i < 4 && r->more[i]; i++) add(&w, NULL, r->more[i]);
-    if (!strcmp(r->part, "sample")) add(&w, "--upsampler-weights", t->command->upsampler_weights);
-    add_number(&w, "--threads", t->command->threads);
-    add_number(&w, "--runs", t->command->runs);
-    if (!there || bench_child_json(w.items, &result) != STATUS_OK) {
-        text_buffer_add(&t->text, "| %s | %s | not measured: %s | | | | |\n", r->title, r->precision ? r->precision : "",
+    if (!strcmp(r->part, "sample")) add(&w, "--upsampler-weights", c->upsampler_weights);
+    if (!strcmp(r->part, "train")) add(&w, "--config", c->config);
+    add_number(&w, "--threads", c->threads);
+    add_number(&w, "--runs", c->runs);
+    return bench_child_json(w.items, result);
+}
+
+/* A row that fails says so and does not keep the others from being measured. */
+static Status measure_row(Table *t, const Row *r)
+{
+    json_t *result = NULL;
+    Status s = run_row(t, r, &result);
+    if (s == STATUS_INTERRUPTED) return s;
+    if (s != STATUS_OK) {
+        text_buffer_add(&t->rows, "| %s | %s | not measured: %s | | | | |\n", r->title, r->precision ? r->precision : "",
                         status_message());
-        return;
+        fprintf(stderr, "  not measured: %s\n", status_message());
+        return STATUS_OK;
     }
     write_head(t, result);
     write_row(t, r, result);
+    fprintf(stderr, "  %.4g s\n", number(result, "seconds"));
     json_decref(result);
+    return STATUS_OK;
+}
+
+static Status measure_rows(Table *t)
+{
+    const Row *all = t->command->config ? config_rows : rows;
+    size_t count = t->command->config ? sizeof config_rows / sizeof *rows : sizeof rows / sizeof *rows;
+    for (size_t i = 0; i < count; i++) {
+        fprintf(stderr, "%zu of %zu: %s%s%s\n", i + 1, count, all[i].title, all[i].precision ? ", " : "",
+                all[i].precision ? all[i].precision : "");
+        TRY(measure_row(t, &all[i]));
+    }
+    return STATUS_OK;
 }
 
 Status bench_table(const BenchCommand *c)
 {
     Table t = {.command = c};
-    Status s = c->output ? file_check_writable(c->output) : STATUS_OK;
-    for (size_t i = 0; s == STATUS_OK && i < sizeof rows / sizeof *rows; i++) measure_row(&t, &rows[i]);
-    forget_model(&t);
-    if (s == STATUS_OK && t.text.failed) s = status_fail(STATUS_NO_MEMORY, "out of memory for a table");
-    if (s == STATUS_OK && c->output) s = file_write(c->output, t.text.data, t.text.size);
-    else if (s == STATUS_OK) fputs(t.text.data ? t.text.data : "", stdout);
-    text_buffer_release(&t.text);
+    if (c->output) TRY(file_check_writable(c->output));
+    TRY(bench_folder_new(t.folder, sizeof t.folder));
+    Status s = measure_rows(&t);
+    bench_folder_remove(t.folder);
+    text_buffer_add(&t.head, "%s", t.rows.data ? t.rows.data : "");
+    if (s == STATUS_OK && (t.head.failed || t.rows.failed)) s = status_fail(STATUS_NO_MEMORY, "out of memory for a table");
+    if (s == STATUS_OK && c->output) s = file_write(c->output, t.head.data, t.head.size);
+    else if (s == STATUS_OK) fputs(t.head.data, stdout);
+    text_buffer_release(&t.head);
+    text_buffer_release(&t.rows);
     return s;
 }

@@ -1,20 +1,15 @@
-/* What glide bench measures on whole processes: prompt to picture, opening a file; and itself as a child. */
+/* What glide bench measures on whole processes: prompt to picture, opening a file. */
 #include "glide/cmd_bench.h"
 #include "glide/weights_path.h"
 #include "text_transformer/text_unet_file.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { RUNS = 3, MOST_RUNS = 100, MOST_ARGUMENTS = 48 };
 
@@ -22,87 +17,6 @@ double bench_own_peak(void)
 {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss * 1024 : 0;
-}
-
-/* --- a child ------------------------------------------------------------------------------------------ */
-
-static Status read_all(int fd, char **text)
-{
-    size_t used = 0, room = 4096;
-    ssize_t n;
-    *text = malloc(room);
-    while (*text) {
-        if (room - used < 2) {
-            char *grown = realloc(*text, room *= 2);
-            if (!grown) break;
-            *text = grown;
-        }
-        n = read(fd, *text + used, room - used - 1);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) {
-            (*text)[used] = 0;
-            return n < 0 ? status_fail(STATUS_IO, "glide: cannot be listened to: %s", strerror(errno)) : STATUS_OK;
-        }
-        used += (size_t)n;
-    }
-    return status_fail(STATUS_NO_MEMORY, "out of memory for what a measurement says");
-}
-
-static Status wait_for(pid_t child, const char *name, double *peak_rss)
-{
-    int how;
-    struct rusage usage;
-    while (wait4(child, &how, 0, &usage) < 0)
-        if (errno != EINTR) return status_fail(STATUS_INTERNAL, "glide %s: cannot be waited for: %s", name, strerror(errno));
-    *peak_rss = (double)usage.ru_maxrss * 1024;
-    if (WIFEXITED(how) && WEXITSTATUS(how) == 0) return STATUS_OK;
-    return status_fail(STATUS_INTERNAL, "glide %s failed; its message is above", name);
-}
-
-/* to: the file that takes standard output's place; -1: none does */
-static Status start(const char *const *argv, int to, pid_t *child)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    if (to >= 0) posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO);
-    int error = posix_spawn(child, "/proc/self/exe", &actions, NULL, (char *const *)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    return error ? status_fail(STATUS_IO, "glide %s: cannot be started: %s", argv[1], strerror(error)) : STATUS_OK;
-}
-
-Status bench_child(const char *const *argv, BenchChildOutput output, BenchChild *out)
-{
-    int ends[2] = {-1, -1};
-    pid_t child;
-    *out = (BenchChild){0};
-    fflush(stdout);
-    if (output == BENCH_CHILD_DROP) ends[1] = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (output == BENCH_CHILD_KEEP && pipe2(ends, O_CLOEXEC) != 0)
-        return status_fail(STATUS_IO, "glide %s: no pipe: %s", argv[1], strerror(errno));
-    double begin = bench_now();
-    Status s = start(argv, ends[1], &child), heard = STATUS_OK;
-    if (ends[1] >= 0) close(ends[1]);
-    if (s == STATUS_OK && ends[0] >= 0) heard = read_all(ends[0], &out->text);
-    if (s == STATUS_OK) s = wait_for(child, argv[1], &out->peak_rss);
-    out->seconds = bench_now() - begin;
-    if (ends[0] >= 0) close(ends[0]);
-    return s == STATUS_OK ? heard : s;
-}
-
-Status bench_child_json(const char *const *argv, json_t **out)
-{
-    const char *all[MOST_ARGUMENTS] = {"glide", "bench"};
-    BenchChild child;
-    json_error_t error;
-    int n = 2;
-    for (; *argv && n < MOST_ARGUMENTS - 2; argv++) all[n++] = *argv;
-    all[n] = "--json";
-    *out = NULL;
-    Status s = bench_child(all, BENCH_CHILD_KEEP, &child);
-    if (s == STATUS_OK) *out = json_loads(child.text, 0, &error);
-    free(child.text);
-    if (s == STATUS_OK && !*out) s = status_fail(STATUS_INTERNAL, "glide bench %s: not JSON: %s", all[2], error.text);
-    return s;
 }
 
 /* --- medians of several ------------------------------------------------------------------------------- */
@@ -129,36 +43,6 @@ bool bench_has_weights(const char *path, const char *usual, char *found, size_t 
     return true;
 }
 
-/* A new file, or a folder. */
-static Status temporary(bool folder, char *path, size_t size)
-{
-    const char *place = getenv("TMPDIR");
-    snprintf(path, size, "%s/glide-bench-XXXXXX", place && *place ? place : "/tmp");
-    int fd = folder ? (mkdtemp(path) ? 0 : -1) : mkstemp(path);
-    if (fd < 0) return status_fail(STATUS_IO, "%s: cannot be made: %s", path, strerror(errno));
-    if (!folder) close(fd);
-    return STATUS_OK;
-}
-
-static void remove_folder(const char *path)
-{
-    DIR *folder = opendir(path);
-    for (struct dirent *file; folder && (file = readdir(folder));)
-        if (file->d_name[0] != '.') unlinkat(dirfd(folder), file->d_name, 0);
-    if (folder) closedir(folder);
-    rmdir(path);
-}
-
-Status bench_temporary_model(const char *config, char *path, size_t size)
-{
-    BenchChild child;
-    TRY(temporary(false, path, size));
-    Status s = bench_child((const char *const[]){"glide", "init", "--config", config, "-o", path, "--quiet", NULL},
-                           BENCH_CHILD_DROP, &child);
-    if (s != STATUS_OK) unlink(path);
-    return s;
-}
-
 /* --- load --------------------------------------------------------------------------------------------- */
 
 static Status time_load(const char *path, const BenchCommand *c, BenchReport *r)
@@ -173,9 +57,11 @@ Status bench_measure_load(const BenchCommand *c, BenchReport *r)
 {
     char path[PATH_MAX];
     if (c->config) {
-        TRY(bench_temporary_model(c->config, path, sizeof path));
-        Status s = time_load(path, c, r);
-        unlink(path);
+        char folder[PATH_MAX];
+        TRY(bench_folder_new(folder, sizeof folder));
+        Status s = bench_random_weights(folder, c->config, path, sizeof path);
+        if (s == STATUS_OK) s = time_load(path, c, r);
+        bench_folder_remove(folder);
         snprintf(r->config, sizeof r->config, "%s", c->config);
         return s;
     }
@@ -205,7 +91,7 @@ static Status time_program(const BenchCommand *c, const char *base, const char *
     char folder[PATH_MAX], output[PATH_MAX + 16], threads[24], n[24];
     const char *argv[MOST_ARGUMENTS];
     int used = 0;
-    TRY(temporary(true, folder, sizeof folder));
+    TRY(bench_folder_new(folder, sizeof folder));
     snprintf(output, sizeof output, "%s/picture.png", folder);
     snprintf(threads, sizeof threads, "%d", r->threads);
     snprintf(n, sizeof n, "%d", (int)r->batch);
@@ -216,7 +102,7 @@ static Status time_program(const BenchCommand *c, const char *base, const char *
     if (c->steps) argv[used++] = "--steps", argv[used++] = c->steps;
     argv[used] = NULL;
     Status s = time_children(argv, (int)c->runs, r);
-    remove_folder(folder);
+    bench_folder_remove(folder);
     return s;
 }
 

@@ -12,6 +12,21 @@
 #include <string.h>
 #include <cmocka.h>
 
+static Kernels *kernels_on_two_threads(void)
+{
+    use_threads(2);
+    return kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+}
+
+static TextUNet *tiny_model(Status (*config_of)(const char *name, TextUNetConfig *c))
+{
+    TextUNetConfig config;
+    TextUNet *m;
+    assert_int_equal(STATUS_OK, config_of("tiny", &config));
+    assert_int_equal(STATUS_OK, bench_random_model(&config, &m));
+    return m;
+}
+
 static BenchRun measure(Kernels *k, TextUNet *m, int workers, bool checkpoint_blocks)
 {
     BenchRun run;
@@ -24,12 +39,8 @@ static BenchRun measure(Kernels *k, TextUNet *m, int workers, bool checkpoint_bl
 static void test_training(void **state)
 {
     (void)state;
-    TextUNetConfig config;
-    TextUNet *m;
-    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
-    use_threads(2);
-    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
-    assert_int_equal(STATUS_OK, bench_random_model(&config, &m));
+    Kernels *k = kernels_on_two_threads();
+    TextUNet *m = tiny_model(base_model_config);
     float before = m->params.items[0]->value[0];
     BenchRun one = measure(k, m, 1, false), two = measure(k, m, 2, false), again = measure(k, m, 2, true);
     assert_true(m->params.items[0]->value[0] != before);
@@ -83,12 +94,8 @@ static void expect_rows(const BenchProfile *p, bool by_block, const char *const 
 static void test_profile_of_training(void **state)
 {
     (void)state;
-    TextUNetConfig config;
-    TextUNet *m;
-    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
-    use_threads(2);
-    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
-    assert_int_equal(STATUS_OK, bench_random_model(&config, &m));
+    Kernels *k = kernels_on_two_threads();
+    TextUNet *m = tiny_model(base_model_config);
     for (int workers = 1; workers < 3; workers++) {
         BenchRun run;
         BenchProfile profile = {0};
@@ -107,13 +114,12 @@ static void test_profile_of_training(void **state)
     kernels_free(k);
 }
 
-static void check_step(Kernels *k, const TextUNetConfig *config, const char *block)
+/* Takes the model over. */
+static void check_step(Kernels *k, TextUNet *m, const char *block)
 {
-    TextUNet *m;
     BenchRun one, two;
     BenchProfile profile = {0};
     BenchStep step = {.batch = 1, .side = 32, .guidance_scale = 3, .runs = 6};
-    assert_int_equal(STATUS_OK, bench_random_model(config, &m));
     assert_int_equal(STATUS_OK, bench_step(k, m, &step, &one, &profile));
     check_profile(&profile, &one, 0.02);
     expect_rows(&profile, false, (const char *const[]){"conv 3x3", "group norm", "concat", "guidance and sampler", NULL});
@@ -133,13 +139,9 @@ static void check_step(Kernels *k, const TextUNetConfig *config, const char *blo
 static void test_steps(void **state)
 {
     (void)state;
-    TextUNetConfig config;
-    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
-    use_threads(2);
-    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
-    check_step(k, &config, "output_blocks.3");
-    assert_int_equal(STATUS_OK, upsampler_config("tiny", &config));
-    check_step(k, &config, "inputs");
+    Kernels *k = kernels_on_two_threads();
+    check_step(k, tiny_model(base_model_config), "output_blocks.3");
+    check_step(k, tiny_model(upsampler_config), "inputs");
     kernels_free(k);
 }
 
@@ -153,19 +155,13 @@ static Status drop(void *ctx, int64_t index, Image *picture)
 static void test_counting(void **state)
 {
     (void)state;
-    TextUNetConfig config;
-    TextUNet *base, *upsampler;
     CascadeOptions o;
     StageStats stats = {0};
     double gflop;
-    Kernels *k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]);
+    Kernels *k = kernels_on_two_threads();
+    TextUNet *base = tiny_model(base_model_config), *upsampler = tiny_model(upsampler_config);
     const char *prompt = "a";
     SamplerRow row = {.seed = 1};
-    use_threads(2);
-    assert_int_equal(STATUS_OK, base_model_config("tiny", &config));
-    assert_int_equal(STATUS_OK, bench_random_model(&config, &base));
-    assert_int_equal(STATUS_OK, upsampler_config("tiny", &config));
-    assert_int_equal(STATUS_OK, bench_random_model(&config, &upsampler));
     cascade_options_defaults(&o);
     o.base.steps = o.upsampler.steps = "3";
     assert_int_equal(STATUS_OK, bench_count_sample(base, upsampler, &o, 1, &gflop));

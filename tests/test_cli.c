@@ -380,35 +380,6 @@ static void test_memory(void **state)
     assert_true(r.peak_kb * 1.024e-3 < 400);
 }
 
-/* Minutes on kernels without vectors: with GLIDE_TEST_LONG only. */
-static void test_bench_step(void **state)
-{
-    (void)state;
-    CliOutcome r;
-    cli_run_ok(&r, "$G bench step --config tiny-base --channels 64 --side 16 --batch 2 --precision f32 --runs 2 --json");
-    expect_words(&r, (const char *const[]){"\"part\": \"step\"", "\"seconds\": ", "\"gmac\": ", "\"gflops\": ", "\"peak_gflops\": ",
-                                           "\"share\": ", "\"peak_rss_mb\": ", "\"kernels\": ", "\"threads\": ", "\"precision\": \"f32\"",
-                                           "\"config\": \"tiny-base\"", "\"batch\": 2", "\"side\": 16", "\"runs\": 2", NULL});
-    cli_run_ok(&r, "$G bench step --config tiny-upsampler --side 32 --runs 2 --profile");
-    expect_words(&r, (const char *const[]){"sampling step of the upsampler tiny-upsampler", "GMAC", "peak memory", "group norm",
-                                           "output_blocks.3", "that a step takes in the mean", NULL});
-}
-
-static void test_bench(void **state)
-{
-    (void)state;
-    CliOutcome r;
-    if (!getenv("GLIDE_TEST_LONG")) skip();
-    cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32 --runs 1");
-    expect_words(&r, (const char *const[]){"convolution rate", "training step of the base model \"tiny\"", "images/s",
-                                           "sampling step of the upsampler", "% of the", "from prompt to PNG", "opening ", NULL});
-    cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32 --runs 1 --json");
-    expect_words(&r, (const char *const[]){"\"step_base\": {", "\"step_upsampler\": {", "\"load\": {", "\"sample\": {", "\"conv\": {",
-                                           "\"train\": {", "\"share\": ", "\"mb_per_second\": ", NULL});
-    cli_run_ok(&r, "$G bench train --config tiny --batch 2 --side 32 --runs 1");
-    expect_words(&r, (const char *const[]){"with --checkpoint-blocks", NULL});
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,7 +388,6 @@ int main(void)
         cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_info),        cmocka_unit_test(test_dataset),
         cmocka_unit_test(test_help),        cmocka_unit_test(test_memory),      cmocka_unit_test(test_wait_policy),
-        cmocka_unit_test(test_bench_step),  cmocka_unit_test(test_bench),
     };
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }
