@@ -333,17 +333,28 @@ INLINE __mmask16 lanes_below(int64_t seen, int64_t j)
     return (__mmask16)below(min_of(seen, j + 16), j);
 }
 
+/* The largest of the scores before `seen`; four at a time, since each waits for the one before. */
+INLINE float largest(const float *scores, int64_t seen)
+{
+    __m512 max[4];
+    int64_t j = 0;
+    for (int i = 0; i < 4; i++) max[i] = _mm512_set1_ps(-INFINITY);
+    for (; j + 64 <= seen; j += 64)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) max[i] = _mm512_max_ps(max[i], _mm512_loadu_ps(scores + j + 16 * i));
+    for (; j < seen; j += 16) max[0] = _mm512_mask_max_ps(max[0], lanes_below(seen, j), max[0], _mm512_loadu_ps(scores + j));
+    return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(max[0], max[1]), _mm512_max_ps(max[2], max[3])));
+}
+
 /* p (columns) = exp(scale * (scores - max)) in bf16, zeros from `seen` on. Returns the sum and sets lse. */
 INLINE float softmax_row(const Job *job, const float *scores, int64_t seen, int64_t columns, Bf16 *p, float *lse)
 {
-    __m512 max = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps(), factor = _mm512_set1_ps(job->scale * log2_e);
-    for (int64_t j = 0; j < seen; j += 16)
-        max = _mm512_mask_max_ps(max, lanes_below(seen, j), max, _mm512_loadu_ps(scores + j));
-    float top = _mm512_reduce_max_ps(max);
+    __m512 sum = _mm512_setzero_ps(), factor = _mm512_set1_ps(job->scale * log2_e);
+    float top = largest(scores, seen);
     __m512 shift = _mm512_set1_ps(-top * job->scale * log2_e);
     for (int64_t j = 0; j < columns; j += 16) {
         __m512 x = exp2_of(_mm512_fmadd_ps(_mm512_loadu_ps(scores + j), factor, shift));
-        x = _mm512_maskz_mov_ps(lanes_below(seen, j), x);
+        if (j + 16 > seen) x = _mm512_maskz_mov_ps(lanes_below(seen, j), x);
         sum = _mm512_add_ps(sum, x);
         _mm256_storeu_si256((void *)(p + j), (__m256i)_mm512_cvtneps_pbh(x));
     }
