@@ -24,6 +24,7 @@ typedef struct Optimizer {
     ParamSet *params;        /* borrowed; grads must be allocated */
     int64_t step;            /* steps done */
     float *m, *v, *ema;      /* params->total each, parameters one after the other in their order */
+    double *squares;         /* params->count: of their gradients, scratch of a step */
 } Optimizer;
 
 Status optimizer_init(Optimizer *o, ParamSet *params, const OptimizerOptions *options); /* ema = the current values */

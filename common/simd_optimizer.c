@@ -15,7 +15,7 @@ static void adamw(int64_t n, float *value, const float *grad, float *m, float *v
     float root = (float)sqrt(step->bias2), eps = (float)step->eps, scale = step->grad_scale;
     float beta1 = (float)step->beta1, rate1 = (float)(1 - step->beta1);
     float beta2 = (float)step->beta2, rate2 = (float)(1 - step->beta2);
-#pragma omp parallel for simd schedule(static) if (n >= PARALLEL_FROM)
+#pragma omp parallel for simd schedule(static) if (parallel : n >= PARALLEL_FROM)
     for (int64_t i = 0; i < n; i++) {
         float g = grad[i] * scale;
         m[i] = ADD_PRODUCT(m[i] * beta1, g, rate1);
@@ -27,7 +27,7 @@ static void adamw(int64_t n, float *value, const float *grad, float *m, float *v
 static void ema(int64_t n, double decay, const float *value, float *average)
 {
     float keep = (float)decay, rate = (float)(1 - decay);
-#pragma omp parallel for simd schedule(static) if (n >= PARALLEL_FROM)
+#pragma omp parallel for simd schedule(static) if (parallel : n >= PARALLEL_FROM)
     for (int64_t i = 0; i < n; i++) average[i] = ADD_PRODUCT(average[i] * keep, value[i], rate);
 }
 
