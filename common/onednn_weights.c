@@ -23,10 +23,11 @@ static void packed_destroy(void *data)
     free(p);
 }
 
-/* Into how many parts the primitive wants the weights' input channels. */
+/* Into how many parts the primitive wants the weights' input channels. By their number: the weights of patches are a layer's rows. */
 static int64_t parts_of(const Prim *prim, const Param *w)
 {
-    return w->dims[1] / prim->key.Cin;
+    const Key *key = &prim->key;
+    return (int64_t)w->size / (key->Cout * key->Cin * key->kernel * key->kernel);
 }
 
 static Status packed_new(Onednn *o, const Layout *l, int64_t parts, const Param *w, Packed **out)

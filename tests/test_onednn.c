@@ -218,6 +218,24 @@ static void parts_add_up(void **state)
     kernels_free(k);
 }
 
+/* The weights of a convolution over whole patches, (Cout,Cin,k,k), are those of a linear layer of Cin*k*k inputs. */
+static void weights_of_patches(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    Values x = values_random(DTYPE_F32, 7 * 48, 0, 1), w = values_random(DTYPE_F32, 24 * 48, 0, 1);
+    Values y = values_output(DTYPE_F32, 7 * 24), again = values_output(DTYPE_F32, 7 * 24);
+    Param patches = param_from_values(&w, 4, (int64_t[]){24, 3, 4, 4}), rows = param_from_values(&w, 2, (int64_t[]){24, 48});
+    LinearShape s = {.rows = 7, .in = 48, .out = 24, .dtype = DTYPE_F32, .out_dtype = DTYPE_F32};
+    assert_int_equal(STATUS_OK, k->linear(k, &s, x.data, &patches, NULL, NULL, y.data));
+    assert_int_equal(STATUS_OK, k->linear(k, &s, x.data, &rows, NULL, NULL, again.data));
+    assert_values_same("y", &y, &again);
+    param_release_packed(&patches);
+    param_release_packed(&rows);
+    values_free(&x), values_free(&w), values_free(&y), values_free(&again);
+    kernels_free(k);
+}
+
 /* Six copies of others fill the slots: a stale one makes room; when none is stale, one does all the same. */
 static void full_slots_make_room(void **state)
 {
@@ -370,6 +388,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(layouts_are_shared),
         cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(weights_of_patches),
         cmocka_unit_test(full_slots_make_room),
         cmocka_unit_test(parameters_outlive_kernels),
         cmocka_unit_test(bias_gradient_alone),
