@@ -135,8 +135,8 @@ typedef struct GlideProgress {
     double fraction;  /* of the whole call's work that is done, 0 to 1, estimated */
     int side;                     /* of the pictures in work; their width */
     int height;                   /* as side, but for pictures that glide_upsample() makes with a scale */
-    const unsigned char *preview; /* (count,preview_height,preview_width,3) what the model expects so far, borrowed; NULL unless asked
-                                     for. Pictures beyond GLIDE_MOST_PREVIEW pixels a side are shown smaller */
+    const unsigned char *preview; /* (count,preview_height,preview_width,3) what the model expects so far, borrowed; NULL unless
+                                     asked for. Pictures beyond GLIDE_MOST_PREVIEW pixels a side are shown smaller */
     int preview_width, preview_height;
 } GlideProgress;
 

@@ -2,6 +2,7 @@
 
 #include "glide/ablation/condition_grid.h"
 #include "glide/call.h"
+#include "glide/guides.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,20 +15,37 @@ enum {
      * of f32 hold transformed copies (Winograd), those of bf16 less of them. */
     MAPS_BF16 = 10,
     MAPS_F32 = 15,
+    MAPS_CLIP = 16, /* tokens of a layer's width that are kept for the way back */
     RESERVED_BYTES = 128 << 20 /* of address space, by threads for stacks and heaps: counts where that is limited */
 };
 
 /* --- memory ------------------------------------------------------------------------------------------- */
 
-/* What the encoder keeps for the decoder, and what the largest block works on. */
-double plan_activation_bytes(const TextUNetConfig *config, DType type, double rows)
+/* What the encoder keeps for the decoder, or for the way back, and what the largest block works on. */
+static double unet_activation_bytes(const UNetConfig *c, DType type, double rows)
 {
-    const UNetConfig *c = &config->unet;
     double pixels = (double)c->image_size * c->image_size, kept = 0;
     double working = (type == DTYPE_BF16 ? MAPS_BF16 : MAPS_F32) * pixels * (double)unet_level_channels(c, 0);
     for (int level = 0; level < c->levels; level++, pixels /= 4)
         kept += (c->res_blocks + 1) * pixels * (double)unet_level_channels(c, level);
     return rows * (kept + working) * (type == DTYPE_BF16 ? 2 : 4);
+}
+
+double plan_activation_bytes(const TextUNetConfig *config, DType type, double rows)
+{
+    return unet_activation_bytes(&config->unet, type, rows);
+}
+
+/* What guides keep of `rows` pictures until their gradients are known. */
+static double guides_activation_bytes(const StageGuides *guides, DType type, double rows)
+{
+    double bytes = guides->classifier ? unet_activation_bytes(&guides->classifier->config.unet, type, rows) : 0;
+    if (guides->clip) {
+        const ClipConfig *c = &guides->clip->config;
+        double side = (double)c->image_size / c->patch_size, tokens = 1 + side * side;
+        bytes += rows * MAPS_CLIP * tokens * c->image.width * c->image.layers * (type == DTYPE_BF16 ? 2 : 4);
+    }
+    return bytes;
 }
 
 /* The mapped file, or the parameters read from it, and what the kernels make of them. */
@@ -37,10 +55,22 @@ static double model_bytes(const Glide *g, const TextUNet *m)
     return there + total * (g->int8 ? 1 : g->precision == DTYPE_BF16 ? 2 : 4);
 }
 
+/* All that were read: parameters, and what the kernels make of them for each way through. */
+static double guides_bytes(const Glide *g)
+{
+    double bytes = 0;
+    for (const GuideFile *f = g->guides; f; f = f->next) {
+        const ParamSet *params = f->classifier ? &f->classifier->params : f->clip ? &f->clip->params : NULL;
+        if (f->weaker) bytes += model_bytes(g, f->weaker);
+        else if (params) bytes += (double)params->total * (4 + 2 * (g->precision == DTYPE_BF16 ? 2 : 4));
+    }
+    return bytes;
+}
+
 double plan_base_bytes(const Glide *g, double rows)
 {
     const TextUNet *m = g->base.net;
-    return PROGRAM_BYTES + model_bytes(g, m) + plan_activation_bytes(&m->config, g->precision, rows);
+    return PROGRAM_BYTES + model_bytes(g, m) + guides_bytes(g) + plan_activation_bytes(&m->config, g->precision, rows);
 }
 
 double plan_free_bytes(void)
@@ -91,7 +121,8 @@ static Status count_stage(const Model *model, const StageOptions *o, int rows, P
         ConditionCost cost = condition_cost(&walk, &g, d.num_timesteps - steps);
         *out = (PlanStage){true, side, side, steps, rows, 1, cost.answers, cost.weaker, 0, 0, 0};
         for (int m = 0; m < GUIDANCE_MODES; m++) out->gradients += cost.gradients[m];
-        out->activation_bytes = plan_activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g));
+        out->activation_bytes = plan_activation_bytes(c, o->precision, (double)rows * guidance_most_answers(&g)) +
+                                guides_activation_bytes(&o->guides, o->precision, rows);
         condition_walk_release(&walk);
     }
     diffusion_release(&d);
@@ -102,6 +133,7 @@ static void sum_bytes(const Glide *g, Plan *p)
 {
     p->weight_bytes = p->base.takes_part ? model_bytes(g, g->base.net) : 0;
     if (p->upsampler.takes_part) p->weight_bytes += model_bytes(g, g->upsampler.net);
+    p->weight_bytes += guides_bytes(g);
     p->bytes = PROGRAM_BYTES + p->weight_bytes + fmax(p->base.activation_bytes, p->upsampler.activation_bytes);
 }
 
@@ -113,7 +145,8 @@ static Status plan_stages(Glide *g, const GlideSampleOptions *in, double base_st
     *out = (Plan){.pictures = in->n};
     TRY(call_fill_options(g, in, &o));
     TRY(context_load_both(g, &upsampler));
-    if (!g->base.net->text) o.base.guidance.terms[GUIDANCE_CFG] = guidance_term(1);
+    TRY(call_load_guides(g, &in->guidance, &g->base, &o.base));
+    if (upsampler) TRY(call_load_guides(g, &in->upsampler_guidance, &g->upsampler, &o.upsampler));
     o.base.strength = base_strength;
     o.upsampler.strength = upsampler_strength;
     TRY(count_stage(&g->base, &o.base, in->n < CASCADE_BATCH ? in->n : CASCADE_BATCH, &out->base));
@@ -167,6 +200,7 @@ Status plan_upsample(Glide *g, int w, int h, const GlideUpsampleOptions *in, Pla
     if (in->sampler) o.sampler = in->sampler;
     if (in->steps) o.steps = in->steps;
     o.precision = g->precision;
+    TRY(call_load_guides(g, &in->guidance, &g->upsampler, &o));
     PlanStage *p = &out->upsampler;
     TRY(count_stage(&g->upsampler, &o, 1, p));
     p->width = size.width;

@@ -2,8 +2,8 @@
  * over the models' configurations, time by a short measurement on this machine.
  *
  * The formula is one of what the process has in memory at its peak, mapped weights included: the program, the weights as the
- * file has them and as the kernels want them, and the feature maps that a network works on at once, whose number was
- * measured (plan.c).
+ * file has them and as the kernels want them, those of guides (which are read for it), and the feature maps that a network works
+ * on at once, whose number was measured (plan.c).
  * tests/test_cli_plan.c holds it against measured peaks, within PLAN_MEMORY_FACTOR either way. */
 #ifndef GLIDE_PLAN_H
 #define GLIDE_PLAN_H

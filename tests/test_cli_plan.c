@@ -141,6 +141,36 @@ static void test_memory(void **state)
     }
 }
 
+/* Guides count with their weights, the copies for both ways through, and what they keep for the way back. */
+static void test_guides(void **state)
+{
+    (void)state;
+    if (SANITIZED || access("data/weights/clip.h5", R_OK) != 0) skip();
+    char root[PATH_MAX], classifier[PATH_MAX + 40], clip[PATH_MAX + 40], words[3 * PATH_MAX];
+    assert_non_null(getcwd(root, sizeof root));
+    snprintf(classifier, sizeof classifier, "%s/data/weights/classifier.h5", root);
+    snprintf(clip, sizeof clip, "%s/data/weights/clip.h5", root);
+    for (int with = 0; with < 4; with++) {
+        Glide *g = open_default(GLIDE_PRECISION_AUTO);
+        GlideSampleOptions o = glide_sample_defaults();
+        Plan plan, bare;
+        o.steps = "2";
+        o.n = 4;
+        o.upsample = false;
+        assert_int_equal(plan_sample(g, &o, &bare), STATUS_OK);
+        if (with & 1) o.guidance.classifier_weights = classifier, o.guidance.classifier.scale = 3, o.label = 0;
+        if (with & 2) o.guidance.clip_weights = clip, o.guidance.clip.scale = 50;
+        OK(plan_sample(g, &o, &plan));
+        snprintf(words, sizeof words, "sample x -n 4 --steps 2 --no-upsample -q -o many.png%s%s%s%s",
+                 with & 1 ? " --classifier-scale 3 --class 0 --classifier " : "", with & 1 ? classifier : "",
+                 with & 2 ? " --clip-scale 50 --clip " : "", with & 2 ? clip : "");
+        check_peak(words, plan.bytes);
+        double more = plan.bytes - bare.bytes, least = (with & 1 ? 14e6 : 0) + (with & 2 ? 26e6 : 0);
+        if (more < least || more > 2.5 * least) fail_msg("%s: %.0f MB for its guides", words, more * 1e-6);
+        glide_close(g);
+    }
+}
+
 /* Exit status 2 and one line, at once, by a plan and by the command itself. */
 static void test_refusal(void **state)
 {
@@ -176,6 +206,7 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lines), cmocka_unit_test(test_ablate), cmocka_unit_test(test_memory),
+                                       cmocka_unit_test(test_guides),
                                        cmocka_unit_test(test_refusal)};
     return cmocka_run_group_tests(tests, setup, cli_teardown);
 }
