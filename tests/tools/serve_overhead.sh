@@ -1,6 +1,6 @@
 #!/bin/sh
 # serve_overhead.sh [SECONDS]: what glide serve adds to the time of glide sample, and when the first preview comes, measured in turn
-# for so long (150). Needs perl and an otherwise quiet machine; BUILD=build, WEIGHTS=data/weights, STEPS=12, UPSTEPS=4.
+# for so long (150). Needs perl and an otherwise quiet machine; BUILD=build, WEIGHTS=data/weights, STEPS=12, UPSTEPS=2.
 #
 # A round is, with one seed: glide sample of 4 pictures (A), of 8 (B), and the server's job of 4 with all its events and previews
 # received, from sending the request to its end (C). Both make pictures in batches of 4, so B - A is one batch without the program's
@@ -79,12 +79,14 @@ printf "%-58s %8.3f s\n", 'A      glide sample -n 4, start and loading included'
 printf "%-58s %8.3f s\n", 'B - A  4 pictures more, glide sample -n 8 less -n 4', median(@batch);
 printf "%-58s %8.3f s\n", "C      the server's job of 4, request to end", median(@c);
 printf "%-58s %+8.1f %%\n", 'C against A', 100 * median(@whole);
-printf "%-58s %+8.1f %%   (from %+.1f to %+.1f)\n", 'C against B - A', 100 * median(@net), map { 100 * $_ } (sort { $a <=> $b } @net)[0, -1];
+printf "%-58s %+8.1f %%   (from %+.1f to %+.1f)\n", 'C against B - A', 100 * median(@net),
+    map { 100 * $_ } (sort { $a <=> $b } @net)[0, -1];
 printf "%-58s %8.1f ms\n", 'first preview after the request', 1e3 * median(@first);
 printf "%-58s %8.1f ms\n", 'a step (between the previews that follow)', 1e3 * median(@step);
-printf "%-58s %+8.1f ms  (of the first job after the start %+.1f)\n", 'first preview less a step', 1e3 * median(@late), 1e3 * ($cold - median(@step));
+printf "%-58s %+8.1f ms  (of the first job after the start %+.1f)\n", 'first preview less a step', 1e3 * median(@late),
+    1e3 * ($cold - median(@step));
 my $good = median(@net) < 0.03 && median(@late) < 0.05;
 print $good ? "within 3 % and 50 ms\n" : "NOT within 3 % and 50 ms\n";
 exit !$good;
 END
-perl "$folder/measure.pl" "$glide" "$(head -n 1 "$folder/url")" "$seconds" "${STEPS:-12}" "${UPSTEPS:-4}" "$folder"
+perl "$folder/measure.pl" "$glide" "$(head -n 1 "$folder/url")" "$seconds" "${STEPS:-12}" "${UPSTEPS:-2}" "$folder"
