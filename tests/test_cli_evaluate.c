@@ -17,6 +17,8 @@
 
 #define EVALUATE "$G evaluate upsample -q --steps 2 "
 #define OURSELVES "--outside \"$G upsample {in} -o '{out}' --scale {scale} --steps 2 -s 0 -q\" "
+/* Does not listen when it is asked to end. */
+#define STUBBORN "exec $G evaluate upsample --pairs photos --outside 'sh -c \"trap : TERM; while :; do sleep 1; done\" {in} {out}'"
 
 static void write_picture(const char *name, int w, int h, uint32_t seed)
 {
@@ -220,8 +222,7 @@ static void test_interrupt(void **state)
 {
     (void)state;
     static const char *const words[] = {"exec $G evaluate upsample --pairs photos --outside 'sh -c \"exec sleep 60\" {in} {out}'",
-                                        "exec $G evaluate upsample --pairs photos --outside "
-                                        "'sh -c \"trap : TERM; while :; do sleep 1; done\" {in} {out}'", /* does not listen */
+                                        STUBBORN,
                                         "exec $G evaluate upsample --pairs photos --steps 900"};
     mkdir(in_test_folder("tmp"), 0777);
     setenv("TMPDIR", in_test_folder("tmp"), 1);

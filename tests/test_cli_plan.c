@@ -180,10 +180,10 @@ static void test_refusal(void **state)
     cli_refuse("ulimit -v 3000000; $G upsample huge.png -s 1 -q -o out.png", "GB are free");
     char root[PATH_MAX], words[2 * PATH_MAX];
     if (!getcwd(root, sizeof root) || access("data/weights/upsampler.h5", R_OK) != 0) return;
-    static const char *const commands[] = {"sample x -s 1 -q -o out.png", "plan sample x", "inpaint wide.png -m mask.png -s 1 -q "
-            "-o out.png",
-                                           "plan inpaint wide.png -m mask.png", "sample x --grid seed=1 -q -o out.png",
-                                           "plan ablate --prompts prompts.txt", "ablate --prompts prompts.txt -q -o study"};
+    static const char *const commands[] = {"sample x -s 1 -q -o out.png", "plan sample x",
+                                           "inpaint wide.png -m mask.png -s 1 -q -o out.png", "plan inpaint wide.png -m mask.png",
+                                           "sample x --grid seed=1 -q -o out.png", "plan ablate --prompts prompts.txt",
+                                           "ablate --prompts prompts.txt -q -o study"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(words, sizeof words, "ulimit -v 380000; GLIDE_WEIGHTS='%s/data/weights' $G %s --precision f32 -t 1", root,
                 commands[i]);
