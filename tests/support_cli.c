@@ -135,13 +135,14 @@ void cli_assert_same_files(const char *a, const char *b)
 int cli_setup(void **state)
 {
     (void)state;
-    char build[PATH_MAX], program[PATH_MAX + 16], path[256];
+    char build[PATH_MAX], root[PATH_MAX], program[PATH_MAX + 16], path[256];
     const char *name = getenv("GLIDE_BUILD");
-    if (!realpath(name ? name : "build", build)) return -1;
+    if (!realpath(name ? name : "build", build) || !getcwd(root, sizeof root)) return -1;
     snprintf(program, sizeof program, "%s/glide", build);
     tiny_weights_setup(state);
     setenv("G", program, 1);
     setenv("D", test_folder, 1);
+    setenv("R", root, 1);
     snprintf(path, sizeof path, "%s/data.h5", test_folder);
     return tiny_dataset_write(path, NULL) == STATUS_OK ? 0 : -1;
 }

@@ -11,7 +11,7 @@
 #define QUICK "--steps 3 --upsampler-steps 2 "
 
 /* For cmocka_run_group_tests(). $G is the program of $GLIDE_BUILD (default build), $GLIDE_WEIGHTS and $D the folder
- * (test_folder). */
+ * (test_folder), $R the repository's root. */
 int cli_setup(void **state);
 int cli_teardown(void **state);
 

@@ -1,7 +1,6 @@
 /* make install: what it puts where, and that it works from there: the header's example by pkg-config, pages, completions. */
 #include "tests/support_cli.h"
 
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -20,14 +19,10 @@ enum { SANITIZED = 0 };
 /* The folder's weights stand for the default ones. */
 static int setup(void **state)
 {
-    char root[PATH_MAX], words[2 * PATH_MAX];
-    if (cli_setup(state) != 0 || !getcwd(root, sizeof root)) return -1;
-    const char *build = getenv("GLIDE_BUILD");
-    snprintf(words, sizeof words, "cd '%s' && make -s --no-print-directory BUILD='%s' install PREFIX='%s/usr' WEIGHTS='%s' > "
-            "'%s/make.txt' 2>&1",
-             root, build ? build : "build", test_folder, test_folder, test_folder);
     CliOutcome r;
-    cli_run(&r, "%s", words);
+    if (cli_setup(state) != 0) return -1;
+    cli_run(&r, "cd $R && make -s --no-print-directory BUILD=\"${GLIDE_BUILD:-build}\" install PREFIX=$D/usr WEIGHTS=$D "
+                "> $D/make.txt 2>&1");
     if (r.exit_status == 0) return 0;
     cli_run(&r, "cat make.txt");
     print_error("make install: %s\n", r.out);
@@ -47,7 +42,7 @@ static void test_files(void **state)
         if (!cli_exists(path)) fail_msg("%s is missing", path);
     }
     CliOutcome r;
-    cli_run_ok(&r, "usr/bin/glide --version; cmp usr/include/glide/glide.h \"$OLDPWD/glide/glide.h\"");
+    cli_run_ok(&r, "usr/bin/glide --version; cmp usr/include/glide/glide.h \"$R/glide/glide.h\"");
     cli_run_ok(&r, "cd / && env -u GLIDE_WEIGHTS $D/usr/bin/glide sample cat -s 1 -q -o $D/cat.png " QUICK);
     assert_true(cli_exists("cat.png")); /* the weights are found beside the program */
 }
@@ -118,7 +113,7 @@ static void test_completions(void **state)
     cli_run_ok(&r, "if command -v zsh; then zsh -n usr/share/zsh/site-functions/_glide; fi; head -1 "
             "usr/share/zsh/site-functions/_glide");
     assert_non_null(strstr(r.out, "#compdef glide"));
-    cli_run(&r, "cd \"$OLDPWD\"; make -s uninstall PREFIX=$D/usr; find $D/usr -type f | grep -v glide-dataset");
+    cli_run(&r, "cd \"$R\"; make -s uninstall PREFIX=$D/usr; find $D/usr -type f | grep -v glide-dataset");
     if (*r.out) fail_msg("left behind: %s", r.out);
 }
 

@@ -4,7 +4,6 @@
 #include "tests/support_cli.h"
 #include "tests/support_status.h"
 
-#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -79,13 +78,8 @@ static Glide *open_default(GlidePrecision precision)
 {
     Glide *g;
     GlideOptions o = glide_defaults();
-    char root[PATH_MAX];
-    assert_non_null(getcwd(root, sizeof root));
-    char weights[PATH_MAX + 32], upsampler[PATH_MAX + 32];
-    snprintf(weights, sizeof weights, "%s/data/weights/base.h5", root);
-    snprintf(upsampler, sizeof upsampler, "%s/data/weights/upsampler.h5", root);
-    o.weights = weights;
-    o.upsampler_weights = upsampler;
+    o.weights = "data/weights/base.h5";
+    o.upsampler_weights = "data/weights/upsampler.h5";
     o.precision = precision;
     assert_int_equal(glide_open(&o, &g), GLIDE_OK);
     return g;
@@ -94,9 +88,7 @@ static Glide *open_default(GlidePrecision precision)
 static void check_peak(const char *words, double planned)
 {
     CliOutcome r;
-    char root[PATH_MAX];
-    assert_non_null(getcwd(root, sizeof root));
-    cli_run(&r, "export GLIDE_WEIGHTS='%s/data/weights'; exec $G %s", root, words);
+    cli_run(&r, "export GLIDE_WEIGHTS=\"$R/data/weights\"; exec $G %s", words);
     if (r.exit_status != 0) fail_msg("%s: \"%s\"", words, r.err);
     double peak = 1024.0 * (double)r.peak_kb, ratio = planned / peak;
     print_message("%-90s planned %4.0f MB, peak %4.0f MB, ratio %.2f\n", words, planned * 1e-6, peak * 1e-6, ratio);
@@ -146,10 +138,7 @@ static void test_guides(void **state)
 {
     (void)state;
     if (SANITIZED || access("data/weights/clip.h5", R_OK) != 0) skip();
-    char root[PATH_MAX], classifier[PATH_MAX + 40], clip[PATH_MAX + 40], words[3 * PATH_MAX];
-    assert_non_null(getcwd(root, sizeof root));
-    snprintf(classifier, sizeof classifier, "%s/data/weights/classifier.h5", root);
-    snprintf(clip, sizeof clip, "%s/data/weights/clip.h5", root);
+    char words[256];
     for (int with = 0; with < 4; with++) {
         Glide *g = open_default(GLIDE_PRECISION_AUTO);
         GlideSampleOptions o = glide_sample_defaults();
@@ -158,12 +147,12 @@ static void test_guides(void **state)
         o.n = 4;
         o.upsample = false;
         assert_int_equal(plan_sample(g, &o, &bare), STATUS_OK);
-        if (with & 1) o.guidance.classifier_weights = classifier, o.guidance.classifier.scale = 3, o.label = 0;
-        if (with & 2) o.guidance.clip_weights = clip, o.guidance.clip.scale = 50;
+        if (with & 1) o.guidance.classifier_weights = "data/weights/classifier.h5", o.guidance.classifier.scale = 3, o.label = 0;
+        if (with & 2) o.guidance.clip_weights = "data/weights/clip.h5", o.guidance.clip.scale = 50;
         OK(plan_sample(g, &o, &plan));
-        snprintf(words, sizeof words, "sample x -n 4 --steps 2 --no-upsample -q -o many.png%s%s%s%s",
-                 with & 1 ? " --classifier-scale 3 --class 0 --classifier " : "", with & 1 ? classifier : "",
-                 with & 2 ? " --clip-scale 50 --clip " : "", with & 2 ? clip : "");
+        snprintf(words, sizeof words, "sample x -n 4 --steps 2 --no-upsample -q -o many.png%s%s",
+                 with & 1 ? " --classifier $R/data/weights/classifier.h5 --classifier-scale 3 --class 0" : "",
+                 with & 2 ? " --clip $R/data/weights/clip.h5 --clip-scale 50" : "");
         check_peak(words, plan.bytes);
         double more = plan.bytes - bare.bytes, least = (with & 1 ? 14e6 : 0) + (with & 2 ? 26e6 : 0);
         if (more < least || more > 2.5 * least) fail_msg("%s: %.0f MB for its guides", words, more * 1e-6);
@@ -178,19 +167,16 @@ static void test_refusal(void **state)
     if (SANITIZED) skip();
     cli_refuse("ulimit -v 3000000; $G plan upsample huge.png", "huge.png: 2600x2600 to 10400x10400 pixels: needs about ");
     cli_refuse("ulimit -v 3000000; $G upsample huge.png -s 1 -q -o out.png", "GB are free");
-    char root[PATH_MAX], words[2 * PATH_MAX];
-    if (!getcwd(root, sizeof root) || access("data/weights/upsampler.h5", R_OK) != 0) return;
+    if (access("data/weights/upsampler.h5", R_OK) != 0) return;
     static const char *const commands[] = {"sample x -s 1 -q -o out.png", "plan sample x",
                                            "inpaint wide.png -m mask.png -s 1 -q -o out.png", "plan inpaint wide.png -m mask.png",
                                            "sample x --grid seed=1 -q -o out.png", "plan ablate --prompts prompts.txt",
                                            "ablate --prompts prompts.txt -q -o study"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        snprintf(words, sizeof words, "ulimit -v 380000; GLIDE_WEIGHTS='%s/data/weights' $G %s --precision f32 -t 1", root,
-                commands[i]);
         CliOutcome r;
-        cli_run(&r, "%s", words);
+        cli_run(&r, "ulimit -v 380000; GLIDE_WEIGHTS=\"$R/data/weights\" $G %s --precision f32 -t 1", commands[i]);
         if (r.exit_status != 2 || !strstr(r.err, "needs about ") || !strstr(r.err, "GB are free"))
-            fail_msg("%s: exit status %d, \"%s\"", words, r.exit_status, r.err);
+            fail_msg("%s: exit status %d, \"%s\"", commands[i], r.exit_status, r.err);
         assert_false(cli_exists("out.png"));
         assert_false(cli_exists("study/report.html"));
     }

@@ -392,13 +392,16 @@ GlideGuidance request_guidance(const JobRequest *r, const RequestLimits *limits)
     return g;
 }
 
+/* What options of either kind call by the same names. */
+#define TAKE_COMMON(o, r) \
+    ((o).seed = (r)->seed, (o).image = (r)->image, (o).label = (r)->label, (o).upsample_temp = (r)->upsample_temp, \
+     (o).colour_cells = (r)->colour_cells)
+
 GlideSampleOptions request_sample_options(const JobRequest *r, const RequestLimits *limits)
 {
     GlideSampleOptions o = glide_sample_defaults();
+    TAKE_COMMON(o, r);
     o.n = r->n;
-    o.seed = r->seed;
-    o.image = r->image;
-    o.label = r->label;
     o.guidance = request_guidance(r, limits);
     o.upsampler_guidance.cfg.scale = r->upsampler_scale;
     o.upsampler_guidance.negative_prompt = o.guidance.negative_prompt;
@@ -407,8 +410,6 @@ GlideSampleOptions request_sample_options(const JobRequest *r, const RequestLimi
     o.upsample = r->upsample;
     o.upsampler_sampler = r->upsampler_sampler;
     o.upsampler_steps = r->upsampler_steps;
-    o.upsample_temp = r->upsample_temp;
-    o.colour_cells = r->colour_cells;
     o.strength = r->strength;
     if (r->kind == JOB_SAMPLE && r->picture.rgb) o.init_image = &r->picture;
     return o;
@@ -417,14 +418,10 @@ GlideSampleOptions request_sample_options(const JobRequest *r, const RequestLimi
 GlideUpsampleOptions request_upsample_options(const JobRequest *r)
 {
     GlideUpsampleOptions o = glide_upsample_defaults();
+    TAKE_COMMON(o, r);
     o.prompt = r->prompt;
-    o.label = r->label;
-    o.seed = r->seed;
-    o.image = r->image;
     o.sampler = r->upsampler_sampler;
     o.steps = r->upsampler_steps;
-    o.upsample_temp = r->upsample_temp;
-    o.colour_cells = r->colour_cells;
     o.guidance.cfg.scale = r->upsampler_scale;
     o.guidance.negative_prompt = *r->negative_prompt ? r->negative_prompt : NULL;
     o.scale = r->scale;

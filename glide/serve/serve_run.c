@@ -255,7 +255,22 @@ static Status take_change(Run *r, const SamplerState **resume)
 
 /* --- calls ------------------------------------------------------------------------------------------ */
 
-/* Pictures first, first+1, ... of the job, on and on while guidance changes. */
+/* Pictures first, first+1, ... of the job; the call begins now. */
+static GlideSampleOptions part_options(Run *r)
+{
+    const JobRequest *request = &r->job->request;
+    GlideSampleOptions o = request_sample_options(request, r->q->limits);
+    o.n = r->count;
+    if (request->seed_each)
+        o.seed += (uint64_t)r->first;
+    else
+        o.image += (uint32_t)r->first;
+    o.callbacks = callbacks(r);
+    r->last = clock_now();
+    return o;
+}
+
+/* They are made, on and on while guidance changes. */
 static Status sample_some(Run *r, GlidePicture *pictures)
 {
     Job *job = r->job;
@@ -266,14 +281,7 @@ static Status sample_some(Run *r, GlidePicture *pictures)
     StageWatch watch = {.step = watch_step, .ctx = r, .save = save, .save_count = save_count};
     watch.resume = request->resume.x ? &request->resume : NULL;
     for (;;) {
-        GlideSampleOptions o = request_sample_options(request, r->q->limits);
-        o.n = r->count;
-        if (request->seed_each)
-            o.seed += (uint64_t)r->first;
-        else
-            o.image += (uint32_t)r->first;
-        o.callbacks = callbacks(r);
-        r->last = clock_now();
+        GlideSampleOptions o = part_options(r);
         r->watched = false;
         Status s = call_sample(r->glide, request->prompt, &o, &watch, pictures);
         pthread_mutex_lock(&r->q->lock);
@@ -304,16 +312,10 @@ static Status run_inpaint(Run *r)
     GlidePicture pictures[JOB_BATCH];
     for (r->first = 0; r->first < n; r->first += most) {
         GlideInpaintOptions o = glide_inpaint_defaults();
-        o.sample = request_sample_options(request, r->q->limits);
-        r->count = o.sample.n = n - r->first < most ? n - r->first : most;
-        if (request->seed_each)
-            o.sample.seed += (uint64_t)r->first;
-        else
-            o.sample.image += (uint32_t)r->first;
+        r->count = n - r->first < most ? n - r->first : most;
+        o.sample = part_options(r);
         o.jump = request->jump;
         o.repeats = request->repeats;
-        o.sample.callbacks = callbacks(r);
-        r->last = clock_now();
         TRY((Status)glide_inpaint(r->glide, &request->picture, &request->mask, request->prompt, &o, pictures));
     }
     return STATUS_OK;
@@ -333,6 +335,24 @@ static Status run_upsample(Run *r)
     TRY((Status)glide_upsample(r->glide, &request->picture, &o, &picture));
     on_picture(r, 0, &picture);
     return r->status;
+}
+
+static bool one_step(void *context, const GlideProgress *p)
+{
+    (void)context;
+    (void)p;
+    return false;
+}
+
+void run_warm_up(Glide *glide)
+{
+    GlideSampleOptions o = glide_sample_defaults();
+    GlidePicture picture = {0};
+    o.sampler = "ddim";
+    o.steps = "2";
+    o.upsample = false;
+    o.callbacks.progress = one_step;
+    if (glide_sample(glide, "", &o, &picture) == GLIDE_OK) glide_picture_release(&picture);
 }
 
 void run_job(Jobs *q, Job *job, Glide *glide, const char *gallery)

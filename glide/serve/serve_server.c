@@ -129,6 +129,7 @@ static Status load_models(Server *s)
 static void *work(void *arg)
 {
     Server *s = arg;
+    run_warm_up(s->glide);
     for (Job *job; (job = jobs_next(&s->jobs));) {
         run_job(&s->jobs, job, s->glide, s->options.gallery);
         job_put(&s->jobs, job);
