@@ -59,6 +59,7 @@ static Status inpaint(Glide *g, const GlidePicture *in, const GlideMask *mask, c
     o.base.jump = o.upsampler.jump = options->jump;
     o.base.repeats = options->repeats;
     o.base.strength = so->strength;
+    o.base.close_seam = !*prompt;
     Call call = {.glide = g, .prompt = prompt, .options = &o, .upsampler = so->upsample, .whole = &whole,
                  .detail = in->detail ? &detail : NULL, .mask = mask->paint, .task = "inpaint", .pictures = pictures};
     TRY(context_load_both(g, &call.upsampler));

@@ -100,66 +100,103 @@ static Status solve(Grid *g)
 
 /* --- the picture ------------------------------------------------------------------------------------- */
 
-typedef struct Seam {
-    Image *picture;
-    const uint8_t *paint;
-    int x, y;     /* of the grid in the picture */
-    int channel;
-} Seam;
+/* One colour of a picture of w x h pixels. */
+typedef struct Plane {
+    float *x; /* (h,w,3), from this colour on */
+    const uint8_t *paint; /* (h,w) */
+    int w, h;
+} Plane;
 
-static int value_at(const Seam *s, int x, int y)
+static void tie(const Plane *p, Grid *g, size_t cell, int x, int y)
 {
-    return s->picture->pixels[((size_t)y * (size_t)s->picture->w + (size_t)x) * 3 + (size_t)s->channel];
-}
-
-static void tie(const Seam *s, Grid *g, size_t cell, int x, int y, int own)
-{
-    const Image *p = s->picture;
-    if (x < 0 || y < 0 || x >= p->w || y >= p->h || s->paint[(size_t)y * (size_t)p->w + (size_t)x]) return;
+    size_t i = (size_t)y * (size_t)p->w + (size_t)x;
+    if (x < 0 || y < 0 || x >= p->w || y >= p->h || p->paint[i]) return;
     g->edges[cell]++;
-    g->missing[cell] += (float)(value_at(s, x, y) - own);
+    g->missing[cell] += p->x[3 * i] - p->x[3 * cell];
 }
 
-static void fill_grid(const Seam *s, Grid *g)
+static void fill_grid(const Plane *p, Grid *g)
 {
-    for (int i = 0; i < g->h; i++)
-        for (int j = 0; j < g->w; j++) {
-            int x = s->x + j, y = s->y + i;
-            size_t cell = (size_t)i * (size_t)g->w + (size_t)j;
-            if (!s->paint[(size_t)y * (size_t)s->picture->w + (size_t)x]) continue;
-            int own = value_at(s, x, y);
+    for (int y = 0; y < p->h; y++)
+        for (int x = 0; x < p->w; x++) {
+            size_t cell = (size_t)y * (size_t)p->w + (size_t)x;
+            if (!p->paint[cell]) continue;
             g->painted[cell] = 1;
-            tie(s, g, cell, x - 1, y, own);
-            tie(s, g, cell, x + 1, y, own);
-            tie(s, g, cell, x, y - 1, own);
-            tie(s, g, cell, x, y + 1, own);
+            tie(p, g, cell, x - 1, y);
+            tie(p, g, cell, x + 1, y);
+            tie(p, g, cell, x, y - 1);
+            tie(p, g, cell, x, y + 1);
         }
 }
 
-static void apply(const Seam *s, const Grid *g)
+Status seam_close_values(float *x, const uint8_t *paint, int w, int h)
 {
-    for (int i = 0; i < g->h; i++)
-        for (int j = 0; j < g->w; j++) {
-            size_t cell = (size_t)i * (size_t)g->w + (size_t)j;
-            uint8_t *value = s->picture->pixels +
-                             ((size_t)(s->y + i) * (size_t)s->picture->w + (size_t)(s->x + j)) * 3 + (size_t)s->channel;
-            if (!g->painted[cell]) continue;
-            float sum = roundf((float)*value + g->c[cell]);
-            *value = (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+    for (int channel = 0; channel < 3; channel++) {
+        const Plane p = {x + channel, paint, w, h};
+        Grid g;
+        TRY(grid_init(&g, w, h));
+        fill_grid(&p, &g);
+        Status s = solve(&g);
+        for (size_t i = 0; i < (size_t)w * (size_t)h && s == STATUS_OK; i++)
+            if (paint[i]) p.x[3 * i] += g.c[i];
+        grid_release(&g);
+        TRY(s);
+    }
+    return STATUS_OK;
+}
+
+/* The rectangle and, where the picture has them, the pixels around it. */
+typedef struct Framed {
+    int x, y, w, h;
+} Framed;
+
+static Framed frame(const Image *picture, int x, int y, int w, int h)
+{
+    int left = x > 0 ? x - 1 : 0, top = y > 0 ? y - 1 : 0;
+    int right = x + w < picture->w ? x + w + 1 : picture->w, bottom = y + h < picture->h ? y + h + 1 : picture->h;
+    return (Framed){left, top, right - left, bottom - top};
+}
+
+static size_t pixel_of(const Image *picture, const Framed *f, int x, int y)
+{
+    return (size_t)(f->y + y) * (size_t)picture->w + (size_t)(f->x + x);
+}
+
+static void take_values(const Image *picture, const uint8_t *paint, const Framed *f, float *values, uint8_t *painted)
+{
+    for (int y = 0; y < f->h; y++)
+        for (int x = 0; x < f->w; x++) {
+            size_t from = pixel_of(picture, f, x, y);
+            for (int c = 0; c < 3; c++) *values++ = picture->pixels[3 * from + (size_t)c];
+            *painted++ = paint[from];
+        }
+}
+
+static void put_values(const float *values, const uint8_t *painted, const Framed *f, Image *picture)
+{
+    for (int y = 0; y < f->h; y++)
+        for (int x = 0; x < f->w; x++, values += 3) {
+            size_t to = pixel_of(picture, f, x, y);
+            for (int c = 0; c < 3 && *painted; c++) {
+                float value = roundf(values[c]);
+                picture->pixels[3 * to + (size_t)c] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+            }
+            painted++;
         }
 }
 
 Status seam_close(Image *picture, const uint8_t *paint, int x, int y, int w, int h)
 {
-    for (int channel = 0; channel < 3; channel++) {
-        const Seam s = {picture, paint, x, y, channel};
-        Grid g;
-        TRY(grid_init(&g, w, h));
-        fill_grid(&s, &g);
-        Status status = solve(&g);
-        if (status == STATUS_OK) apply(&s, &g);
-        grid_release(&g);
-        TRY(status);
-    }
-    return STATUS_OK;
+    Framed f = frame(picture, x, y, w, h);
+    size_t pixels = (size_t)f.w * (size_t)f.h;
+    float *values = calloc(3 * pixels, sizeof *values);
+    uint8_t *painted = calloc(pixels, 1);
+    Status s = values && painted ? STATUS_OK
+                                 : status_fail(STATUS_NO_MEMORY, "out of memory for the border of %dx%d painted pixels", w, h);
+    if (s == STATUS_OK) take_values(picture, paint, &f, values, painted);
+    if (s == STATUS_OK) s = seam_close_values(values, painted, f.w, f.h);
+    if (s == STATUS_OK) put_values(values, painted, &f, picture);
+    free(values);
+    free(painted);
+    return s;
 }

@@ -46,6 +46,7 @@ typedef struct StageOptions {
     uint32_t stage;          /* 0 base, 1 upsampler: keeps their noise apart */
     double strength;         /* with a picture to start from: share of the process that is taken, 0 to 1 */
     int jump, repeats;       /* with known pixels and a model not trained for masks: SamplerKnown's */
+    bool close_seam;         /* with known pixels: at every step what is painted is shifted to the colours around it (seam.h) */
     int colour_cells;        /* upsamplers: a side; the mean colours of cells stay those of the picture to enlarge. 0: off */
     int colour_cell;         /* the same in pixels a side, for pictures of any size: takes colour_cells' place. 0: not given */
     double fidelity;         /* upsamplers: share of what the expectation, reduced, lacks of the picture to enlarge that is added to it

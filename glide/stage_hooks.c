@@ -1,5 +1,7 @@
 #include "glide/stage_hooks.h"
 
+#include "glide/seam.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -81,6 +83,25 @@ static void put_known(const StageInput *in, float *x_0)
     }
 }
 
+/* The noise hides from a model what colours are around, most of all where eps says next to nothing about them: its expectation may
+ * lie far outside of what a picture can hold, and is brought back there before its border is looked at. */
+static Status close_seams(const StageHooks *h, float *x_0)
+{
+    int64_t height = h->in->side, width = stage_width(h->in), size = height * width * IMAGE_CHANNELS;
+    for (int64_t i = 0; i < h->in->n * size; i++) x_0[i] = fminf(fmaxf(x_0[i], -1), 1);
+    for (int64_t row = 0; row < h->in->n; row++) TRY(seam_close_values(x_0 + row * size, h->paint, (int)width, (int)height));
+    return STATUS_OK;
+}
+
+static Status mark_painted(StageHooks *h)
+{
+    int64_t pixels = h->in->side * stage_width(h->in);
+    h->paint = malloc((size_t)pixels);
+    if (!h->paint) return status_fail(STATUS_NO_MEMORY, "out of memory for a mask of %lld pixels", (long long)pixels);
+    for (int64_t i = 0; i < pixels; i++) h->paint[i] = h->in->mask[i] < 1;
+    return STATUS_OK;
+}
+
 /* --- the hook ---------------------------------------------------------------------------------------- */
 
 /* The noise hides a large picture's mean colours from the model in the first steps, where eps says next to nothing about
@@ -93,7 +114,7 @@ static Status denoised(void *ctx, const NoiseLevel *level, float *x_0)
     if (h->cell > 0) match_means(in, h->cell, h->wanted, 1, h->error, x_0);
     if (h->fidelity > 0) stage_match_low_res(in, h->fidelity, h->error, x_0);
     if (in->known) put_known(in, x_0);
-    return STATUS_OK;
+    return h->paint ? close_seams(h, x_0) : STATUS_OK;
 }
 
 /* Pixels a side of a cell of the large picture; 0: there are none, or they do not divide both sizes evenly. */
@@ -112,6 +133,7 @@ Status stage_hooks_init(StageHooks *h, const StageOptions *o, const StageInput *
 {
     *h = (StageHooks){.in = in, .cell = cell_size(o, in)};
     if (in->low_res && in->side % in->low_side == 0) h->fidelity = (float)o->fidelity;
+    if (in->known && o->close_seam) TRY(mark_painted(h));
     if (h->cell == 0 && h->fidelity == 0) return STATUS_OK;
     int64_t cell = h->cell > 0 ? h->cell : in->side, least = h->fidelity > 0 ? in->side / in->low_side : cell;
     if (least > cell) least = cell;
@@ -131,6 +153,7 @@ void stage_hooks_release(StageHooks *h)
 {
     free(h->wanted);
     free(h->error);
+    free(h->paint);
     *h = (StageHooks){0};
 }
 

@@ -1,6 +1,6 @@
 /* What a stage does to the model's expectation of the picture at every step, before it is clamped (Denoiser's denoised()):
- * an upsampler's colours are drawn to those of the picture it enlarges, and known pixels are put back. What guidance does there
- * (dynamic thresholding) comes first. */
+ * an upsampler's colours are drawn to those of the picture it enlarges, known pixels are put back, and the seam around the others
+ * is closed. What guidance does there (dynamic thresholding) comes first. */
 #ifndef GLIDE_STAGE_HOOKS_H
 #define GLIDE_STAGE_HOOKS_H
 
@@ -12,6 +12,7 @@ typedef struct StageHooks {
     float fidelity; /* share of the low-resolution pictures' own pixels that is put right. 0: none */
     float *wanted;  /* (n,side/cell,width/cell,3): mean colours of the low-resolution pictures */
     float *error;   /* what the expectation lacks of them, or of the low-resolution pictures */
+    uint8_t *paint; /* (side,width) 1 where nothing is known; NULL: seams are left as they are */
     Status (*before)(void *ctx, const NoiseLevel *level, float *x_0); /* the denoiser's own denoised(); NULL: none */
     void *before_ctx;
 } StageHooks;

@@ -325,6 +325,57 @@ static void test_added_channels(void **state)
     kernels_free(kernels);
 }
 
+/* What is expected inside a mask less what is known around it, over its border's edges and the steps so far. */
+typedef struct Border {
+    const StageInput *in;
+    double off;
+} Border;
+
+static int add_border(void *ctx, const SamplerProgress *p)
+{
+    Border *b = ctx;
+    int side = (int)b->in->side;
+    double sum = 0;
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x + 1 < side; x++)
+            for (int down = 0; down < 2; down++) { /* the edge to the right, and of the transposed picture */
+                int i = down ? x * side + y : y * side + x, j = i + (down ? side : 1);
+                if (b->in->mask[i] == b->in->mask[j]) continue;
+                for (int c = 0; c < 3; c++) sum += (b->in->mask[j] - b->in->mask[i]) * (p->x_0[3 * i + c] - p->x_0[3 * j + c]);
+            }
+    b->off += fabs(sum);
+    return 0;
+}
+
+/* With closed seams the steps across a mask's border, which a model that knows nothing makes, cancel at every step of the process. */
+static void test_closed_seam(void **state)
+{
+    (void)state;
+    static float known[SMALL * SMALL * 3], mask[SMALL * SMALL], x[SMALL * SMALL * 3];
+    const char *prompt = "";
+    SamplerRow row = {.seed = 4};
+    StageInput in = {.n = 1, .side = SMALL, .prompts = &prompt, .rows = &row, .known = known, .mask = mask};
+    Border border[2] = {{&in, 0}, {&in, 0}};
+    TextUNet *m = tiny_model(false, 9);
+    Kernels *kernels;
+    OK(kernels_new(KERNELS_BEST, &kernels));
+    for (int i = 0; i < SMALL * SMALL * 3; i++) known[i] = 0.3f;
+    for (int i = 0; i < SMALL * SMALL; i++) mask[i] = i % SMALL < 4 || i / SMALL < 3 || i % SMALL > 10 || i / SMALL > 9;
+    for (int closed = 0; closed < 2; closed++) {
+        StageOptions o;
+        stage_options_defaults(&o);
+        o.steps = "6";
+        o.close_seam = closed;
+        o.progress = add_border;
+        o.progress_ctx = &border[closed];
+        OK(stage_sample(kernels, m, &o, &in, x));
+    }
+    assert_true(border[0].off > 0.5);
+    assert_true(border[1].off < 0.1 * border[0].off);
+    text_unet_free(m);
+    kernels_free(kernels);
+}
+
 /* --- what files say besides 8-bit colours ------------------------------------------------------------- */
 
 /* The file kind.png painted on under `mask`, there and back by files. */
@@ -532,7 +583,7 @@ int main(void)
         cmocka_unit_test(test_inpaint),        cmocka_unit_test(test_strength),
         cmocka_unit_test(test_inpaint_models), cmocka_unit_test(test_wrong_scenes), cmocka_unit_test(test_init_image),
         cmocka_unit_test(test_colours),        cmocka_unit_test(test_added_channels), cmocka_unit_test(test_detail),
-        cmocka_unit_test(test_detail_colours),
+        cmocka_unit_test(test_detail_colours), cmocka_unit_test(test_closed_seam),
     };
     return cmocka_run_group_tests(tests, tiny_weights_setup, tiny_weights_teardown);
 }
