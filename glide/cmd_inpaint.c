@@ -3,7 +3,9 @@
 #include "glide/cli_commands.h"
 #include "glide/cmd_plan_lines.h"
 #include "glide/cmd_sampling.h"
+#include "glide/weights_path.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +48,8 @@ static const CliOption options[] = {
     CLI_INT(InpaintCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
             "keeps the mean colours of so many cells a side; 0 leaves it alone"),
     CLI_FLAG(InpaintCommand, no_upsample, 0, "no-upsample", "paint with the base model alone"),
-    CLI_FILE(InpaintCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base.h5, as \"glide help sample\" "
-             "says)"),
+    CLI_FILE(InpaintCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base-inpaint.h5, "
+             "which knows masks, or base.h5; in the places that \"glide help sample\" says)"),
     CLI_FILE(InpaintCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_CHOICE(InpaintCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it; int8 is faster and coarser"),
@@ -114,11 +116,18 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     return s;
 }
 
+/* The default model that was trained for masks; NULL where only the one for text is there. */
+static const char *default_weights(char *path, size_t size)
+{
+    return weights_path_default("base-inpaint.h5", path, size) == STATUS_OK ? path : NULL;
+}
+
 static Status open_models(const CliArgs *args, Glide **g)
 {
     const InpaintCommand *c = args->options;
-    GlideOptions o = {.weights = c->weights, .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
-                      .precision = cli_precision(args, c->precision)};
+    char path[PATH_MAX];
+    GlideOptions o = {.weights = c->weights ? c->weights : default_weights(path, sizeof path),
+                      .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
     return (Status)glide_open(&o, g);
 }
 
@@ -201,8 +210,9 @@ const CliCommand cli_command_inpaint = {
         "it. It keeps the transparency that was there, but where the mask marks nothing that can be seen, as one that is the "
         "picture's own transparent part does, it becomes opaque.\n"
         "\n"
-        "Models trained for masks are told what is known. Others, as the default weights, are led to it: the known part is put "
-        "back after every step, and stretches of steps are repeated.",
+        "Models trained for masks, as the default base-inpaint.h5, are told what is known. Others, as the default upsampler, are led to "
+        "it: the known part is put back after every step, and stretches of steps are repeated. Without a prompt what is painted is "
+        "shifted to the colours around it at every step, so that it continues the picture; with one it may differ from them.",
     .examples = "glide inpaint photo.jpg --mask mask.png --prompt \"red apple, fluent 3d emoji\" -o painted.png\n"
                 "glide inpaint photo.png --mask photo.png -p \"a hat\" -n 4 -o out/     the photo's transparent part",
     .options = options,

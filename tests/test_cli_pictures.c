@@ -237,6 +237,10 @@ static void test_inpaint(void **state)
     assert_string_equal(value, "2");
     cli_run_ok(&r, "mkdir -p in && $G inpaint - -m mask.png --invert-mask -p cat -o in -q --seed 1 " QUICK " < ramp.png");
     assert_true(cli_exists("in/glide-painted.png"));
+    cli_run_ok(&r, "cp base.h5 base-inpaint.h5 && $G inpaint ramp.png -m mask.png -o masked.png -q --seed 1 " QUICK
+               " && rm base-inpaint.h5 && $G recipe masked.png && $G recipe painted-1.png");
+    assert_non_null(strstr(r.out, "base-inpaint.h5")); /* what knows masks is taken where it is */
+    assert_non_null(strstr(r.out, "base.h5"));
     cli_refuse("$G inpaint ramp.png -o x.png", "--mask: expected a picture");
     cli_refuse("$G inpaint ramp.png -m mask.png", "--output: expected a file");
     cli_refuse("$G inpaint ramp.png -m mask.png -o ramp.png", "is the picture to paint on");
