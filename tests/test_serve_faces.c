@@ -204,6 +204,34 @@ static void test_openai_edits(void **state)
     openai_fails("POST", "/v1/images/edits", "{\"prompt\":\"x\"}", 400, "", "multipart");
 }
 
+/* Where the default model that knows masks is, it paints. */
+static void test_painter(void **state)
+{
+    (void)state;
+    char base[256], painter[256], name[] = "base-inpaint.h5";
+    ServeOptions o = test_serve_options();
+    size_t size, n;
+    unsigned char *mask = transparent_mask(&size), *png;
+    HttpAnswer a;
+    snprintf(base, sizeof base, "%s", in_test_folder("base.h5"));
+    snprintf(painter, sizeof painter, "%s", in_test_folder(name));
+    assert_int_equal(symlink(base, painter), 0);
+    serve_stop(server);
+    server = test_serve_start(&o);
+    port = serve_port(server);
+    post_form("/v1/images/edits", (Part[]){{"image", NULL, mask, size}, {"prompt", "sun", NULL, 0}, {"steps", "3", NULL, 0}, {0}}, &a);
+    assert_int_equal(a.status, 200);
+    json_t *json = json_loadb(a.body, a.size, 0, NULL);
+    const char *text = text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json");
+    OK(base64_decode(text, &png, &n));
+    assert_non_null(memmem(png, n, name, strlen(name))); /* in its recipe */
+    json_decref(json);
+    http_release(&a);
+    free(png);
+    free(mask);
+    assert_int_equal(unlink(painter), 0);
+}
+
 /* --- A1111 --- */
 
 static char *with_picture(const char *format, const char *picture, const char *mask)
@@ -467,7 +495,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_openai_generations),
         cmocka_unit_test(test_openai_refusals),
-        cmocka_unit_test(test_openai_edits),
+        cmocka_unit_test(test_openai_edits), cmocka_unit_test(test_painter),
         cmocka_unit_test(test_txt2img),
         cmocka_unit_test(test_img2img), cmocka_unit_test(test_extra),
         cmocka_unit_test(test_a1111_refusals),

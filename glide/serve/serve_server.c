@@ -100,12 +100,23 @@ static Status load_class_names(Server *s)
     return STATUS_OK;
 }
 
+/* The default model that knows masks, read when it is first asked for; none where a base model was named, or where it is not. */
+static Status open_painter(Server *s)
+{
+    char path[PATH_MAX];
+    GlideOptions o = s->options.glide;
+    if (o.weights || weights_path_default("base-inpaint.h5", path, sizeof path) != STATUS_OK) return STATUS_OK;
+    o.weights = path;
+    return (Status)glide_open(&o, &s->painter);
+}
+
 /* Both are read now, so that a wrong file is told before anything listens. */
 static Status load_models(Server *s)
 {
     bool upsampler = true;
     TRY((Status)glide_open(&s->options.glide, &s->glide));
     TRY(context_load_both(s->glide, &upsampler));
+    TRY(open_painter(s));
     const Glide *g = s->glide;
     s->limits = (RequestLimits){.most_pictures = s->options.most_pictures,
                                 .most_steps = s->options.most_steps,
@@ -131,7 +142,8 @@ static void *work(void *arg)
     Server *s = arg;
     run_warm_up(s->glide);
     for (Job *job; (job = jobs_next(&s->jobs));) {
-        run_job(&s->jobs, job, s->glide, s->options.gallery);
+        bool paints = job->request.kind == JOB_INPAINT && s->painter;
+        run_job(&s->jobs, job, paints ? s->painter : s->glide, s->options.gallery);
         job_put(&s->jobs, job);
     }
     return NULL;
@@ -189,6 +201,7 @@ void serve_stop(Server *s)
     }
     compare_release(&s->comparisons);
     glide_close(s->glide);
+    glide_close(s->painter);
     classifier_free(s->class_names);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->decoding);

@@ -11,7 +11,8 @@ struct Server {
     RequestLimits limits;
     Jobs jobs;
     Comparisons comparisons;
-    Glide *glide; /* the worker's */
+    Glide *glide;   /* the worker's */
+    Glide *painter; /* likewise, for painting on pictures; NULL: glide does */
     Classifier *class_names; /* NULL: no classifier */
     char weights_hash[2][24]; /* of base model and upsampler; "": none */
     bool bf16, int8;
