@@ -48,8 +48,8 @@ static const CliOption options[] = {
     CLI_INT(InpaintCommand, colour_cells, 0, "colour-cells", "N", 0, 1024, CASCADE_TEXT(CASCADE_COLOUR_CELLS), "the upsampler "
             "keeps the mean colours of so many cells a side; 0 leaves it alone"),
     CLI_FLAG(InpaintCommand, no_upsample, 0, "no-upsample", "paint with the base model alone"),
-    CLI_FILE(InpaintCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base-inpaint.h5, "
-             "which knows masks, or base.h5; in the places that \"glide help sample\" says)"),
+    CLI_FILE(InpaintCommand, weights, 'w', "weights", "FILE", NULL, "of the base model (default base-inpaint.h5 "
+             "where one is there, else base.h5; in the places that \"glide help sample\" says)"),
     CLI_FILE(InpaintCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "of the upsampler (default upsampler.h5)"),
     CLI_CHOICE(InpaintCommand, precision, 0, "precision", cli_precisions, NULL, "of the computation; bf16 is the default where "
                "the processor has it; int8 is faster and coarser"),
@@ -210,7 +210,7 @@ const CliCommand cli_command_inpaint = {
         "it. It keeps the transparency that was there, but where the mask marks nothing that can be seen, as one that is the "
         "picture's own transparent part does, it becomes opaque.\n"
         "\n"
-        "Models trained for masks, as the default base-inpaint.h5, are told what is known. Others, as the default upsampler, are led to "
+        "Models trained for masks, as base-inpaint.h5 where it lies beside the default weights, are told what is known. Others are led to "
         "it: the known part is put back after every step, and stretches of steps are repeated. Without a prompt what is painted is "
         "shifted to the colours around it at every step, so that it continues the picture; with one it may differ from them.",
     .examples = "glide inpaint photo.jpg --mask mask.png --prompt \"red apple, fluent 3d emoji\" -o painted.png\n"
