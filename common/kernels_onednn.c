@@ -59,18 +59,11 @@ static Residual residual_kind(const void *residual, const void *y)
 static Status run_forward(Kernels *k, const Prim *p, const void *x, Param *weight, const Param *bias,
                           const void *residual, void *y)
 {
-    Call c = {.status = dnnl_success};
     Packed *packed;
     TRY(onednn_packed(k, p, weight, &packed));
     char *scratch = kernels_scratch(k, p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
-    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed->memory};
-    onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
-    onednn_call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
-    onednn_call_add(&c, DNNL_ARG_DST, p->y, y);
-    onednn_call_add(&c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, p->residual, residual);
-    onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch);
-    return onednn_call_run(k->onednn, p, &c);
+    return onednn_forward_packed(k, p, packed, packed->block, x, bias, residual, y, scratch);
 }
 
 static size_t y_elements(const ConvShape *s)

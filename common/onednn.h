@@ -87,6 +87,9 @@ typedef struct Packed {
 
 /* The weights, or all parts of them, in the primitive's layout, packed again when the parameter changed since. */
 Status onednn_packed(Kernels *k, const Prim *prim, Param *w, Packed **out);
+/* y = the convolution by weights that lie at `block`, packed or a part of that, plus bias and residual, where these are not NULL. */
+Status onednn_forward_packed(Kernels *k, const Prim *p, const Packed *packed, const void *block, const void *x, const Param *bias,
+                             const void *residual, void *y, void *scratchpad);
 void onednn_packed_orphan(Packed *p); /* the state it belongs to ends */
 
 /* --- running --- */

@@ -31,11 +31,11 @@ static Status part_primitive(Onednn *o, const ConvShape *whole, int i, int parts
     return onednn_primitive(o, &key, out);
 }
 
-static Status run_part(Kernels *k, const Prim *p, const Packed *packed, int i, const void *x, const Param *bias,
-                       const void *residual, void *y, void *scratchpad)
+Status onednn_forward_packed(Kernels *k, const Prim *p, const Packed *packed, const void *block, const void *x, const Param *bias,
+                             const void *residual, void *y, void *scratchpad)
 {
     Call c = {.status = dnnl_success};
-    onednn_call_add(&c, DNNL_ARG_WEIGHTS, packed->memory, (const char *)packed->block + (size_t)i * packed->bytes);
+    onednn_call_add(&c, DNNL_ARG_WEIGHTS, packed->memory, block);
     onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
     onednn_call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
     onednn_call_add(&c, DNNL_ARG_DST, p->y, y);
@@ -66,8 +66,9 @@ Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Pa
     if (!scratch) return STATUS_NO_MEMORY;
     for (int i = 0; i < parts; i++) {
         k->copy_columns(s->dtype, rows, channels, (const uint16_t *)x + i * channels, s->Cin, scratch + x_at, channels);
-        TRY(run_part(k, prims[i], packed[i], i, scratch + x_at, i == 0 ? bias : NULL, i == 0 ? residual : sum,
-                     i == parts - 1 ? y : sum, scratch + scratchpad_at));
+        const char *block = (const char *)packed[i]->block + (size_t)i * packed[i]->bytes;
+        TRY(onednn_forward_packed(k, prims[i], packed[i], block, scratch + x_at, i == 0 ? bias : NULL, i == 0 ? residual : sum,
+                                  i == parts - 1 ? y : sum, scratch + scratchpad_at));
     }
     *done = true;
     return STATUS_OK;

@@ -151,3 +151,9 @@ int cli_teardown(void **state)
 {
     return tiny_weights_teardown(state);
 }
+
+void cli_expect_words(const CliOutcome *r, const char *const *words)
+{
+    for (; *words; words++)
+        if (!strstr(r->out, *words)) fail_msg("\"%s\" is missing in:\n%s", *words, r->out);
+}

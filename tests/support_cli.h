@@ -26,6 +26,7 @@ pid_t cli_start(const char *words);
 void cli_finish(pid_t child, CliOutcome *r);
 void cli_run(CliOutcome *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cli_run_ok(CliOutcome *r, const char *words); /* exit status 0 */
+void cli_expect_words(const CliOutcome *r, const char *const *words); /* NULL at their end; all are in what was printed */
 /* Exit status 2, one line on stderr with this in it, nothing on stdout, no file more than before. */
 void cli_refuse(const char *words, const char *part);
 

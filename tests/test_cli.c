@@ -281,27 +281,21 @@ static void test_interrupt(void **state)
 
 /* --- glide info ------------------------------------------------------------------------------------- */
 
-static void expect_words(const CliOutcome *r, const char *const *words)
-{
-    for (; *words; words++)
-        if (!strstr(r->out, *words)) fail_msg("\"%s\" is missing in:\n%s", *words, r->out);
-}
-
 static void test_info(void **state)
 {
     (void)state;
     CliOutcome r;
     char hash[64], line[128];
     cli_run_ok(&r, "$G sample '빨간 사과' --seed 8 -o info.png -q " QUICK " && $G info info.png");
-    expect_words(&r, (const char *const[]){"info.png: PNG picture, 64x64\n", "prompt                 빨간 사과\n",
+    cli_expect_words(&r, (const char *const[]){"info.png: PNG picture, 64x64\n", "prompt                 빨간 사과\n",
                                            "seed                   8\n", "version                0.", NULL});
     cli_read_recipe("info.png", "weights", hash, sizeof hash);
     snprintf(line, sizeof line, "hash                   %s\n", hash);
     cli_run_ok(&r, "$G info base.h5");
-    expect_words(&r, (const char *const[]){"base.h5: weights of kind base\n", line, "tokenizer              263 tokens\n", "num_channels 32",
+    cli_expect_words(&r, (const char *const[]){"base.h5: weights of kind base\n", line, "tokenizer              263 tokens\n", "num_channels 32",
                                            "half precision", "trained_with           nothing: random numbers of a test\n", NULL});
     cli_run_ok(&r, "$G info upsampler.h5 data.h5");
-    expect_words(&r, (const char *const[]){"upsampler.h5: weights of kind upsampler\n", "super_res yes", "data.h5: data set\n",
+    cli_expect_words(&r, (const char *const[]){"upsampler.h5: weights of kind upsampler\n", "super_res yes", "data.h5: data set\n",
                                            "pictures               12 of 5 concepts", "test_concept", "all ", NULL});
     char path[256];
     Image plain = {0};

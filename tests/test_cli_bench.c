@@ -12,22 +12,16 @@
 #include <time.h>
 #include <cmocka.h>
 
-static void expect_words(const CliOutcome *r, const char *const *words)
-{
-    for (; *words; words++)
-        if (!strstr(r->out, *words)) fail_msg("\"%s\" is missing in:\n%s", *words, r->out);
-}
-
 static void test_step(void **state)
 {
     (void)state;
     CliOutcome r;
     cli_run_ok(&r, "$G bench step --config tiny-base --channels 64 --side 16 --batch 2 --precision f32 --runs 2 --json");
-    expect_words(&r, (const char *const[]){"\"part\": \"step\"", "\"seconds\": ", "\"gmac\": ", "\"gflops\": ", "\"peak_gflops\": ",
+    cli_expect_words(&r, (const char *const[]){"\"part\": \"step\"", "\"seconds\": ", "\"gmac\": ", "\"gflops\": ", "\"peak_gflops\": ",
                                            "\"share\": ", "\"peak_rss_mb\": ", "\"kernels\": ", "\"threads\": ", "\"precision\": \"f32\"",
                                            "\"config\": \"tiny-base\"", "\"batch\": 2", "\"side\": 16", "\"runs\": 2", NULL});
     cli_run_ok(&r, "$G bench step --config tiny-upsampler --side 32 --runs 2 --profile");
-    expect_words(&r, (const char *const[]){"sampling step of the upsampler tiny-upsampler", "GMAC", "peak memory", "group norm",
+    cli_expect_words(&r, (const char *const[]){"sampling step of the upsampler tiny-upsampler", "GMAC", "peak memory", "group norm",
                                            "output_blocks.3", "that a step takes in the mean", NULL});
 }
 
@@ -38,13 +32,13 @@ static void test_all(void **state)
     CliOutcome r;
     if (!getenv("GLIDE_TEST_LONG")) skip();
     cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32 --runs 1");
-    expect_words(&r, (const char *const[]){"convolution rate", "training step of the base model \"tiny\"", "images/s",
+    cli_expect_words(&r, (const char *const[]){"convolution rate", "training step of the base model \"tiny\"", "images/s",
                                            "sampling step of the upsampler", "% of the", "from prompt to PNG", "opening ", NULL});
     cli_run_ok(&r, "$G bench all --config tiny --batch 2 --side 32 --runs 1 --json");
-    expect_words(&r, (const char *const[]){"\"step_base\": {", "\"step_upsampler\": {", "\"load\": {", "\"sample\": {", "\"conv\": {",
+    cli_expect_words(&r, (const char *const[]){"\"step_base\": {", "\"step_upsampler\": {", "\"load\": {", "\"sample\": {", "\"conv\": {",
                                            "\"train\": {", "\"share\": ", "\"mb_per_second\": ", NULL});
     cli_run_ok(&r, "$G bench train --config tiny --batch 2 --side 32 --runs 1");
-    expect_words(&r, (const char *const[]){"with --checkpoint-blocks", NULL});
+    cli_expect_words(&r, (const char *const[]){"with --checkpoint-blocks", NULL});
 }
 
 /* The table of one configuration: every row is measured, it tells where it is, and no file is left. */
@@ -54,7 +48,7 @@ static void test_table(void **state)
     CliOutcome r;
     cli_run_ok(&r, "rm -rf tmp && mkdir tmp");
     cli_run_ok(&r, "TMPDIR=tmp $G bench table --config tiny --runs 1 -o table.md && cat table.md");
-    expect_words(&r, (const char *const[]){"`glide bench table --config tiny`, kernels ", "| | precision | seconds |",
+    cli_expect_words(&r, (const char *const[]){"`glide bench table --config tiny`, kernels ", "| | precision | seconds |",
                                            "| base model, pair of a guided step | bf16 | ", "| upsampler, step | bf16 | ",
                                            "| opening it |  | ", "| training step | bf16 | ", NULL});
     assert_null(strstr(r.out, "not measured"));
