@@ -74,6 +74,10 @@ struct Kernels {
     /* residual: (N,H',W',Cout) added to the result, or NULL; may be the same memory as y. bias may be NULL. */
     Status (*conv2d)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                      void *y);
+    /* conv2d() of what upsample2x() makes of x (N,H/2,W/2,Cin), without making it; s says H and W of the doubled picture. NULL, or
+     * *done == false, where the two one after the other are to be called. */
+    Status (*conv2d_upsampled)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y,
+                               bool *done);
     Status (*conv2d_backward_data)(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x);
     /* Private to simd_winograd.c: where shapes go that it does not serve. */
     Status (*conv2d_direct)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,

@@ -261,6 +261,7 @@ Status onednn_install(Kernels *k)
     k->native_bf16 = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
     k->native_int8 = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
     k->conv2d = conv2d;
+    k->conv2d_upsampled = onednn_conv2d_upsampled;
     k->conv2d_backward_data = conv2d_backward_data;
     k->conv2d_backward_weights = conv2d_backward_weights;
     k->linear = linear;

@@ -21,7 +21,8 @@ typedef struct Key {
     int32_t dtype, out_dtype; /* of x and of y; equal in the backward passes */
     int32_t op, bias, residual, threads;
     int32_t residual_dtype; /* of a RESIDUAL_SEPARATE; otherwise 0 */
-    int32_t int8; /* forward: x in u8, weights in s8 */
+    int32_t int8;  /* forward: x in u8, weights in s8 */
+    int32_t phase; /* of a 2x2 kernel: which one of a 3x3's over a doubled picture, 2 * row + column (onednn_upsampled.c) */
 } Key;
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -75,8 +76,8 @@ void onednn_primitives_free(Onednn *o);
 
 /* --- packed weights (onednn_weights.c) --- */
 
-/* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c), the parts one after
- * another, `bytes` from each to the next. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
+/* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c) or over one phase of a doubled
+ * picture (onednn_upsampled.c), the parts one after another, `bytes` from each to the next. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
 typedef struct Packed {
     void *block;
     size_t bytes;
@@ -111,6 +112,12 @@ Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param 
  * all of them is as fast, or oneDNN has no such kernels. */
 Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
                                const void *residual, void *y, bool *done);
+
+/* A 3x3 convolution of x doubled in size, by four 2x2 ones of x (onednn_upsampled.c); s is the doubled picture's. *done: false where
+ * oneDNN has no such kernels, or they are not for this type. */
+Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y, bool *done);
+/* The weights of one phase: w (count,3,3) -> out (count,2,2). */
+void onednn_phase_weights(const float *w, int64_t count, int phase, float *out);
 
 /* Remember the message for a failed call and return the matching code. */
 Status onednn_fail(dnnl_status_t status, const char *what, const Key *key);

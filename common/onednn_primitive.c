@@ -191,9 +191,9 @@ static dnnl_status_t y_desc_init(Desc *d, const Key *key, int dtype)
 
 static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_type_t weight_type)
 {
-    int64_t pad = key->kernel / 2;
     dnnl_dims_t x = {key->N, key->Cin, key->H, key->W}, weight = {key->Cout, key->Cin, key->kernel, key->kernel};
     for (int i = 0; i < 2; i++) {
+        int64_t pad = key->kernel == 2 ? 1 - (key->phase >> (1 - i) & 1) : key->kernel / 2;
         c->strides[i] = key->stride;
         c->pad_left[i] = pad;
         c->pad_right[i] = (onednn_out_size(x[2 + i], key->stride) - 1) * key->stride + key->kernel - x[2 + i] - pad;

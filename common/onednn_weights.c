@@ -23,10 +23,12 @@ static void packed_destroy(void *data)
     free(p);
 }
 
-/* Into how many parts the primitive wants the weights' input channels. By their number: the weights of patches are a layer's rows. */
+/* Into how many parts the primitive wants the weights: its four phases, or parts of the input channels. These by their number: the
+ * weights of patches are a layer's rows. */
 static int64_t parts_of(const Prim *prim, const Param *w)
 {
     const Key *key = &prim->key;
+    if (key->kernel == 2) return 4;
     return (int64_t)w->size / (key->Cout * key->Cin * key->kernel * key->kernel);
 }
 
@@ -87,12 +89,14 @@ static Status reorder(Onednn *o, const Prim *prim, void *plain, const Packed *p,
     return st == dnnl_success ? STATUS_OK : onednn_fail(st, "packing of weights", &prim->key);
 }
 
-/* The weights (Cout,parts,each) of one part after another, through `one` (Cout,each). */
-static Status reorder_parts(Onednn *o, const Prim *prim, const float *values, int64_t channels, int64_t parts, int64_t each,
-                            float *one, const Packed *p)
+/* The weights of one part after another, through `one`. */
+static Status reorder_parts(Onednn *o, const Prim *prim, const float *values, float *one, int64_t parts, const Packed *p)
 {
+    const Key *key = &prim->key;
+    int64_t each = key->Cin * key->kernel * key->kernel; /* of an output channel */
     for (int64_t part = 0; part < parts; part++) {
-        for (int64_t c = 0; c < channels; c++)
+        if (key->kernel == 2) onednn_phase_weights(values, key->Cout * key->Cin, (int)part, one);
+        for (int64_t c = 0; c < key->Cout && key->kernel != 2; c++)
             memcpy(one + c * each, values + (c * parts + part) * each, (size_t)each * sizeof(float));
         TRY(reorder(o, prim, one, p, part));
     }
@@ -101,19 +105,18 @@ static Status reorder_parts(Onednn *o, const Prim *prim, const float *values, in
 
 static Status pack(Kernels *k, const Prim *prim, Param *w, const Packed *p)
 {
+    const Key *key = &prim->key;
     int64_t channels = w->dims[0], parts = parts_of(prim, w);
     size_t small_bytes = prim->layout->int8 ? ALIGN64(w->size) : 0, read_bytes = w->value ? 0 : ALIGN64(w->size * sizeof(float));
-    size_t part_bytes = parts > 1 ? w->size / (size_t)parts * sizeof(float) : 0;
+    size_t part_bytes = parts > 1 ? (size_t)(key->Cout * key->Cin * key->kernel * key->kernel) * sizeof(float) : 0;
     char *scratch = kernels_scratch(k, small_bytes + read_bytes + part_bytes + 64);
     if (!scratch) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
     float *values = w->value ? w->value : (float *)(scratch + small_bytes);
-    int64_t row = (int64_t)w->size / channels;
     if (!w->value) param_read_all(w, values);
-    if (parts > 1)
-        return reorder_parts(k->onednn, prim, values, channels, parts, row / parts, (float *)(scratch + small_bytes + read_bytes), p);
+    if (parts > 1) return reorder_parts(k->onednn, prim, values, (float *)(scratch + small_bytes + read_bytes), parts, p);
     if (!prim->layout->int8) return reorder(k->onednn, prim, values, p, 0);
     int8_t *small = (int8_t *)scratch;
-    quantize_weights(values, channels, row, small, p->scales);
+    quantize_weights(values, channels, (int64_t)w->size / channels, small, p->scales);
     return reorder(k->onednn, prim, small, p, 0);
 }
 

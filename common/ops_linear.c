@@ -84,6 +84,37 @@ Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
     return y;
 }
 
+/* Where the kernels have it, for results alone; else *done is false. */
+static Tensor *upsampled_at_once(Tape *t, Tensor *x, const Conv2d *c, bool *done)
+{
+    Kernels *k = tape_kernels(t);
+    const int64_t *w = c->weight->dims;
+    *done = false;
+    if (!k->conv2d_upsampled || c->out_f32 || c->stride != 1 || op_wants_node(t, x, c->weight)) return NULL;
+    if (x->ndim != 4 || x->dims[3] != w[1]) return NULL;
+    tape_op(t, "conv 3x3, doubled");
+    ConvShape s = {.N = x->dims[0], .H = 2 * x->dims[1], .W = 2 * x->dims[2], .Cin = w[1], .Cout = w[0], .kernel = c->kernel,
+                   .stride = 1, .dtype = x->dtype, .out_dtype = x->dtype};
+    Tensor *y = tape_tensor(t, s.dtype, 4, (int64_t[]){s.N, s.H, s.W, s.Cout});
+    if (!y) return NULL;
+    op_check(t, k->conv2d_upsampled(k, &s, x->data, c->weight, c->bias, y->data, done), "conv2d_upsampled");
+    if (*done) tape_count_flops(t, conv_flops(&s) * 4 / 9);
+    else tape_release(t, y);
+    return y;
+}
+
+Tensor *op_conv2d_upsampled(Tape *t, Tensor *x, const Conv2d *c)
+{
+    if (tape_failed(t)) return NULL;
+    bool done;
+    Tensor *y = upsampled_at_once(t, x, c, &done);
+    if (done || tape_failed(t)) return y;
+    Tensor *doubled = op_upsample2x(t, x);
+    y = op_conv2d(t, doubled, c, NULL);
+    tape_release(t, doubled);
+    return y;
+}
+
 /* --- linear ------------------------------------------------------------------------------------- */
 
 typedef struct LinearNode {

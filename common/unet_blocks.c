@@ -43,9 +43,13 @@ Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act)
 {
     int scope = tape_scope_begin(t);
     Tensor *h = op_group_norm(t, x, &b->in_norm, NULL, ACT_SILU);
-    h = instead(t, h, resample(t, h, b->resample));
+    if (b->resample == RESAMPLE_UP) {
+        h = instead(t, h, op_conv2d_upsampled(t, h, &b->in_conv));
+    } else {
+        h = instead(t, h, resample(t, h, b->resample));
+        h = instead(t, h, op_conv2d(t, h, &b->in_conv, NULL));
+    }
     x = resample(t, x, b->resample);
-    h = instead(t, h, op_conv2d(t, h, &b->in_conv, NULL));
     Tensor *film = op_linear(t, emb_act, &b->emb_proj, NULL);
     if (!b->scale_shift_norm) {
         h = instead(t, h, op_add_channels(t, h, film));

@@ -173,8 +173,7 @@ static Tensor *block_run(Tape *t, const void *ctx, Tensor **in)
         if (b->resample_in_resblock) {
             x = resblock_forward(t, &b->resample_res, x, in[1]);
         } else {
-            if (b->resample == RESAMPLE_UP) x = op_upsample2x(t, x);
-            x = op_conv2d(t, x, &b->resample_conv, NULL);
+            x = b->resample == RESAMPLE_UP ? op_conv2d_upsampled(t, x, &b->resample_conv) : op_conv2d(t, x, &b->resample_conv, NULL);
         }
     }
     return tape_scope_end(t, scope, x);

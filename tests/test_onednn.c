@@ -180,6 +180,55 @@ static void steady_state_allocates_nothing(void **state)
     kernels_free(k);
 }
 
+static void run_doubled(Kernels *k, const ConvShape *s, const void *x, Conv *c, void *y)
+{
+    bool done;
+    assert_int_equal(STATUS_OK, k->conv2d_upsampled(k, s, x, &c->weight, &c->bias, y, &done));
+    assert_true(done);
+}
+
+/* A convolution of a doubled picture in four phases (onednn_upsampled.c): near the plain kernels' in f32, packed once, packed again
+ * when the weights change, the same bits alone and in a batch and on any number of threads. */
+static void doubled_pictures(void **state)
+{
+    (void)state;
+    static const ConvShape shapes[] = {{2, 8, 6, 112, 32, 3, 1, DTYPE_BF16, DTYPE_BF16}, {3, 2, 2, 96, 40, 3, 1, DTYPE_BF16, DTYPE_BF16},
+                                       {2, 14, 18, 384, 64, 3, 1, DTYPE_BF16, DTYPE_BF16}, {2, 16, 16, 768, 96, 3, 1, DTYPE_BF16, DTYPE_BF16}};
+    Kernels *k = open_or_skip(), *plain = kernel_set_open(&kernel_sets[1]);
+    if (!k->native_bf16) skip();
+    for (int i = 0; i < 8; i++) {
+        ConvShape s = shapes[i / 2];
+        Conv c = conv_new(s); /* a quarter of its x is used */
+        int64_t from = s.H / 2 * s.W / 2 * s.Cin, y = s.H * s.W * s.Cout;
+        Values x = values_output(DTYPE_F32, s.N * from), doubled = values_output(DTYPE_F32, 4 * x.n);
+        Values exact = values_output(DTYPE_F32, c.y.n), want = values_output(DTYPE_BF16, c.y.n);
+        for (int64_t j = 0; j < x.n; j++) ((float *)x.data)[j] = (float)c.x.exact[j];
+        run_doubled(k, &s, c.x.data, &c, want.data);
+        if (i % 2) {
+            for (int64_t j = 0; j < c.w.n; j++) ((float *)c.w.data)[j] *= -0.5f;
+            c.weight.version++;
+        }
+        plain->upsample2x(DTYPE_F32, s.N, s.H / 2, s.W / 2, s.Cin, x.data, doubled.data);
+        s.dtype = s.out_dtype = DTYPE_F32;
+        assert_int_equal(STATUS_OK, plain->conv2d(plain, &s, doubled.data, &c.weight, &c.bias, NULL, exact.data));
+        s = shapes[i / 2];
+        for (int run = 0; run < 4; run++) { /* with 2 and 1 threads, together and alone */
+            use_threads(run % 2 ? 1 : 2);
+            s.N = run / 2 ? 1 : shapes[i / 2].N;
+            for (int64_t n = 0; n < shapes[i / 2].N; n += s.N)
+                run_doubled(k, &s, (uint16_t *)c.x.data + n * from, &c, (uint16_t *)c.y.data + n * y);
+            if (run == 0) memcpy(want.data, c.y.data, (size_t)c.y.n * sizeof(uint16_t));
+            assert_near("y", &c.y, &exact, 1e-2);
+            assert_values_same("y", &c.y, &want);
+        }
+        assert_int_equal(1, packed_count(&c.weight));
+        for (int j = 0; j < 4; j++) values_free((Values *[]){&x, &doubled, &exact, &want}[j]);
+        conv_free(&c);
+    }
+    kernels_free(k);
+    kernels_free(plain);
+}
+
 /* Batches of other sizes want the same layout and must not each pack a copy. */
 static void layouts_are_shared(void **state)
 {
@@ -398,6 +447,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(layouts_are_shared),
         cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(doubled_pictures),
         cmocka_unit_test(weights_of_patches),
         cmocka_unit_test(full_slots_make_room),
         cmocka_unit_test(parameters_outlive_kernels),

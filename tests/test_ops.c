@@ -2,6 +2,7 @@
 #include "tests/support_gradcheck.h"
 #include "common/unet_blocks.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <string.h>
@@ -284,6 +285,36 @@ static void test_errors_are_sticky(void **state)
     kernels_free(k);
 }
 
+/* For results alone a doubled picture's convolution may be done another way, which must not show in them. */
+static void test_conv2d_upsampled(void **state)
+{
+    (void)state;
+    Kernels *k;
+    Tape *t;
+    ParamSet set;
+    float x0[2 * 5 * 4 * 96];
+    for (int i = 0; i < 2 * 5 * 4 * 96; i++) x0[i] = sinf((float)i);
+    assert_int_equal(kernels_new(KERNELS_BEST, &k), STATUS_OK);
+    params_init(&set);
+    Conv2d conv = conv2d_make(&set, 96, 48, 3, 1, 1, "conv");
+    params_randomize(&set, 1);
+    for (int type = 0; type < 2; type++) {
+        assert_int_equal(tape_new(k, &t), STATUS_OK);
+        Tensor *x = tape_input(t, (DType)type, 4, (int64_t[]){2, 5, 4, 96}, x0);
+        Tensor *want = op_conv2d(t, op_upsample2x(t, x), &conv, NULL), *y = op_conv2d_upsampled(t, x, &conv);
+        assert_int_equal(tape_status(t), STATUS_OK);
+        assert_true(y->ndim == 4 && y->dims[0] == 2 && y->dims[1] == 10 && y->dims[2] == 8 && y->dims[3] == 48);
+        for (int64_t i = 0; i < 2 * 10 * 8 * 48; i++) {
+            float a = type == DTYPE_F32 ? ((float *)y->data)[i] : bf16_to_f32(((uint16_t *)y->data)[i]);
+            float b = type == DTYPE_F32 ? ((float *)want->data)[i] : bf16_to_f32(((uint16_t *)want->data)[i]);
+            if (!(fabsf(a - b) <= (type ? 2e-2f : 0) * (1 + fabsf(b)))) fail_msg("%g, expected %g", (double)a, (double)b);
+        }
+        tape_free(t);
+    }
+    params_release(&set);
+    kernels_free(k);
+}
+
 /* Without recording a chain of blocks must not need more memory the longer it is. */
 static void test_scopes_give_memory_back(void **state)
 {
@@ -325,6 +356,7 @@ int main(void)
         cmocka_unit_test(test_pointwise_and_shapes),
         cmocka_unit_test(test_embedding_and_losses),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_conv2d_upsampled),
         cmocka_unit_test(test_errors_are_sticky),
         cmocka_unit_test(test_scopes_give_memory_back),
     };
