@@ -68,6 +68,8 @@ Tensor *op_reshape(Tape *t, Tensor *x, int ndim, const int64_t *dims);
 Tensor *op_cast(Tape *t, Tensor *x, DType type);
 /* x (N,A+B) -> (N,A*B): x[a] + x[A+b] at a * B + b, f32. */
 Tensor *op_outer_sum(Tape *t, Tensor *x, int64_t A);
+/* x (n,...) -> (rows,...): x over and over, where rows is a multiple of n; x itself where it is n. */
+Tensor *op_repeat(Tape *t, Tensor *x, int64_t rows);
 /* x (N,T,C) -> (N,C): position `index` of every row; index < 0 counts from the end. */
 Tensor *op_take_position(Tape *t, Tensor *x, int index);
 

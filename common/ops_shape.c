@@ -1,6 +1,7 @@
 /* Arithmetic, concatenation, shapes and resampling. */
 #include "common/ops_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A node with up to two inputs and a few numbers serves every op of this file. */
@@ -229,6 +230,36 @@ Tensor *op_take_position(Tape *t, Tensor *x, int index)
         memcpy((char *)y->data + (size_t)i * row, (char *)x->data + (size_t)(i * T + at) * row, row);
     ShapeNode *n = shape_node(t, y, x, NULL, take_position_backward);
     if (n) n->index = at;
+    return y;
+}
+
+static void repeat_backward(Tape *t, Node *node)
+{
+    ShapeNode *n = (ShapeNode *)node;
+    Tensor *g = tape_grad_new(t, n->a);
+    if (!g) return;
+    const char *d_y = node->out->grad->data;
+    int64_t size = tensor_size(g);
+    memcpy(g->data, d_y, tensor_bytes(g));
+    for (int64_t i = 1; i < node->out->dims[0] / g->dims[0]; i++)
+        tape_kernels(t)->axpby(g->dtype, size, 1, g->data, 1, d_y + (size_t)i * tensor_bytes(g), g->data);
+    tape_grad_add(t, n->a, g);
+}
+
+Tensor *op_repeat(Tape *t, Tensor *x, int64_t rows)
+{
+    if (tape_failed(t) || x->dims[0] == rows) return x;
+    tape_op(t, "repeat");
+    char expected[64];
+    snprintf(expected, sizeof expected, "(n,...), where %lld is a multiple of n", (long long)rows);
+    if (!op_expect(t, x->dims[0] > 0 && rows % x->dims[0] == 0, "repeat", expected, x)) return NULL;
+    int64_t dims[TENSOR_MAX_DIMS];
+    memcpy(dims, x->dims, sizeof dims);
+    dims[0] = rows;
+    Tensor *y = tape_tensor(t, x->dtype, x->ndim, dims);
+    if (!y) return NULL;
+    for (int64_t i = 0; i < rows / x->dims[0]; i++) memcpy((char *)y->data + (size_t)i * tensor_bytes(x), x->data, tensor_bytes(x));
+    shape_node(t, y, x, NULL, repeat_backward);
     return y;
 }
 

@@ -79,7 +79,7 @@ static void project_text(Tape *t, const UNetBlock *blocks, int count, Tensor *te
 UNetCondition unet_condition(Tape *t, const UNet *u, Tensor *text, Tensor *pooled, const int32_t *labels, int64_t N)
 {
     const UNetEncoder *e = &u->encoder;
-    UNetCondition c = {.emb = pooled};
+    UNetCondition c = {.N = N, .emb = pooled};
     tape_block(t, "encoder_kv", -1);
     if (e->label_emb && labels) {
         Tensor *rows = op_embedding(t, labels, N, e->label_emb);
@@ -103,9 +103,10 @@ Tensor *unet_forward(Tape *t, const UNet *u, Tensor *x, const float *timesteps, 
     for (int i = 0; i < u->output_count; i++) {
         Tensor *skip = code.blocks[e->input_count - 1 - i], *below = h;
         tape_block(t, "output_blocks", i);
-        Tensor *both = op_concat(t, h, skip);
+        Tensor *all = op_repeat(t, skip, condition->N ? condition->N : x->dims[0]), *both = op_concat(t, h, all);
         tape_release(t, below);
         tape_release(t, skip);
+        tape_release(t, all);
         h = unet_block_forward(t, e, &u->output[i], both, code.emb_act, condition);
         tape_release(t, both);
         unet_trace_block(trace, "output_blocks", i, h);

@@ -22,7 +22,8 @@ void unet_set_checkpoint(UNet *u, bool on);
  * class-conditional. */
 UNetCondition unet_condition(Tape *t, const UNet *u, Tensor *text, Tensor *pooled, const int32_t *labels, int64_t N);
 
-/* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> (N,H,W,out_channels), f32. trace may be NULL. */
+/* x (N,H,W,in_channels), timesteps (N) in steps of the original process -> (N,H,W,out_channels), f32. trace may be NULL. x may have
+ * fewer rows, of which the condition's N is a multiple: what both halves of a guided pair share is then computed once. */
 Tensor *unet_forward(Tape *t, const UNet *u, Tensor *x, const float *timesteps, const UNetCondition *condition,
                      const UNetTrace *trace);
 

@@ -41,6 +41,7 @@ static Tensor *instead(Tape *t, Tensor *x, Tensor *y)
 
 Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act)
 {
+    int64_t rows = tape_failed(t) ? 0 : emb_act->dims[0];
     int scope = tape_scope_begin(t);
     Tensor *h = op_group_norm(t, x, &b->in_norm, NULL, ACT_SILU);
     if (b->resample == RESAMPLE_UP) {
@@ -51,6 +52,7 @@ Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act)
     }
     x = resample(t, x, b->resample);
     Tensor *film = op_linear(t, emb_act, &b->emb_proj, NULL);
+    h = instead(t, h, op_repeat(t, h, rows));
     if (!b->scale_shift_norm) {
         h = instead(t, h, op_add_channels(t, h, film));
         film = NULL;
@@ -58,6 +60,7 @@ Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act)
     h = instead(t, h, op_group_norm(t, h, &b->out_norm, film, ACT_SILU));
     h = instead(t, h, op_dropout(t, h, b->dropout));
     if (b->has_skip) x = op_conv2d(t, x, &b->skip, NULL);
+    x = op_repeat(t, x, rows);
     return tape_scope_end(t, scope, op_conv2d(t, h, &b->out_conv, x));
 }
 

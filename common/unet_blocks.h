@@ -21,7 +21,8 @@ typedef struct ResBlock {
 /* prefix: "input_blocks.1.0" */
 ResBlock resblock_make(ParamSet *set, int64_t cin, int64_t emb, int64_t cout, bool scale_shift_norm, Resample resample,
                        float dropout, const char *prefix);
-/* x (N,H,W,Cin), emb_act (N,E): SiLU of the embedding, made once for all blocks -> (N,H2,W2,Cout) */
+/* x (N,H,W,Cin), emb_act (N,E): SiLU of the embedding, made once for all blocks -> (N,H2,W2,Cout). x may have fewer rows, of which
+ * N is a multiple: they stand for the same ones over and over and are repeated where the embedding comes in. */
 Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act);
 
 typedef struct AttentionBlock {

@@ -229,7 +229,7 @@ UNetEncoding unet_encoder_forward(Tape *t, const UNetEncoder *e, Tensor *x, cons
     UNetEncoding code = {0};
     if (tape_failed(t)) return code;
     tape_block(t, "time_embed", -1);
-    code.emb_act = embed_time(t, e, timesteps, x->dims[0], condition, trace);
+    code.emb_act = embed_time(t, e, timesteps, condition->N ? condition->N : x->dims[0], condition, trace);
     Tensor *h = op_cast(t, x, tape_dtype(t));
     for (int i = 0; i < e->input_count; i++) {
         tape_block(t, "input_blocks", i);

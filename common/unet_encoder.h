@@ -37,6 +37,7 @@ bool unet_has_attention(const UNetConfig *c, int ds); /* at image_size / ds pixe
 
 /* What does not depend on the step. Tensors of the scope that was open when it was made. */
 typedef struct UNetCondition {
+    int64_t N;                        /* rows that it is for; 0: as many as there are pictures */
     Tensor *emb;                      /* (N,4*channels), added to the time embedding, or NULL */
     Tensor *kv[UNET_MAX_BLOCKS];      /* text keys and values of each attention block, in order */
 } UNetCondition;
@@ -98,7 +99,9 @@ typedef struct UNetEncoding {
     Tensor *middle;                  /* (N,h,w,channels[input_count - 1]) */
 } UNetEncoding;
 
-/* x (N,H,W,in_channels), timesteps (N) in steps of the original process. trace may be NULL. After an error all are NULL. */
+/* x (N,H,W,in_channels), timesteps (N) in steps of the original process. trace may be NULL. After an error all are NULL. x may have
+ * fewer rows than the condition, which has a multiple of them, as the pair of a guided step has: what does not depend on the
+ * condition, input block 0 and the first convolution of block 1, is then computed once, and blocks[0] has x's rows. */
 UNetEncoding unet_encoder_forward(Tape *t, const UNetEncoder *e, Tensor *x, const float *timesteps,
                                   const UNetCondition *condition, const UNetTrace *trace);
 

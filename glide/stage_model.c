@@ -116,14 +116,13 @@ typedef struct Part {
     int64_t k, height, width, low_height, low_width;
 } Part;
 
-/* (rows,height,width,channels): the part of the `n` pictures of `data`, over and over; `small`: of the pictures to enlarge. */
-static Tensor *part_of(StageModel *m, const Part *part, int64_t rows, bool small, int channels, const float *data,
-                       int64_t n)
+/* (m->n,height,width,channels): the part of the `n` pictures of `data`, over and over; `small`: of the pictures to enlarge. */
+static Tensor *part_of(StageModel *m, const Part *part, bool small, int channels, const float *data, int64_t n)
 {
     int64_t h = small ? part->low_height : part->height, w = small ? part->low_width : part->width;
-    Tensor *x = tape_tensor(m->tape, DTYPE_F32, 4, (int64_t[]){rows, h, w, channels});
+    Tensor *x = tape_tensor(m->tape, DTYPE_F32, 4, (int64_t[]){m->n, h, w, channels});
     int64_t size = n * h * w * channels;
-    for (int64_t i = 0; x && i < rows / n; i++) {
+    for (int64_t i = 0; x && i < m->n / n; i++) {
         float *to = (float *)x->data + i * size;
         if (part->tiles) tiles_cut(part->tiles, part->k, small ? part->height / part->low_height : 1, data, n, channels, to);
         else memcpy(to, data, (size_t)size * sizeof *data);
@@ -131,16 +130,16 @@ static Tensor *part_of(StageModel *m, const Part *part, int64_t rows, bool small
     return x;
 }
 
-/* What the model says of a part: (rows,height,width,6), of the current scope. */
-static Tensor *answer(StageModel *m, const Part *part, const float *x_t, int64_t rows, const UNetCondition *condition)
+/* What the model says of a part, (condition->N,height,width,6), of the current scope: a pair is of the same picture twice. */
+static Tensor *answer(StageModel *m, const Part *part, const float *x_t, const UNetCondition *condition)
 {
     const StageInput *given = m->in;
-    TextUNetInput in = {.x = part_of(m, part, rows, false, IMAGE_CHANNELS, x_t, m->n), .timesteps = m->timesteps};
+    TextUNetInput in = {.x = part_of(m, part, false, IMAGE_CHANNELS, x_t, m->n), .timesteps = m->timesteps};
     if (given->low_res)
-        in.low_res = part_of(m, part, rows, true, IMAGE_CHANNELS, m->low_res ? m->low_res : given->low_res, m->n);
+        in.low_res = part_of(m, part, true, IMAGE_CHANNELS, m->low_res ? m->low_res : given->low_res, m->n);
     if (given->known && m->model->config.inpaint) {
-        in.inpaint_image = part_of(m, part, rows, false, IMAGE_CHANNELS, given->known, 1);
-        in.inpaint_mask = part_of(m, part, rows, false, 1, given->mask, 1);
+        in.inpaint_image = part_of(m, part, false, IMAGE_CHANNELS, given->known, 1);
+        in.inpaint_mask = part_of(m, part, false, 1, given->mask, 1);
     }
     return text_unet_forward(m->tape, m->model, &in, condition, NULL);
 }
@@ -167,7 +166,7 @@ Status stage_model_run(StageModel *m, const float *x_t, const NoiseLevel *level,
         int scope = tape_scope_begin(m->tape);
         tape_block(m->tape, "inputs", -1);
         tape_op(m->tape, "copies");
-        Tensor *y = answer(m, &part, x_t, rows, condition);
+        Tensor *y = answer(m, &part, x_t, condition);
         TRY(tape_status(m->tape));
         if (m->tiled) tiles_blend(&m->tiles, part.k, y->data, rows, MODEL_CHANNELS, channels, out);
         else take_channels(y, channels, out);

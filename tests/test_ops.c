@@ -79,6 +79,12 @@ static Tensor *run_shapes(Tape *t, const void *ctx, Tensor **in)
     return op_take_position(t, op_add(t, x, op_silu(t, x)), -2);
 }
 
+static Tensor *run_repeat(Tape *t, const void *ctx, Tensor **in)
+{
+    (void)ctx;
+    return op_add(t, op_repeat(t, op_repeat(t, in[0], 2), 6), in[1]);
+}
+
 static Tensor *run_add_channels(Tape *t, const void *ctx, Tensor **in)
 {
     (void)ctx;
@@ -227,6 +233,7 @@ static void test_pointwise_and_shapes(void **state)
     gradcheck(run_activations, NULL, ONE_INPUT({2, 3, 5, 7}), NULL, 2e-3);
     gradcheck(run_resampling, NULL, ONE_INPUT({2, 4, 5, 3}), NULL, 2e-3);
     gradcheck(run_shapes, NULL, 2, (const int[]){4, 4}, (const int64_t[][4]){{2, 3, 4, 5}, {2, 3, 4, 3}}, NULL, 2e-3);
+    gradcheck(run_repeat, NULL, 2, (const int[]){4, 4}, (const int64_t[][4]){{2, 3, 4, 5}, {6, 3, 4, 5}}, NULL, 2e-3);
     gradcheck(run_add_channels, NULL, 2, (const int[]){4, 2}, (const int64_t[][4]){{2, 3, 4, 5}, {2, 5}}, NULL, 2e-3);
     gradcheck(run_dropout, NULL, ONE_INPUT({2, 3, 4, 5}), NULL, 2e-3);
 }

@@ -83,7 +83,8 @@ typedef struct TextUNetInput {
     Tensor *inpaint_mask;
 } TextUNetInput;
 
-/* -> (N,H,W,out_channels), f32: eps, then the variance value. trace may be NULL. */
+/* -> (N,H,W,out_channels), f32: eps, then the variance value. trace may be NULL. The pictures may be fewer than timesteps and the
+ * condition's rows, which are a multiple: each stands for several rows (common/unet.h). */
 Tensor *text_unet_forward(Tape *t, const TextUNet *m, const TextUNetInput *in, const UNetCondition *condition,
                           const UNetTrace *trace);
 
