@@ -21,6 +21,7 @@
     X(init)           \
     X(import)         \
     X(export)         \
+    X(average)        \
     X(bench)          \
     X(help)
 

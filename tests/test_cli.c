@@ -324,7 +324,7 @@ static void test_dataset(void **state)
 static void test_help(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"sample", "upsample", "train", "evaluate", "dataset", "info", "init", "import", "export", "bench", "help"};
+    static const char *const commands[] = {"sample", "upsample", "train", "evaluate", "dataset", "info", "init", "import", "export", "average", "bench", "help"};
     CliOutcome r;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         cli_run(&r, "$G help %s", commands[i]);

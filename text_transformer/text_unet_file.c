@@ -109,11 +109,20 @@ static Status read_model(const H5File *file, bool mapped, TextUNet **out, uint64
     return STATUS_OK;
 }
 
+static Status check_kind(const H5File *file, const char *path)
+{
+    char kind[WEIGHTS_KIND_MAX];
+    TRY(weights_kind(file, kind));
+    if (strcmp(kind, "base") == 0 || strcmp(kind, "upsampler") == 0) return STATUS_OK;
+    return status_fail(STATUS_BAD_INPUT, "%s: weights of kind \"%s\", expected \"base\" or \"upsampler\"", path, kind);
+}
+
 static Status open_and_read(const char *path, const char *kind, bool mapped, TextUNet **out, uint64_t *hash)
 {
     H5File *file;
     TRY(weights_open(path, kind, &file));
-    Status s = read_model(file, mapped, out, hash);
+    Status s = check_kind(file, path);
+    if (s == STATUS_OK) s = read_model(file, mapped, out, hash);
     h5file_close(file);
     return s;
 }
