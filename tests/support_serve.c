@@ -1,12 +1,16 @@
 #include "tests/support_serve.h"
 
+#include "common/base64.h"
+#include "common/image_read.h"
 #include "tests/support_folder.h"
 #include "tests/support_models.h"
+#include "tests/support_status.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <cmocka.h>
@@ -83,4 +87,18 @@ const char *text_of(const json_t *object, const char *key)
 int64_t int_of(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
+}
+
+void check_base64_picture(const char *text, int w, int h)
+{
+    unsigned char *bytes;
+    size_t size;
+    Image image = {0};
+    assert_non_null(text);
+    OK(base64_decode(text, &bytes, &size));
+    OK(image_decode("answer", bytes, size, &image));
+    assert_int_equal(image.w, w);
+    assert_int_equal(image.h, h);
+    image_release(&image);
+    free(bytes);
 }

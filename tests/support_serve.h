@@ -23,5 +23,7 @@ json_t *job_wait(int port, int64_t id);
 json_t *job_until(int port, int64_t id, bool (*until)(const json_t *job));
 const char *text_of(const json_t *object, const char *key);
 int64_t int_of(const json_t *object, const char *key);
+/* Base64 text (NULL fails) that is a picture of w x h. */
+void check_base64_picture(const char *text, int w, int h);
 
 #endif

@@ -1,6 +1,5 @@
 /* glide serve's own API: jobs, events, guidance on the way, going on from steps, pictures, recipes, gallery, comparisons. */
 #include "common/base64.h"
-#include "common/image_read.h"
 #include "glide/call.h"
 #include "glide/context.h"
 #include "glide/serve/serve_json.h"
@@ -331,15 +330,7 @@ static void check_forming(int64_t id, int w, int h)
     assert_non_null(preview);
     preview += 13;
     char *text = strndup(preview, strcspn(preview, "\""));
-    unsigned char *bytes;
-    size_t size;
-    Image image = {0};
-    OK(base64_decode(text, &bytes, &size));
-    OK(image_decode("preview", bytes, size, &image));
-    assert_int_equal(image.w, w);
-    assert_int_equal(image.h, h);
-    image_release(&image);
-    free(bytes);
+    check_base64_picture(text, w, h);
     free(text);
     http_release(&a);
 }

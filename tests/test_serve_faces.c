@@ -1,6 +1,5 @@
 /* glide serve as existing clients see it: OpenAI's images API and A1111's. */
 #include "common/base64.h"
-#include "common/image_read.h"
 #include "glide/serve/serve_json.h"
 #include "tests/support_folder.h"
 #include "tests/support_models.h"
@@ -25,21 +24,6 @@ static int teardown(void **state)
 {
     serve_stop(server);
     return tiny_weights_teardown(state);
-}
-
-/* A picture in base64: its size. */
-static void check_base64(const char *text, int w, int h)
-{
-    unsigned char *bytes;
-    size_t size;
-    Image image = {0};
-    assert_non_null(text);
-    OK(base64_decode(text, &bytes, &size));
-    OK(image_decode("answer", bytes, size, &image));
-    assert_int_equal(image.w, w);
-    assert_int_equal(image.h, h);
-    image_release(&image);
-    free(bytes);
 }
 
 /* A PNG of w x h as bytes, white from a column on. */
@@ -73,12 +57,12 @@ static void test_openai_generations(void **state)
                              200);
     const json_t *data = json_object_get(json, "data");
     assert_int_equal(json_array_size(data), 2);
-    check_base64(text_of(json_array_get(data, 0), "b64_json"), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
+    check_base64_picture(text_of(json_array_get(data, 0), "b64_json"), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
     assert_true(int_of(json, "created") > 1600000000);
     json_decref(json);
     json = http_json(port, "POST", "/v1/images/generations", "{\"prompt\":\"red apple\",\"size\":\"16x16\",\"steps\":\"logsnr4\"}",
                      200);
-    check_base64(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), TINY_BASE_SIDE, TINY_BASE_SIDE);
+    check_base64_picture(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), TINY_BASE_SIDE, TINY_BASE_SIDE);
     json_decref(json);
     json = http_json(port, "POST", "/v1/images/generations", "{\"prompt\":\"x\",\"steps\":3,\"response_format\":\"url\"}", 200);
     const char *url = text_of(json_array_get(json_object_get(json, "data"), 0), "url");
@@ -161,7 +145,7 @@ static void check_edit(const Part *parts, int status, int w, int h, const char *
     if (a.status != status) fail_msg("status %d, expected %d: %.300s", a.status, status, a.body);
     json_t *json = json_loadb(a.body, a.size, 0, NULL);
     if (status == 200)
-        check_base64(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), w, h);
+        check_base64_picture(text_of(json_array_get(json_object_get(json, "data"), 0), "b64_json"), w, h);
     else if (!strstr(text_of(json_object_get(json, "error"), "message"), part))
         fail_msg("\"%.200s\" lacks \"%s\"", a.body, part);
     json_decref(json);
@@ -261,7 +245,7 @@ static void test_txt2img(void **state)
                   200);
     const json_t *images = json_object_get(json, "images");
     assert_int_equal(json_array_size(images), 2);
-    check_base64(json_string_value(json_array_get(images, 0)), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
+    check_base64_picture(json_string_value(json_array_get(images, 0)), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
     json_t *info = json_loads(text_of(json, "info"), 0, NULL);
     assert_int_equal(json_integer_value(json_array_get(json_object_get(info, "all_seeds"), 1)), 6);
     assert_string_equal(text_of(info, "sampler_name"), "DPM++ 2M");
@@ -286,7 +270,7 @@ static void test_img2img(void **state)
     char *body = with_picture(
         "{\"init_images\":[\"data:image/png;base64,%s\"],\"denoising_strength\":0.5,\"steps\":6,\"prompt\":\"x\"}", picture, "");
     json_t *json = http_json(port, "POST", "/sdapi/v1/img2img", body, 200);
-    check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
+    check_base64_picture(json_string_value(json_array_get(json_object_get(json, "images"), 0)), TINY_UPSAMPLER_SIDE, TINY_UPSAMPLER_SIDE);
     assert_null(json_object_get(json_object_get(json, "parameters"), "init_images"));
     json_decref(json);
     free(body);
@@ -294,7 +278,7 @@ static void test_img2img(void **state)
         "{\"init_images\":[\"%s\"],\"mask\":\"%s\",\"inpainting_mask_invert\":1,\"steps\":3,\"sampler_name\":\"DDIM\"}", picture,
         mask);
     json = http_json(port, "POST", "/sdapi/v1/img2img", body, 200);
-    check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), 30, 20);
+    check_base64_picture(json_string_value(json_array_get(json_object_get(json, "images"), 0)), 30, 20);
     json_decref(json);
     free(body);
     free(picture);
@@ -323,7 +307,7 @@ static void test_extra(void **state)
         snprintf(format, sizeof format, "{\"image\":\"%%s\",%s}", cases[i].fields);
         char *body = with_picture(format, picture, "");
         json_t *json = http_json(port, "POST", "/sdapi/v1/extra-single-image", body, 200);
-        check_base64(text_of(json, "image"), cases[i].w, cases[i].h);
+        check_base64_picture(text_of(json, "image"), cases[i].w, cases[i].h);
         json_decref(json);
         free(body);
     }
@@ -377,7 +361,7 @@ static void test_a1111_progress(void **state)
     json = http_json(port, "GET", "/sdapi/v1/progress", NULL, 200);
     assert_true(json_number_value(json_object_get(json, "progress")) > 0);
     assert_int_equal(int_of(json_object_get(json, "state"), "sampling_steps"), 900);
-    check_base64(text_of(json, "current_image"), TINY_BASE_SIDE, TINY_BASE_SIDE);
+    check_base64_picture(text_of(json, "current_image"), TINY_BASE_SIDE, TINY_BASE_SIDE);
     json_decref(json);
     json_decref(http_json(port, "POST", "/sdapi/v1/interrupt", NULL, 200));
     json = job_wait(port, id);
@@ -403,7 +387,7 @@ static void test_a1111_interrupted(void **state)
     http_read(fd, &a);
     assert_int_equal(a.status, 200);
     json_t *json = json_loadb(a.body, a.size, 0, NULL);
-    check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 0)), TINY_BASE_SIDE, TINY_BASE_SIDE);
+    check_base64_picture(json_string_value(json_array_get(json_object_get(json, "images"), 0)), TINY_BASE_SIDE, TINY_BASE_SIDE);
     json_decref(json);
     http_release(&a);
 }
@@ -446,7 +430,7 @@ static void test_client_package(void **state)
         body = with_picture(format, picture, picture);
         json = http_json(port, "POST", "/sdapi/v1/extra-batch-images", body, 200);
         assert_int_equal(json_array_size(json_object_get(json, "images")), 2);
-        check_base64(json_string_value(json_array_get(json_object_get(json, "images"), 1)), 32, 32);
+        check_base64_picture(json_string_value(json_array_get(json_object_get(json, "images"), 1)), 32, 32);
         json_decref(json);
         free(body);
     }
