@@ -120,6 +120,41 @@ static void attention_takes_large_scores(void **state)
     }
 }
 
+/* Multiplies n values by `factor`, rounding to their type. */
+static void scale_values(Values *v, int64_t first, int64_t n, double factor)
+{
+    for (int64_t i = first; i < first + n; i++) {
+        float x = (float)(v->exact[i] * factor);
+        if (v->type == DTYPE_F32) ((float *)v->data)[i] = x;
+        else x = bf16_to_f32(((uint16_t *)v->data)[i] = f32_to_bf16(x));
+        v->exact[i] = (double)x;
+    }
+}
+
+/* Every third query has small scores for the keys that come first and scores in the hundreds for later ones, so that a softmax
+ * which subtracts what it saw first would overflow. */
+static void attention_takes_scores_that_grow(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * KERNEL_SETS; i++) {
+        Kernels *k = kernel_set_open(&kernel_sets[i / 2]);
+        AttentionShape s = {.N = 1, .T = 75, .S = 40, .heads = 2, .D = 32, .dtype = i % 2 ? DTYPE_BF16 : DTYPE_F32};
+        AttentionArrays a = arrays_new(&s);
+        scale_values(&a.encoder_kv, 0, a.encoder_kv.n, 0.01);
+        for (int64_t row = 0; row < s.T * s.heads; row++) /* q|k|v of a head */
+            if (row / s.heads % 3 == 0) scale_values(&a.qkv, row * 3 * s.D, s.D, 100);
+        double *y = calloc((size_t)a.y.n, sizeof *y), *lse = calloc((size_t)a.lse.n, sizeof *lse);
+        assert_true(y && lse);
+        run(k, &s, &a);
+        reference_attention(&s, a.qkv.exact, a.encoder_kv.exact, y, lse);
+        assert_values_close("y", &a.y, y, i % 2 ? 2e-2 : 2e-4);
+        assert_values_close("lse", &a.lse, lse, 2e-6);
+        arrays_free(&a);
+        free(y), free(lse);
+        kernels_free(k);
+    }
+}
+
 /* A NaN in one query must reach that query's output and no other. */
 static void attention_keeps_nan(void **state)
 {
@@ -182,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_matches_reference),
         cmocka_unit_test(attention_takes_large_scores),
+        cmocka_unit_test(attention_takes_scores_that_grow),
         cmocka_unit_test(attention_keeps_nan),
         cmocka_unit_test(attention_ignores_threads_and_batch),
     };
