@@ -18,7 +18,7 @@
 /* What the rows of a block remember from panel to panel. */
 typedef struct RowState {
     float shift[QUERIES];   /* -top * scale * log2(e) */
-    float sum[QUERIES][16]; /* of the probabilities, before they are rounded */
+    _Alignas(64) float sum[QUERIES][16]; /* of the probabilities, before they are rounded */
 } RowState;
 
 /* Starts row i with its scores x0, x1 of the first panel, of which it sees those in the mask. */
@@ -30,11 +30,10 @@ INLINE void row_start(const Job *job, RowState *state, int64_t i, __mmask32 seen
     _mm512_storeu_ps(state->sum[i], _mm512_setzero_ps());
 }
 
-/* Row i's scores x0, x1 for the keys from j on -> p. */
-INLINE void row_probabilities(const Job *job, const Workspace *w, RowState *state, int64_t i, int64_t j, __mmask32 seen,
-                              __m512 x0, __m512 x1)
+/* p (PANEL) of row i with the scores x0, x1; factor: scale * log2(e) */
+INLINE void row_probabilities(RowState *state, int64_t i, __m512 factor, __mmask32 seen, __m512 x0, __m512 x1, Bf16 *p)
 {
-    __m512 shift = _mm512_set1_ps(state->shift[i]), factor = _mm512_set1_ps(job->scale * log2_e);
+    __m512 shift = _mm512_set1_ps(state->shift[i]);
     x0 = exp2_of(_mm512_fmadd_ps(x0, factor, shift));
     x1 = exp2_of(_mm512_fmadd_ps(x1, factor, shift));
     if (seen != 0xffffffffu) {
@@ -42,14 +41,16 @@ INLINE void row_probabilities(const Job *job, const Workspace *w, RowState *stat
         x1 = _mm512_maskz_mov_ps((__mmask16)(seen >> 16), x1);
     }
     _mm512_storeu_ps(state->sum[i], _mm512_add_ps(_mm512_loadu_ps(state->sum[i]), _mm512_add_ps(x0, x1)));
-    _mm512_storeu_si512(w->p + i * job->p_row + j, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
+    _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(x1, x0));
 }
 
 /* TILE rows from row i on of the block from query `first` on, for the panel of keys from j on. */
 INLINE void tile_probabilities(const Job *job, const Workspace *w, RowState *state, int64_t first, int64_t i, int64_t j,
                                bool masked)
 {
-    __m512 sum[TILE][2];
+    __m512 sum[TILE][2], factor = _mm512_set1_ps(job->scale * log2_e);
+    int64_t p_row = job->p_row;
+    Bf16 *p = w->p + i * p_row + j;
 #pragma GCC unroll 8
     for (int r = 0; r < TILE; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
     tile_add(w->q + i * job->width, job->width, w->keys_by_d + j * job->width, job->width / 2, sum);
@@ -57,7 +58,7 @@ INLINE void tile_probabilities(const Job *job, const Workspace *w, RowState *sta
     for (int r = 0; r < TILE; r++) {
         __mmask32 seen = masked ? below(seen_by(job, first + i + r), j) : 0xffffffffu;
         if (masked && j == 0) row_start(job, state, i + r, seen, sum[r][0], sum[r][1]);
-        row_probabilities(job, w, state, i + r, j, seen, sum[r][0], sum[r][1]);
+        row_probabilities(state, i + r, factor, seen, sum[r][0], sum[r][1], p + r * p_row);
     }
 }
 
@@ -121,7 +122,7 @@ TARGET static void repeat_large_rows(const Job *job, const Workspace *w, RowStat
 }
 
 /* Before the long product of probabilities and values: the rows wanted right after it. */
-static void prefetch_rows(const Job *job, const Rows *q, const Rows *y, int64_t count)
+INLINE void prefetch_rows(const Job *job, const Rows *q, const Rows *y, int64_t count)
 {
     for (int64_t i = 0; i < QUERIES; i++)
         for (int64_t d = 0; d < job->width; d += 32) {

@@ -172,8 +172,9 @@ INLINE __m512i load_row(const Rows *r, int64_t j, int64_t d, int64_t D)
     return _mm512_maskz_loadu_epi16(below(D, d), row_at(r, j) + d);
 }
 
-/* Rows of one head lie far apart, so the hardware does not foresee them. */
-static inline void prefetch_row(const Rows *r, int64_t j, int64_t d)
+/* Rows of one head lie far apart, so the hardware does not foresee them. Always inline: gcc takes a function that does
+ * nothing but prefetch for one without effect, and leaves out its calls. */
+INLINE void prefetch_row(const Rows *r, int64_t j, int64_t d)
 {
     if (j < r->count) __builtin_prefetch(row_at(r, j) + d);
 }
