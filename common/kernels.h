@@ -1,7 +1,7 @@
 /* The arithmetic below the ops: one struct of function pointers, filled in layers.
  *
  *   1. common/simd_*.c: plain C + OpenMP for everything, compiled once per instruction set; the best set is chosen at run time.
- *   2. common/attention_avx512bf16.c overwrites attention where the CPU multiplies bf16 itself.
+ *   2. common/attention_avx512bf16*.c overwrite attention where the CPU multiplies bf16 itself.
  *   3. common/kernels_onednn.c overwrites what oneDNN does better (convolution, linear). It falls back to layer 1 for a shape
  *      that oneDNN refuses. A build with ONEDNN=0 goes without.
  *   4. common/simd_winograd.c takes over large 3x3 convolutions in f32 whose weights are not being trained.
@@ -96,7 +96,7 @@ struct Kernels {
     Status (*attention_backward)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, const void *y,
                                  const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv);
 
-    /* Private to attention_avx512bf16.c: what f32 attention goes to. */
+    /* Private to attention_avx512bf16*.c: what f32 attention goes to. */
     Status (*attention_f32)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, void *y, float *lse);
     Status (*attention_f32_backward)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv,
                                      const void *y, const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv);
