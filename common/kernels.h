@@ -92,6 +92,11 @@ struct Kernels {
     Status (*linear_backward_weights)(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,
                                       float *d_bias);
 
+    /* Packed copies of a parameter of which params_share() was told, which changed: those that were used since the change before are
+     * made again, so that threads that go through a model side by side need not do it while others wait. Threads may do it for
+     * different parameters at the same time. NULL: the kernels pack nothing. */
+    Status (*pack_shared)(Kernels *k, Param *weight);
+
     Status (*attention)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, void *y, float *lse);
     Status (*attention_backward)(Kernels *k, const AttentionShape *s, const void *qkv, const void *encoder_kv, const void *y,
                                  const float *lse, const void *d_y, void *d_qkv, void *d_encoder_kv);

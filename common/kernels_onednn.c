@@ -59,11 +59,11 @@ static Residual residual_kind(const void *residual, const void *y)
 static Status run_forward(Kernels *k, const Prim *p, const void *x, Param *weight, const Param *bias,
                           const void *residual, void *y)
 {
-    Packed *packed;
+    const Packed *packed;
     TRY(onednn_packed(k, p, weight, &packed));
     char *scratch = kernels_scratch(k, p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
-    return onednn_forward_packed(k, p, packed, packed->block, x, bias, residual, y, scratch);
+    return onednn_forward_packed(k, p, packed->block, x, bias, residual, y, scratch);
 }
 
 static size_t y_elements(const ConvShape *s)
@@ -88,11 +88,11 @@ static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, c
                                 void *d_x)
 {
     Call c = {.status = dnnl_success};
-    Packed *packed;
+    const Packed *packed;
     TRY(onednn_packed(k, p, weight, &packed));
     char *scratch = kernels_scratch(k, matching_d_y_bytes(s) + p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
-    c.args[c.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed->memory};
+    onednn_call_add(&c, DNNL_ARG_WEIGHTS, p->layout->blocked, packed->block);
     onednn_call_add(&c, DNNL_ARG_DIFF_DST, p->y, matching_d_y(k, s, d_y, scratch));
     onednn_call_add(&c, DNNL_ARG_DIFF_SRC, p->x, d_x);
     onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + matching_d_y_bytes(s));
@@ -267,6 +267,7 @@ Status onednn_install(Kernels *k)
     k->linear = linear;
     k->linear_backward_data = linear_backward_data;
     k->linear_backward_weights = linear_backward_weights;
+    k->pack_shared = onednn_pack_shared;
     return STATUS_OK;
 }
 
@@ -274,7 +275,6 @@ void onednn_remove(Kernels *k)
 {
     Onednn *o = k->onednn;
     if (!o) return;
-    while (o->packed) onednn_packed_orphan(o->packed);
     onednn_primitives_free(o);
     if (o->stream) dnnl_stream_destroy(o->stream);
     if (o->engine) dnnl_engine_destroy(o->engine);

@@ -28,21 +28,26 @@ typedef struct Key {
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t Desc;          /* owned */
 typedef const_dnnl_memory_desc_t DescRef; /* borrowed */
-#define DESC_REF(d) (d)
+#define DESC_REF(d)         (d)
+#define desc_copy(to, from) dnnl_memory_desc_clone(to, from)
+#define desc_release(d)     ((void)dnnl_memory_desc_destroy(d))
 #else
 typedef dnnl_memory_desc_t Desc;
 typedef const dnnl_memory_desc_t *DescRef;
-#define DESC_REF(d) (&(d))
+#define DESC_REF(d)         (&(d))
+#define desc_copy(to, from) (*(to) = *(from), dnnl_success)
+#define desc_release(d)     ((void)(d))
 #endif
 
-/* A layout of weights, shared by all primitives that want it: what Param.packed is keyed by. */
+/* A layout of weights, shared by all primitives that want it. */
 typedef struct Layout {
     Desc desc; /* blocked; bf16, f32 or s8 */
     size_t bytes;
     bool int8;
+    bool padded; /* more memory than values */
     /* plain f32 (s8) -> blocked for weights; blocked -> plain f32, adding, for gradients (NULL when these are plain) */
     dnnl_primitive_t reorder;
-    dnnl_memory_t plain, blocked;
+    dnnl_memory_t plain, blocked; /* handles are set for each call */
     struct Layout *next;
 } Layout;
 
@@ -62,8 +67,7 @@ typedef struct Onednn {
     dnnl_stream_t stream;
     Prim *table[ONEDNN_TABLE_SIZE];
     Layout *layouts, *gradient_layouts;
-    struct Packed *packed; /* all copies of weights that this state made */
-    Kernels fallback;      /* the table as it was before */
+    Kernels fallback; /* the table as it was before */
     char name[64];
 } Onednn;
 
@@ -76,22 +80,25 @@ void onednn_primitives_free(Onednn *o);
 
 /* --- packed weights (onednn_weights.c) --- */
 
-/* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c) or over one phase of a doubled
- * picture (onednn_upsampled.c), the parts one after another, `bytes` from each to the next. Outlives the state as an orphan (memory == NULL) until its Param lets go. */
+/* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c) or over one phase of a
+ * doubled picture (onednn_upsampled.c), the parts one after another, `bytes` from each to the next. It belongs to the parameter, and any state that knows an equal layout may use it. */
 typedef struct Packed {
+    Desc desc; /* of a part */
     void *block;
     size_t bytes;
+    int64_t parts, values; /* values of a part */
+    bool phases;
     float *scales; /* int8: (Cout), what the weights of an output channel were divided by; in the block, too */
-    dnnl_memory_t memory;
-    struct Packed *next, **link;
+    bool used;     /* since it was packed */
 } Packed;
 
 /* The weights, or all parts of them, in the primitive's layout, packed again when the parameter changed since. */
-Status onednn_packed(Kernels *k, const Prim *prim, Param *w, Packed **out);
+Status onednn_packed(Kernels *k, const Prim *prim, Param *w, const Packed **out);
+/* Kernels.pack_shared */
+Status onednn_pack_shared(Kernels *k, Param *w);
 /* y = the convolution by weights that lie at `block`, packed or a part of that, plus bias and residual, where these are not NULL. */
-Status onednn_forward_packed(Kernels *k, const Prim *p, const Packed *packed, const void *block, const void *x, const Param *bias,
-                             const void *residual, void *y, void *scratchpad);
-void onednn_packed_orphan(Packed *p); /* the state it belongs to ends */
+Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
+                             void *y, void *scratchpad);
 
 /* --- running --- */
 

@@ -42,7 +42,7 @@ static Status run_image(Kernels *k, const Prim *p, const Packed *packed, const v
     for (int64_t c = 0; c < p->key.Cout; c++) factors[c] = q.scale * packed->scales[c];
     Call call = {.status = dnnl_success};
     int op = 0;
-    call.args[call.count++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, packed->memory};
+    onednn_call_add(&call, DNNL_ARG_WEIGHTS, p->layout->blocked, packed->block);
     onednn_call_add(&call, DNNL_ARG_SRC, p->x, q.x);
     onednn_call_add(&call, DNNL_ARG_DST, p->y, y);
     onednn_call_add(&call, DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_SRC, p->zero, &q.zero);
@@ -56,7 +56,7 @@ Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param 
                            void *y, bool *done)
 {
     Prim *p;
-    Packed *packed;
+    const Packed *packed;
     Key key = key_of_image(s, bias != NULL, residual != NULL);
     *done = false;
     TRY(onednn_primitive(k->onednn, &key, &p));

@@ -31,11 +31,11 @@ static Status part_primitive(Onednn *o, const ConvShape *whole, int i, int parts
     return onednn_primitive(o, &key, out);
 }
 
-Status onednn_forward_packed(Kernels *k, const Prim *p, const Packed *packed, const void *block, const void *x, const Param *bias,
-                             const void *residual, void *y, void *scratchpad)
+Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
+                             void *y, void *scratchpad)
 {
     Call c = {.status = dnnl_success};
-    onednn_call_add(&c, DNNL_ARG_WEIGHTS, packed->memory, block);
+    onednn_call_add(&c, DNNL_ARG_WEIGHTS, p->layout->blocked, block);
     onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
     onednn_call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
     onednn_call_add(&c, DNNL_ARG_DST, p->y, y);
@@ -48,7 +48,7 @@ Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Pa
                                const void *residual, void *y, bool *done)
 {
     Prim *prims[MOST_PARTS];
-    Packed *packed[MOST_PARTS];
+    const Packed *packed[MOST_PARTS];
     int parts = parts_wanted(s);
     size_t scratchpad_bytes = 0;
     *done = false;
@@ -67,7 +67,7 @@ Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Pa
     for (int i = 0; i < parts; i++) {
         k->copy_columns(s->dtype, rows, channels, (const uint16_t *)x + i * channels, s->Cin, scratch + x_at, channels);
         const char *block = (const char *)packed[i]->block + (size_t)i * packed[i]->bytes;
-        TRY(onednn_forward_packed(k, prims[i], packed[i], block, scratch + x_at, i == 0 ? bias : NULL, i == 0 ? residual : sum,
+        TRY(onednn_forward_packed(k, prims[i], block, scratch + x_at, i == 0 ? bias : NULL, i == 0 ? residual : sum,
                                   i == parts - 1 ? y : sum, scratch + scratchpad_at));
     }
     *done = true;

@@ -7,14 +7,10 @@
 /* --- the differences between the API's versions 2 and 3 --- */
 #if DNNL_VERSION_MAJOR >= 3
 #define desc_init_tag       dnnl_memory_desc_create_with_tag
-#define desc_copy(to, from) dnnl_memory_desc_clone(to, from)
-#define desc_release(d)     ((void)dnnl_memory_desc_destroy(d))
 #define append_sum(ops)     dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
 #define set_runtime_zero(a) dnnl_primitive_attr_set_zero_points_mask(a, DNNL_ARG_SRC, 0)
 #else
 #define desc_init_tag       dnnl_memory_desc_init_by_tag
-#define desc_copy(to, from) (*(to) = *(from), dnnl_success)
-#define desc_release(d)     ((void)(d))
 #define append_sum(ops)     dnnl_post_ops_append_sum(ops, 1.0f)
 #define set_runtime_zero(a) dnnl_primitive_attr_set_zero_points(a, DNNL_ARG_SRC, 1, 0, &(int32_t){DNNL_RUNTIME_S32_VAL})
 #endif
@@ -310,6 +306,8 @@ static dnnl_status_t layout_init(const Onednn *o, const Key *key, DescRef desc, 
     dnnl_primitive_desc_t pd = NULL;
     l->bytes = dnnl_memory_desc_get_size(desc);
     l->int8 = key->int8;
+    size_t each = key->int8 ? 1 : gradient ? sizeof(float) : dtype_size((DType)key->dtype);
+    l->padded = l->bytes > each * (size_t)(key->Cout * key->Cin * key->kernel * key->kernel);
     dnnl_status_t st = desc_copy(&l->desc, desc);
     if (st == dnnl_success) st = dnnl_memory_create(&l->blocked, desc, o->engine, DNNL_MEMORY_NONE);
     if (st != dnnl_success || is_product(key)) return st;

@@ -50,7 +50,7 @@ static void spread(const ConvShape *s, int phase, const uint16_t *from, uint16_t
 Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y, bool *done)
 {
     Prim *prims[PHASES];
-    Packed *packed;
+    const Packed *packed;
     size_t scratchpad_bytes = 0, phase_bytes = ALIGN64((size_t)(s->N * s->H / 2 * s->W / 2 * s->Cout) * sizeof(uint16_t));
     *done = false;
     if (s->dtype != DTYPE_BF16 || s->out_dtype != DTYPE_BF16 || s->kernel != 3 || s->stride != 1 || s->Cin < LEAST_CHANNELS)
@@ -65,7 +65,7 @@ Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Pa
     if (!scratch) return STATUS_NO_MEMORY;
     for (int i = 0; i < PHASES; i++) {
         const char *block = (const char *)packed->block + (size_t)i * packed->bytes;
-        TRY(onednn_forward_packed(k, prims[i], packed, block, x, bias, NULL, scratch, scratch + phase_bytes));
+        TRY(onednn_forward_packed(k, prims[i], block, x, bias, NULL, scratch, scratch + phase_bytes));
         spread(s, i, (const uint16_t *)scratch, y);
     }
     *done = true;

@@ -17,11 +17,20 @@ void params_init(ParamSet *set)
     *set = (ParamSet){0};
 }
 
+static void packed_free(struct ParamPacked packed[PARAM_MAX_PACKED])
+{
+    for (int i = 0; i < PARAM_MAX_PACKED; i++) {
+        if (packed[i].key && packed[i].destroy) packed[i].destroy(packed[i].data);
+        packed[i] = (struct ParamPacked){0};
+    }
+}
+
 static void param_free(Param *param)
 {
     if (!param) return;
-    for (int i = 0; i < PARAM_MAX_PACKED; i++)
-        if (param->packed[i].key && param->packed[i].destroy) param->packed[i].destroy(param->packed[i].data);
+    packed_free(param->packed);
+    packed_free(param->shelf.packed);
+    pthread_mutex_destroy(&param->shelf.lock);
     free(param->name);
     if (!param->shared) free(param->value);
     free(param->grad);
@@ -66,6 +75,7 @@ Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, con
     assert(ndim >= 0 && ndim <= 4);
     Param *param = calloc(1, sizeof *param);
     if (!param) return NULL;
+    pthread_mutex_init(&param->shelf.lock, NULL);
     va_list args;
     va_start(args, format);
     if (vasprintf(&param->name, format, args) < 0) param->name = NULL;
@@ -213,7 +223,11 @@ void params_share(ParamSet *set, const ParamSet *owner)
     assert(set->shapes_only && set->count == owner->count);
     for (int i = 0; i < set->count; i++) {
         assert(!strcmp(set->items[i]->name, owner->items[i]->name) && set->items[i]->size == owner->items[i]->size);
-        set->items[i]->value = owner->items[i]->value;
+        Param *from = owner->items[i];
+        if (!from->owner) packed_free(from->packed); /* it finds others on its shelf */
+        from->owner = from;
+        set->items[i]->owner = from;
+        set->items[i]->value = from->value;
         set->items[i]->shared = true;
     }
     set->shapes_only = false;

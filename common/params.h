@@ -7,6 +7,7 @@
 
 #include "common/status.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,20 @@
 #define PARAM_MAX_PACKED 6
 
 typedef enum { INIT_ZERO, INIT_ONE, INIT_FAN_IN, INIT_NORMAL } ParamInit;
+
+/* A kernel's own copy of a parameter in a layout of its own, e.g. oneDNN's blocked bf16. */
+struct ParamPacked {
+    const void *key; /* what it was packed for; NULL: free slot */
+    uint64_t version;
+    void *data;
+    void (*destroy)(void *data);
+};
+
+/* Packed copies that several sets with the same values use at the same time, see params_share(). */
+struct ParamShelf {
+    pthread_mutex_t lock; /* held while slots are looked at; copies that are not stale stay where they are */
+    struct ParamPacked packed[PARAM_MAX_PACKED];
+};
 
 typedef struct Param {
     char *name;
@@ -31,12 +46,9 @@ typedef struct Param {
     ParamInit init;
     float init_scale; /* INIT_FAN_IN: uniform in +-scale/sqrt(fan_in); INIT_NORMAL: standard deviation */
     uint64_t version; /* raised by params_touch(); packed copies made from another version are stale */
-    struct ParamPacked { /* the kernels' own copies in their layouts, e.g. oneDNN's blocked bf16 */
-        const void *key; /* what it was packed for; NULL: free slot */
-        uint64_t version;
-        void *data;
-        void (*destroy)(void *data);
-    } packed[PARAM_MAX_PACKED];
+    struct ParamPacked packed[PARAM_MAX_PACKED];
+    struct Param *owner; /* whose values these are, and whose shelf and version count: itself for one that lends; NULL: not shared */
+    struct ParamShelf shelf; /* of an owner */
 } Param;
 
 typedef struct ParamSet {
@@ -66,7 +78,8 @@ Status params_alloc(ParamSet *set);
 Status param_alloc(Param *param); /* of one */
 
 /* The values of `owner`, a set of the same parameters that must live longer, serve `set` as well, which has none (shapes_only).
- * When they change, both sets have to be touched. */
+ * When they change, both sets have to be touched. Packed copies, too, are shared from now on: kernels in several threads, each
+ * thread with one of the sets, find each other's. */
 void params_share(ParamSet *set, const ParamSet *owner);
 
 /* Large parameters of a set that weights_map() filled stay in the file. Kernels and ops that read a weight (norms and biases are

@@ -1,6 +1,7 @@
 #include "glide/train_team.h"
 
 #include <omp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,9 @@ struct TrainTeam {
     Trainer *trainer;
     TrainWorker *workers; /* the first one borrows what is the trainer's */
     int count, threads;   /* threads of each */
-    Status (*part)(TrainWorker *w); /* of a step: what the workers are to do now */
+    Status (*part)(TrainTeam *team, TrainWorker *w); /* of a step: what the workers are to do now */
+    int *largest;    /* parameters' numbers, the largest first: */
+    atomic_int next; /* place of the one that the next worker takes */
 };
 
 typedef struct Start {
@@ -55,6 +58,29 @@ static int workers_wanted(const TrainerOptions *o)
     return busy < 1 ? 1 : busy < most ? busy : most;
 }
 
+typedef struct Sized {
+    size_t size;
+    int number;
+} Sized;
+
+static int larger_first(const void *a, const void *b)
+{
+    const Sized *x = a, *y = b;
+    return x->size != y->size ? (x->size < y->size) - (x->size > y->size) : x->number - y->number;
+}
+
+static Status order_params(TrainTeam *team, const ParamSet *params)
+{
+    Sized *sized = calloc((size_t)params->count + 1, sizeof *sized);
+    team->largest = calloc((size_t)params->count + 1, sizeof *team->largest);
+    Status s = sized && team->largest ? STATUS_OK : status_fail(STATUS_NO_MEMORY, "out of memory for training");
+    for (int i = 0; s == STATUS_OK && i < params->count; i++) sized[i] = (Sized){params->items[i]->size, i};
+    if (s == STATUS_OK) qsort(sized, (size_t)params->count, sizeof *sized, larger_first);
+    for (int i = 0; s == STATUS_OK && i < params->count; i++) team->largest[i] = sized[i].number;
+    free(sized);
+    return s;
+}
+
 Status train_team_new(Trainer *tr, TrainTeam **out)
 {
     int count = workers_wanted(tr->options);
@@ -72,7 +98,7 @@ Status train_team_new(Trainer *tr, TrainTeam **out)
         w->rows = (int)(batch * (i + 1) / count) - w->first;
         TRY(worker_open(w));
     }
-    return STATUS_OK;
+    return order_params(team, tr->params);
 }
 
 void train_team_free(TrainTeam *team)
@@ -80,6 +106,7 @@ void train_team_free(TrainTeam *team)
     if (!team) return;
     for (int i = 0; team->workers && i < team->count; i++) worker_close(&team->workers[i]);
     free(team->workers);
+    free(team->largest);
     free(team);
 }
 
@@ -111,13 +138,13 @@ static void *worker_main(void *arg)
     Start *start = arg;
     TrainWorker *w = start->worker;
     omp_set_num_threads(start->team->threads);
-    w->status = start->team->part(w);
+    w->status = start->team->part(start->team, w);
     if (w->status != STATUS_OK) snprintf(w->message, sizeof w->message, "%s", status_message());
     return NULL;
 }
 
 /* All workers do `part` at the same time. */
-static Status run(TrainTeam *team, Status (*part)(TrainWorker *w))
+static Status run(TrainTeam *team, Status (*part)(TrainTeam *team, TrainWorker *w))
 {
     Start starts[1024];
     int threads = omp_get_max_threads(), started = 1;
@@ -134,22 +161,42 @@ static Status run(TrainTeam *team, Status (*part)(TrainWorker *w))
     return STATUS_OK;
 }
 
-static Status begin_step(TrainWorker *w)
+/* The optimiser changed the weights: each worker packs some for all. Without that all would come to a layer at the same time, and
+ * one would pack its weights while the others wait. */
+static Status pack_weights(TrainTeam *team, TrainWorker *w)
 {
-    params_touch(w->params);
+    for (int i = team->next++; i < w->params->count && w->kernels->pack_shared; i = team->next++)
+        TRY(w->kernels->pack_shared(w->kernels, w->params->items[team->largest[i]]));
+    return STATUS_OK;
+}
+
+static Status begin_step(TrainTeam *team, TrainWorker *w)
+{
+    (void)team;
     memset(w->loss, 0, sizeof w->loss);
     return w->trainer->kind->step(w);
+}
+
+static Status finish_step(TrainTeam *team, TrainWorker *w)
+{
+    (void)team;
+    return w->trainer->kind->finish(w);
 }
 
 Status train_team_step(TrainTeam *team, uint32_t step, double mean[TRAIN_LOSSES])
 {
     Trainer *tr = team->trainer;
-    for (int i = 0; i < team->count; i++) team->workers[i].step = step;
+    for (int i = 0; i < team->count; i++) {
+        team->workers[i].step = step;
+        params_touch(team->workers[i].params);
+    }
     memset(mean, 0, TRAIN_LOSSES * sizeof *mean);
+    team->next = 0;
+    if (team->count > 1) TRY(run(team, pack_weights));
     TRY(run(team, begin_step));
     if (tr->kind->meet) {
         TRY(tr->kind->meet(tr, mean));
-        TRY(run(team, tr->kind->finish));
+        TRY(run(team, finish_step));
     }
     for (int i = 0; i < team->count; i++)
         for (int k = 0; k < TRAIN_LOSSES; k++) mean[k] += team->workers[i].loss[k];

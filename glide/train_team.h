@@ -1,8 +1,8 @@
-/* The parts of a training step at the same time: every worker has a copy of the model (the values of its parameters are shared,
- * gradients and packed copies its own), kernels and a tape, and takes its share of the step's rows with its share of the
- * threads. Two workers of one thread each get through 1.4 times as many small pictures as one of two threads, whose every op
- * ends in waiting for the slower half. Gradients are added in the workers' order: a step depends on how many workers there are,
- * but on nothing that happens while they run. */
+/* The parts of a training step at the same time: every worker has a copy of the model (the values of its parameters and copies
+ * packed for the kernels are shared, gradients its own), kernels and a tape, and takes its share of the step's rows with its
+ * share of the threads. Two workers of one thread each get through 1.4 times as many small pictures as one of two threads, whose
+ * every op ends in waiting for the slower half. Gradients are added in the workers' order: a step depends on how many workers
+ * there are, but on nothing that happens while they run. */
 #ifndef GLIDE_TRAIN_TEAM_H
 #define GLIDE_TRAIN_TEAM_H
 

@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -335,6 +336,135 @@ static void parameters_outlive_kernels(void **state)
     conv_free(&again);
 }
 
+/* --- copies that threads share --- */
+
+enum { SHARERS = 3, ROUNDS = 8 };
+
+/* One parameter for all, the first one's: what params_share() does to sets. */
+static void share_weights(Conv c[SHARERS])
+{
+    for (int i = 0; i < SHARERS; i++) {
+        if (i > 0) {
+            param_release_packed(&c[i].weight);
+            memcpy(c[i].w.data, c[0].w.data, (size_t)c[0].w.n * sizeof(float));
+            c[i].weight.value = c[0].weight.value;
+        }
+        c[i].weight.owner = &c[0].weight;
+    }
+}
+
+static void shelf_free(Param *owner)
+{
+    Param all = {0};
+    memcpy(all.packed, owner->shelf.packed, sizeof all.packed);
+    param_release_packed(&all);
+    memset(owner->shelf.packed, 0, sizeof owner->shelf.packed);
+}
+
+static int shelf_count(const Param *owner, bool fresh)
+{
+    int count = 0;
+    for (int i = 0; i < PARAM_MAX_PACKED; i++)
+        count += owner->shelf.packed[i].key && (!fresh || owner->shelf.packed[i].version == owner->version);
+    return count;
+}
+
+typedef struct Sharer {
+    Kernels *k;
+    Conv *conv;
+    pthread_t thread;
+} Sharer;
+
+static void *sharer_main(void *arg)
+{
+    Sharer *s = arg;
+    use_threads(1);
+    all_passes(s->k, s->conv);
+    return NULL;
+}
+
+/* Threads with kernels of their own find what one of them packed; what was used is packed again beforehand. */
+static void copies_are_shared(void **state)
+{
+    (void)state;
+    kernels_free(open_or_skip());
+    ConvShape s = small;
+    s.Cin = 32, s.Cout = 64; /* no padding */
+    s.dtype = s.out_dtype = DTYPE_BF16;
+    Conv c[SHARERS], alone = conv_new(s);
+    Sharer sharers[SHARERS];
+    for (int i = 0; i < SHARERS; i++) {
+        c[i] = conv_new(s);
+        sharers[i] = (Sharer){.k = kernel_set_open(&kernel_sets[KERNEL_SETS - 1]), .conv = &c[i]};
+    }
+    share_weights(c);
+    Param *owner = &c[0].weight;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int64_t i = 0; i < c[0].w.n; i++) owner->value[i] = ((float *)alone.w.data)[i] = (float)((i * 7 + round) % 31 - 15) / 16;
+        owner->version++, alone.weight.version++;
+        const void *kept = owner->shelf.packed[0].data;
+        if (round % 2) { /* otherwise by whoever comes first */
+            assert_int_equal(STATUS_OK, sharers[round % SHARERS].k->pack_shared(sharers[round % SHARERS].k, owner));
+            assert_int_equal(shelf_count(owner, true), 2);
+        }
+        for (int i = 0; i < SHARERS; i++) pthread_create(&sharers[i].thread, NULL, sharer_main, &sharers[i]);
+        for (int i = 0; i < SHARERS; i++) pthread_join(sharers[i].thread, NULL);
+        assert_int_equal(shelf_count(owner, false), 2); /* forward, and backward to x */
+        assert_int_equal(shelf_count(owner, true), 2);
+        if (round > 0) assert_ptr_equal(kept, owner->shelf.packed[0].data); /* in the memory of before */
+        for (int i = 0; i < SHARERS; i++) {
+            assert_int_equal(packed_count(&c[i].weight), 0);
+            memcpy(alone.x.data, c[i].x.data, (size_t)alone.x.n * sizeof(uint16_t));
+            memcpy(alone.b.data, c[i].b.data, (size_t)alone.b.n * sizeof(float));
+            memcpy(alone.r.data, c[i].r.data, (size_t)alone.r.n * sizeof(uint16_t));
+            all_passes(sharers[0].k, &alone);
+            assert_values_same("y", &c[i].y, &alone.y);
+            assert_values_same("d_x", &c[i].d_x, &alone.d_x);
+        }
+    }
+    forward(sharers[0].k, &c[0], NULL); /* the copy for the way back is not used since it was packed: it goes stale */
+    for (int i = 0; i < 2; i++) {
+        owner->version++;
+        assert_int_equal(STATUS_OK, sharers[1].k->pack_shared(sharers[1].k, owner));
+        assert_int_equal(shelf_count(owner, true), i == 0 ? 2 : 0);
+    }
+    shelf_free(owner);
+    for (int i = 0; i < SHARERS; i++) kernels_free(sharers[i].k), conv_free(&c[i]);
+    conv_free(&alone);
+}
+
+/* Others may be using what is on a full shelf: a thread then keeps a copy for itself. One with padding it always does. */
+static void shelves_keep_what_is_used(void **state)
+{
+    (void)state;
+    Kernels *k = open_or_skip();
+    int keys[PARAM_MAX_PACKED], destroyed = 0;
+    for (int padded = 0; padded < 2; padded++) {
+        ConvShape s = small;
+        s.Cin = padded ? 3 : 32, s.Cout = 64;
+        s.dtype = s.out_dtype = DTYPE_BF16;
+        Conv c[SHARERS], alone = conv_new(s);
+        for (int i = 0; i < SHARERS; i++) c[i] = conv_new(s);
+        share_weights(c);
+        Param *owner = &c[0].weight;
+        for (int i = 0; i < PARAM_MAX_PACKED && !padded; i++)
+            owner->shelf.packed[i] = (struct ParamPacked){&keys[i], owner->version, &destroyed, count_up};
+        memcpy(alone.w.data, c[0].w.data, (size_t)alone.w.n * sizeof(float));
+        memcpy(alone.x.data, c[1].x.data, (size_t)alone.x.n * sizeof(uint16_t));
+        memcpy(alone.b.data, c[1].b.data, (size_t)alone.b.n * sizeof(float));
+        forward(k, &alone, NULL);
+        forward(k, &c[1], NULL);
+        assert_values_same("y", &c[1].y, &alone.y);
+        assert_int_equal(packed_count(&c[1].weight), 1);
+        assert_int_equal(shelf_count(owner, false), padded ? 0 : PARAM_MAX_PACKED);
+        assert_int_equal(destroyed, 0);
+        memset(owner->shelf.packed, 0, sizeof owner->shelf.packed);
+        for (int i = 0; i < SHARERS; i++) conv_free(&c[i]);
+        conv_free(&alone);
+    }
+    kernels_free(k);
+}
+
 static void bias_gradient_alone(void **state)
 {
     (void)state;
@@ -451,6 +581,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(weights_of_patches),
         cmocka_unit_test(full_slots_make_room),
         cmocka_unit_test(parameters_outlive_kernels),
+        cmocka_unit_test(copies_are_shared),
+        cmocka_unit_test(shelves_keep_what_is_used),
         cmocka_unit_test(bias_gradient_alone),
         cmocka_unit_test(wrong_implementations_are_avoided),
         cmocka_unit_test(bits_ignore_threads_and_batch),
