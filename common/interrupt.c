@@ -4,13 +4,21 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+enum { SAME_REQUEST = 300 /* milliseconds */ };
+
 static volatile sig_atomic_t requested; /* the signal's number */
+static struct timespec first_time;      /* of that; written before `requested`, read after it, by handlers alone */
 static const char *volatile notice_text;
 
 static void on_signal(int number)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    /* timeout signals its child, and then the child's group: one request, and no reason to leave at once */
+    if (requested && (now.tv_sec - first_time.tv_sec) * 1000 + (now.tv_nsec - first_time.tv_nsec) / 1000000 < SAME_REQUEST) return;
     if (requested) { /* asked twice: die of the signal, so that the parent sees why */
         signal(number, SIG_DFL);
         sigset_t this_one;
@@ -21,6 +29,7 @@ static void on_signal(int number)
     }
     int saved = errno;
     const char *notice = notice_text;
+    if (!requested) first_time = now;
     requested = number;
     if (notice && write(STDERR_FILENO, notice, strlen(notice)) < 0) { /* nobody to tell */ }
     errno = saved;

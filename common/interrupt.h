@@ -1,4 +1,5 @@
-/* Ctrl-C and SIGTERM ask long work to stop at a good place; a second one ends the program at once.
+/* Ctrl-C and SIGTERM ask long work to stop at a good place; a second one ends the program at once,
+ * unless it comes within 0.3 s: `timeout` sends two for one.
  *
  *     interrupt_install("\nstopping after this step; press Ctrl-C again to stop at once\n");
  *     while (...) if (interrupt_requested()) return status_fail(STATUS_INTERRUPTED, ...);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -226,6 +227,9 @@ static void test_interrupt_twice(void **state)
         interrupt_install("stopping\n");
         raise(SIGINT);
         if (!interrupt_requested()) _exit(3);
+        raise(SIGINT); /* the same request */
+        if (write(STDERR_FILENO, "alive\n", 6) != 6) _exit(5);
+        nanosleep(&(struct timespec){.tv_nsec = 400000000}, NULL);
         raise(SIGINT);
         _exit(4);
     }
@@ -234,9 +238,9 @@ static void test_interrupt_twice(void **state)
     assert_int_equal(waitpid(child, &how, 0), child);
     assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGINT);
     char text[32] = "";
-    assert_int_equal(read(ends[0], text, sizeof text - 1), 9);
+    assert_int_equal(read(ends[0], text, sizeof text - 1), 15);
     close(ends[0]);
-    assert_string_equal(text, "stopping\n");
+    assert_string_equal(text, "stopping\nalive\n");
 }
 
 int main(void)
