@@ -162,7 +162,8 @@ static Status run(TrainTeam *team, Status (*part)(TrainTeam *team, TrainWorker *
 }
 
 /* The optimiser changed the weights: each worker packs some for all. Without that all would come to a layer at the same time, and
- * one would pack its weights while the others wait. */
+ * one would pack its weights while the others wait. The thread sanitizer has nothing to say about these copies; what it reports of
+ * test_trainer is within oneDNN's cache of primitives, whose locks it cannot see. */
 static Status pack_weights(TrainTeam *team, TrainWorker *w)
 {
     for (int i = team->next++; i < w->params->count && w->kernels->pack_shared; i = team->next++)
