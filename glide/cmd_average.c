@@ -102,7 +102,7 @@ static Status write_file(const Average *a, H5File *file)
 {
     char text[200];
     const TextUNet *m = a->models[0];
-    snprintf(text, sizeof text, "glide average: %.17g of hash %016" PRIx64 ", %.17g of hash %016" PRIx64, 1 - a->c->share, a->hashes[0],
+    snprintf(text, sizeof text, "glide average: %g of hash %016" PRIx64 ", %g of hash %016" PRIx64, 1 - a->c->share, a->hashes[0],
              a->c->share, a->hashes[1]);
     TRY(text_unet_write_header(file, m));
     TRY(h5file_make_group(file, "provenance"));

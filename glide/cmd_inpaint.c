@@ -210,7 +210,7 @@ const CliCommand cli_command_inpaint = {
         "it. It keeps the transparency that was there, but where the mask marks nothing that can be seen, as one that is the "
         "picture's own transparent part does, it becomes opaque.\n"
         "\n"
-        "Models trained for masks, as base-inpaint.h5 where it lies beside the default weights, are told what is known. Others are led to "
+        "Models trained for masks, as the default ones were, are told what is known. Others are led to "
         "it: the known part is put back after every step, and stretches of steps are repeated. Without a prompt what is painted is "
         "shifted to the colours around it at every step, so that it continues the picture; with one it may differ from them.",
     .examples = "glide inpaint photo.jpg --mask mask.png --prompt \"red apple, fluent 3d emoji\" -o painted.png\n"
