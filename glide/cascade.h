@@ -22,7 +22,7 @@
 #define CASCADE_UPSAMPLER       "ddim" /* in so few steps the second order leaves grain on what is not flat: SPEED.md */
 #define CASCADE_UPSAMPLER_STEPS "logsnr8"
 #define CASCADE_INPAINT_SAMPLER         "ddpm" /* painting on goes back to more noise again and again, with fresh noise */
-#define CASCADE_INPAINT_UPSAMPLER_STEPS "20"
+#define CASCADE_INPAINT_UPSAMPLER_STEPS "6" /* more leave grain in skies, which the photo around does not have */
 #define CASCADE_INPAINT_UPSAMPLER       "ddim"
 #define CASCADE_UPSAMPLE_TEMP   0.997
 #define CASCADE_COLOUR_CELLS    16

@@ -236,7 +236,7 @@ GLIDE_API GlideStatus glide_mask_read(const char *path, bool inverted, int width
 GLIDE_API void glide_mask_release(GlideMask *mask);
 
 typedef struct GlideInpaintOptions {
-    GlideSampleOptions sample; /* init_image must be NULL; defaults: "ddpm" with "100", then "ddim" with "20", and strength 1: the
+    GlideSampleOptions sample; /* init_image must be NULL; defaults: "ddpm" with "100", then "ddim" with "6", and strength 1: the
                                   base model starts from noise alone, below 1 from the colours around the mask */
     int jump, repeats;         /* models not trained for masks: stretches of `jump` steps are taken `repeats` times, 1 to 16, so
                                   that what is painted comes to fit the rest (RePaint). Default 10 and 4; the upsampler takes its
