@@ -51,6 +51,19 @@ Status onednn_call_run(Onednn *o, const Prim *p, Call *c)
     return c->status == dnnl_success ? STATUS_OK : onednn_fail(c->status, "execution", &p->key);
 }
 
+Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
+                             void *y, void *scratchpad)
+{
+    Call c = {.status = dnnl_success};
+    onednn_call_add(&c, DNNL_ARG_WEIGHTS, p->layout->blocked, block);
+    onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
+    onednn_call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
+    onednn_call_add(&c, DNNL_ARG_DST, p->y, y);
+    onednn_call_add(&c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, p->residual, residual);
+    onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratchpad);
+    return onednn_call_run(k->onednn, p, &c);
+}
+
 static Residual residual_kind(const void *residual, const void *y)
 {
     return !residual ? RESIDUAL_NONE : residual == y ? RESIDUAL_IN_PLACE : RESIDUAL_SEPARATE;

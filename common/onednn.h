@@ -81,7 +81,8 @@ void onednn_primitives_free(Onednn *o);
 /* --- packed weights (onednn_weights.c) --- */
 
 /* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c) or over one phase of a
- * doubled picture (onednn_upsampled.c), the parts one after another, `bytes` from each to the next. It belongs to the parameter, and any state that knows an equal layout may use it. */
+ * doubled picture (onednn_upsampled.c), the parts one after another, `bytes` from each to the next. It belongs to the parameter,
+ * and any state that knows an equal layout may use it. */
 typedef struct Packed {
     Desc desc; /* of a part */
     void *block;
@@ -96,9 +97,6 @@ typedef struct Packed {
 Status onednn_packed(Kernels *k, const Prim *prim, Param *w, const Packed **out);
 /* Kernels.pack_shared */
 Status onednn_pack_shared(Kernels *k, Param *w);
-/* y = the convolution by weights that lie at `block`, packed or a part of that, plus bias and residual, where these are not NULL. */
-Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
-                             void *y, void *scratchpad);
 
 /* --- running --- */
 
@@ -110,6 +108,9 @@ typedef struct Call {
 
 void onednn_call_add(Call *c, int arg, dnnl_memory_t memory, const void *handle); /* memory NULL: not an argument */
 Status onednn_call_run(Onednn *o, const Prim *p, Call *c);
+/* y = the convolution by weights that lie at `block`, packed or a part of that, plus bias and residual, where these are not NULL. */
+Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
+                             void *y, void *scratchpad);
 
 /* A forward pass in 8 bits, image after image (onednn_int8.c). *done: false where oneDNN has no such kernel. s->N are the images. */
 Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,

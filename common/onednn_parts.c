@@ -31,19 +31,6 @@ static Status part_primitive(Onednn *o, const ConvShape *whole, int i, int parts
     return onednn_primitive(o, &key, out);
 }
 
-Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
-                             void *y, void *scratchpad)
-{
-    Call c = {.status = dnnl_success};
-    onednn_call_add(&c, DNNL_ARG_WEIGHTS, p->layout->blocked, block);
-    onednn_call_add(&c, DNNL_ARG_SRC, p->x, x);
-    onednn_call_add(&c, DNNL_ARG_BIAS, p->bias, bias ? bias->value : NULL);
-    onednn_call_add(&c, DNNL_ARG_DST, p->y, y);
-    onednn_call_add(&c, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, p->residual, residual);
-    onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratchpad);
-    return onednn_call_run(k->onednn, p, &c);
-}
-
 Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
                                const void *residual, void *y, bool *done)
 {

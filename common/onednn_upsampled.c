@@ -17,11 +17,12 @@ enum {
 void onednn_phase_weights(const float *w, int64_t count, int phase, float *out)
 {
     int down = phase / 2, right = phase % 2;
-    for (int64_t i = 0; i < count; i++, w += 9, out += SUM) {
-        memset(out, 0, SUM * sizeof *out);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        float sum[SUM] = {0};
         for (int row = 0; row < 3; row++)
-            for (int column = 0; column < 3; column++)
-                out[(row > down) * 2 + (column > right)] += w[row * 3 + column];
+            for (int column = 0; column < 3; column++) sum[(row > down) * 2 + (column > right)] += w[i * 9 + row * 3 + column];
+        memcpy(out + i * SUM, sum, sizeof sum);
     }
 }
 

@@ -100,10 +100,11 @@ Tensor *unet_forward(Tape *t, const UNet *u, Tensor *x, const float *timesteps, 
     const UNetEncoder *e = &u->encoder;
     UNetEncoding code = unet_encoder_forward(t, e, x, timesteps, condition, trace);
     Tensor *h = code.middle;
+    int64_t rows = code.emb_act ? code.emb_act->dims[0] : 0;
     for (int i = 0; i < u->output_count; i++) {
         Tensor *skip = code.blocks[e->input_count - 1 - i], *below = h;
         tape_block(t, "output_blocks", i);
-        Tensor *all = op_repeat(t, skip, condition->N ? condition->N : x->dims[0]), *both = op_concat(t, h, all);
+        Tensor *all = op_repeat(t, skip, rows), *both = op_concat(t, h, all);
         tape_release(t, below);
         tape_release(t, skip);
         tape_release(t, all);
