@@ -82,15 +82,15 @@ struct Kernels {
     /* Private to simd_winograd.c: where shapes go that it does not serve. */
     Status (*conv2d_direct)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                             void *y);
-    /* d_weight (Cout,Cin,k,k), d_bias (Cout), each may be NULL. */
+    /* d_weight (Cout,Cin,k,k), d_bias (Cout), each may be NULL. lock: held while something is added to d_weight; may be NULL. */
     Status (*conv2d_backward_weights)(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
-                                      float *d_bias);
+                                      pthread_mutex_t *lock, float *d_bias);
 
     Status (*linear)(Kernels *k, const LinearShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                      void *y);
     Status (*linear_backward_data)(Kernels *k, const LinearShape *s, const void *d_y, Param *weight, void *d_x);
     Status (*linear_backward_weights)(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,
-                                      float *d_bias);
+                                      pthread_mutex_t *lock, float *d_bias);
 
     /* Packed copies of a parameter of which params_share() was told, which changed: those that were used since the change before are
      * made again, so that threads that go through a model side by side need not do it while others wait. Threads may do it for

@@ -129,7 +129,7 @@ static Status add_gradient(Kernels *k, const Prim *p, const void *blocked, float
 }
 
 static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p, const void *x, const void *d_y,
-                                   float *d_weight, float *d_bias)
+                                   float *d_weight, pthread_mutex_t *lock, float *d_bias)
 {
     Onednn *o = k->onednn;
     const Layout *l = p->layout;
@@ -145,7 +145,10 @@ static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p
     onednn_call_add(&c, DNNL_ARG_SCRATCHPAD, p->scratchpad, scratch + scratchpad_at);
     TRY(onednn_call_run(o, p, &c));
 
-    TRY(add_gradient(k, p, scratch + blocked_at, d_weight));
+    if (lock) pthread_mutex_lock(lock);
+    Status added = add_gradient(k, p, scratch + blocked_at, d_weight);
+    if (lock) pthread_mutex_unlock(lock);
+    TRY(added);
     const float *bias = (const float *)(scratch + bias_at);
     for (int64_t i = 0; d_bias && i < s->Cout; i++) d_bias[i] += bias[i];
     return STATUS_OK;
@@ -187,14 +190,14 @@ static Status conv2d_backward_data(Kernels *k, const ConvShape *s, const void *d
 }
 
 static Status conv2d_backward_weights(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
-                                      float *d_bias)
+                                      pthread_mutex_t *lock, float *d_bias)
 {
     Onednn *o = k->onednn;
     Prim *p;
     Key key = onednn_key(s, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
     TRY(onednn_primitive(o, &key, &p));
-    if (p->refused || !d_weight) return o->fallback.conv2d_backward_weights(k, s, x, d_y, d_weight, d_bias);
-    return run_backward_weights(k, s, p, x, d_y, d_weight, d_bias);
+    if (p->refused || !d_weight) return o->fallback.conv2d_backward_weights(k, s, x, d_y, d_weight, lock, d_bias);
+    return run_backward_weights(k, s, p, x, d_y, d_weight, lock, d_bias);
 }
 
 /* Linear layers: 1x1 convolutions over the rows. */
@@ -243,15 +246,15 @@ static Status linear_backward_data(Kernels *k, const LinearShape *s, const void 
 }
 
 static Status linear_backward_weights(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,
-                                      float *d_bias)
+                                      pthread_mutex_t *lock, float *d_bias)
 {
     Onednn *o = k->onednn;
     Prim *p;
     ConvShape c = conv_of_linear(s);
     Key key = onednn_key(&c, OP_BACKWARD_WEIGHTS, d_bias != NULL, RESIDUAL_NONE);
     TRY(onednn_primitive(o, &key, &p));
-    if (p->refused || !d_weight) return o->fallback.linear_backward_weights(k, s, x, d_y, d_weight, d_bias);
-    return run_backward_weights(k, &c, p, x, d_y, d_weight, d_bias);
+    if (p->refused || !d_weight) return o->fallback.linear_backward_weights(k, s, x, d_y, d_weight, lock, d_bias);
+    return run_backward_weights(k, &c, p, x, d_y, d_weight, lock, d_bias);
 }
 
 /* --- installing --- */

@@ -46,8 +46,8 @@ static void conv2d_backward(Tape *t, Node *node)
     if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
     tape_count_flops(t, conv_flops(&n->shape) * (n->x_held + n->x->needs_grad));
     if (n->x_held)
-        op_check(t, k->conv2d_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, c->bias ? c->bias->grad : NULL),
-                 "conv2d");
+        op_check(t, k->conv2d_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, param_grad_lock(c->weight),
+                                            c->bias ? c->bias->grad : NULL), "conv2d");
     Tensor *g = tape_grad_new(t, n->x);
     if (!g) return;
     op_check(t, k->conv2d_backward_data(k, &n->shape, d_y, c->weight, g->data), "conv2d");
@@ -134,8 +134,8 @@ static void linear_backward(Tape *t, Node *node)
     if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
     tape_count_flops(t, linear_flops(&n->shape) * (n->x_held + n->x->needs_grad));
     if (n->x_held)
-        op_check(t, k->linear_backward_weights(k, &n->shape, n->x->data, d_y, l->weight->grad, l->bias ? l->bias->grad : NULL),
-                 "linear");
+        op_check(t, k->linear_backward_weights(k, &n->shape, n->x->data, d_y, l->weight->grad, param_grad_lock(l->weight),
+                                            l->bias ? l->bias->grad : NULL), "linear");
     Tensor *g = tape_grad_new(t, n->x);
     if (!g) return;
     op_check(t, k->linear_backward_data(k, &n->shape, d_y, l->weight, g->data), "linear");

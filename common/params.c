@@ -33,7 +33,8 @@ static void param_free(Param *param)
     pthread_mutex_destroy(&param->shelf.lock);
     free(param->name);
     if (!param->shared) free(param->value);
-    free(param->grad);
+    if (!param->grad_owner || param->grad_owner == param) free(param->grad);
+    pthread_mutex_destroy(&param->grad_lock);
     free(param);
 }
 
@@ -76,6 +77,7 @@ Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, con
     Param *param = calloc(1, sizeof *param);
     if (!param) return NULL;
     pthread_mutex_init(&param->shelf.lock, NULL);
+    pthread_mutex_init(&param->grad_lock, NULL);
     va_list args;
     va_start(args, format);
     if (vasprintf(&param->name, format, args) < 0) param->name = NULL;
@@ -233,6 +235,19 @@ void params_share(ParamSet *set, const ParamSet *owner)
     set->shapes_only = false;
 }
 
+void params_share_grads(ParamSet *set, ParamSet *with)
+{
+    assert(set->count == with->count);
+    for (int i = 0; i < set->count; i++) {
+        Param *mine = set->items[i], *owner = with->items[i];
+        if (!mine->matrix) continue;
+        assert(mine->grad && owner->grad && !mine->grad_owner && (!owner->grad_owner || owner->grad_owner == owner));
+        free(mine->grad);
+        mine->grad = owner->grad;
+        mine->grad_owner = owner->grad_owner = owner;
+    }
+}
+
 Status params_alloc_grads(ParamSet *set)
 {
     for (int i = 0; i < set->count; i++) {
@@ -250,6 +265,11 @@ void params_zero_grads(ParamSet *set)
 {
     for (int i = 0; i < set->count; i++)
         if (set->items[i]->grad) memset(set->items[i]->grad, 0, set->items[i]->size * sizeof(float));
+}
+
+pthread_mutex_t *param_grad_lock(const Param *param)
+{
+    return param->grad_owner ? &param->grad_owner->grad_lock : NULL;
 }
 
 void params_touch(ParamSet *set)

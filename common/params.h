@@ -40,6 +40,9 @@ typedef struct Param {
     const void *mapped; /* the values in a file that is mapped, read-only: f32, or halves, at any address; NULL: there is none */
     bool mapped_half;
     float *grad;      /* d_value, accumulated; NULL unless params_alloc_grads() was called */
+    struct Param *grad_owner; /* whose gradient it is, and whose lock is held while something is added; NULL: not shared */
+    pthread_mutex_t grad_lock; /* of an owner */
+    bool matrix;      /* convolutions or linear layers multiply by it, and nothing else uses it */
     float lr_scale;   /* the optimiser's learning rate times this; 1 at first */
     bool int8;        /* forward kernels may round it, and what they multiply it with, to 8 bits */
     bool trainable;   /* ops skip the gradient when false or grad == NULL */
@@ -81,6 +84,12 @@ Status param_alloc(Param *param); /* of one */
  * When they change, both sets have to be touched. Packed copies, too, are shared from now on: kernels in several threads, each
  * thread with one of the sets, find each other's. */
 void params_share(ParamSet *set, const ParamSet *owner);
+
+/* After params_alloc_grads() of both: the gradients of `set`'s matrices are added to those of `with`, a set of the same parameters that
+ * must live longer, under a lock that kernels take. Sums of two have the same bits whoever comes first: so two sets, and no more, as
+ * long as each adds to a matrix once before the sums are used. Other gradients, which are small, stay the set's own. */
+void params_share_grads(ParamSet *set, ParamSet *with);
+pthread_mutex_t *param_grad_lock(const Param *param); /* NULL: not shared */
 
 /* Large parameters of a set that weights_map() filled stay in the file. Kernels and ops that read a weight (norms and biases are
  * always in memory) fetch its values, and leave it once they have a copy in a layout of their own: the memory of the values is

@@ -27,10 +27,10 @@ static Status conv2d_backward_data(Kernels *k, const ConvShape *s, const void *d
 }
 
 static Status conv2d_backward_weights(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
-                                      float *d_bias)
+                                      pthread_mutex_t *lock, float *d_bias)
 {
     GradientJob job = {.g = geometry_forward(s), .type = s->dtype, .out_type = s->out_dtype, .x = x, .d_y = d_y};
-    if (d_weight) TRY(convolve_weights(k, &job, d_weight));
+    if (d_weight) TRY(convolve_weights(k, &job, d_weight, lock));
     return d_bias ? bias_gradient(k, s->out_dtype, d_y, job.g.out_pixels, s->Cout, d_bias) : STATUS_OK;
 }
 

@@ -267,7 +267,7 @@ static inline void add_to_weights(const GradientJob *job, int64_t co, float *d_w
 }
 
 /* d_weight (Cout,Cin,kernel,kernel) += gradient */
-static inline Status convolve_weights(Kernels *k, GradientJob *job, float *d_weight)
+static inline Status convolve_weights(Kernels *k, GradientJob *job, float *d_weight, pthread_mutex_t *lock)
 {
     const ConvGeometry *g = &job->g;
     job->Cout = conv_round_up(g->Cout, TILE_ROWS);
@@ -302,8 +302,10 @@ static inline Status convolve_weights(Kernels *k, GradientJob *job, float *d_wei
                 add_gradient_tile(job, images, i / (co_tiles * column_tiles), i / column_tiles % co_tiles * TILE_ROWS,
                                   i % column_tiles * TILE_COLUMNS);
         }
+    if (lock) pthread_mutex_lock(lock);
 #pragma omp parallel for schedule(static) if (!small)
     for (int64_t co = 0; co < g->Cout; co++) add_to_weights(job, co, d_weight);
+    if (lock) pthread_mutex_unlock(lock);
     return STATUS_OK;
 }
 

@@ -26,11 +26,11 @@ static Status linear_backward_data(Kernels *k, const LinearShape *s, const void 
 }
 
 static Status linear_backward_weights(Kernels *k, const LinearShape *s, const void *x, const void *d_y, float *d_weight,
-                                      float *d_bias)
+                                      pthread_mutex_t *lock, float *d_bias)
 {
     GradientJob job = {
         .g = geometry_flat(s->rows, s->in, s->out), .type = s->dtype, .out_type = s->out_dtype, .x = x, .d_y = d_y};
-    if (d_weight) TRY(convolve_weights(k, &job, d_weight));
+    if (d_weight) TRY(convolve_weights(k, &job, d_weight, lock));
     return d_bias ? bias_gradient(k, s->out_dtype, d_y, s->rows, s->out, d_bias) : STATUS_OK;
 }
 

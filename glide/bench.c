@@ -93,7 +93,7 @@ static Status backward_data(Kernels *k, const ConvShape *s, ConvBuffers *b)
 
 static Status backward_weights(Kernels *k, const ConvShape *s, ConvBuffers *b)
 {
-    return k->conv2d_backward_weights(k, s, b->x, b->y, b->d_weight, b->d_bias);
+    return k->conv2d_backward_weights(k, s, b->x, b->y, b->d_weight, NULL, b->d_bias);
 }
 
 static Status time_conv(Kernels *k, const ConvShape *s, ConvBuffers *b, ConvFn fn, double *rate)

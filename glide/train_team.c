@@ -81,6 +81,12 @@ static Status order_params(TrainTeam *team, const ParamSet *params)
     return s;
 }
 
+/* Of a step, each worker all at once: then pairs of them may add to the same gradients. */
+static bool adds_once(const TrainerOptions *o, const TrainWorker *w)
+{
+    return o->micro_batch <= 0 || o->micro_batch >= w->rows;
+}
+
 Status train_team_new(Trainer *tr, TrainTeam **out)
 {
     int count = workers_wanted(tr->options);
@@ -97,6 +103,7 @@ Status train_team_new(Trainer *tr, TrainTeam **out)
         w->first = (int)(batch * i / count);
         w->rows = (int)(batch * (i + 1) / count) - w->first;
         TRY(worker_open(w));
+        if (i % 2 && adds_once(tr->options, w)) params_share_grads(w->params, team->workers[i - 1].params);
     }
     return order_params(team, tr->params);
 }
@@ -117,6 +124,11 @@ static void collect(float *sum, float *part, size_t n)
     memset(part, 0, n * sizeof *part);
 }
 
+static float *gradient(const TrainTeam *team, int worker, int param)
+{
+    return team->workers[worker].params->items[param]->grad;
+}
+
 /* The gradients of the other workers' rows go to the trainer's model, in their order, and are zeroed for the next step while they
  * are in the cache. */
 static void collect_gradients(TrainTeam *team)
@@ -128,8 +140,8 @@ static void collect_gradients(TrainTeam *team)
 #pragma omp for schedule(static) nowait
         for (size_t from = 0; from < size; from += CHUNK)
             for (int k = 1; k < team->count; k++)
-                collect(all->items[i]->grad + from, team->workers[k].params->items[i]->grad + from,
-                        size - from < CHUNK ? size - from : CHUNK);
+                if (gradient(team, k, i) != gradient(team, k - 1, i)) /* else they are in that sum already */
+                    collect(all->items[i]->grad + from, gradient(team, k, i) + from, size - from < CHUNK ? size - from : CHUNK);
     }
 }
 

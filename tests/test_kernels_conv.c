@@ -2,6 +2,8 @@
 #include "tests/support_kernels.h"
 #include "tests/support_reference.h"
 
+#include <omp.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -96,11 +98,16 @@ static void backward_data(Kernels *k, Layer *l, void *d_x)
                                              : k->conv2d_backward_data(k, &l->s, l->d_y.data, &l->weight, d_x));
 }
 
-static void backward_weights(Kernels *k, Layer *l, float *d_w, float *d_b)
+static void add_gradient(Kernels *k, Layer *l, float *d_w, pthread_mutex_t *lock, float *d_b)
 {
     assert_int_equal(STATUS_OK, l->is_linear
-                                    ? k->linear_backward_weights(k, &l->linear, l->x.data, l->d_y.data, d_w, d_b)
-                                    : k->conv2d_backward_weights(k, &l->s, l->x.data, l->d_y.data, d_w, d_b));
+                                    ? k->linear_backward_weights(k, &l->linear, l->x.data, l->d_y.data, d_w, lock, d_b)
+                                    : k->conv2d_backward_weights(k, &l->s, l->x.data, l->d_y.data, d_w, lock, d_b));
+}
+
+static void backward_weights(Kernels *k, Layer *l, float *d_w, float *d_b)
+{
+    add_gradient(k, l, d_w, NULL, d_b);
 }
 
 static double *doubles(int64_t n)
@@ -232,11 +239,77 @@ static void layers_ignore_threads_and_batch(void **state)
     }
 }
 
+typedef struct Adder {
+    Kernels *k;
+    Layer layer;
+    float *sum;
+    pthread_mutex_t *lock;
+    pthread_barrier_t *start;
+    pthread_t thread;
+} Adder;
+
+static void *adder_main(void *arg)
+{
+    Adder *a = arg;
+    omp_set_num_threads(1);
+    pthread_barrier_wait(a->start);
+    add_gradient(a->k, &a->layer, a->sum, a->lock, NULL);
+    return NULL;
+}
+
+/* Both at the same time, again and again: the sum is exactly that of the two gradients each on its own. */
+static void check_adders(Adder adders[2], int rounds)
+{
+    Values sum = values_output(DTYPE_F32, adders[0].layer.w.n), expected = values_output(DTYPE_F32, sum.n);
+    size_t bytes = (size_t)sum.n * sizeof(float);
+    float *alone = malloc(bytes);
+    memset(expected.data, 0, bytes);
+    use_threads(1);
+    for (int i = 0; i < 2; i++) {
+        memset(alone, 0, bytes);
+        backward_weights(adders[i].k, &adders[i].layer, alone, NULL);
+        for (int64_t j = 0; j < sum.n; j++) ((float *)expected.data)[j] += alone[j];
+        adders[i].sum = sum.data;
+    }
+    for (int round = 0; round < rounds; round++) {
+        memset(sum.data, 0, bytes);
+        for (int i = 0; i < 2; i++) pthread_create(&adders[i].thread, NULL, adder_main, &adders[i]);
+        for (int i = 0; i < 2; i++) pthread_join(adders[i].thread, NULL);
+        assert_values_same("the sum of two threads' gradients", &sum, &expected);
+    }
+    free(alone);
+    values_free(&sum), values_free(&expected);
+}
+
+/* What params_share_grads() is for. */
+static void threads_share_a_gradient(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 100 };
+    static const ConvShape shape = {.N = 1, .H = 4, .W = 4, .Cin = 96, .Cout = 128, .kernel = 3, .stride = 1};
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_barrier_t start;
+    pthread_barrier_init(&start, NULL, 2);
+    for (int set = 0; set < KERNEL_SETS; set++) {
+        Adder adders[2];
+        for (int i = 0; i < 2; i++)
+            adders[i] = (Adder){.k = kernel_set_open(&kernel_sets[set]), .layer = layer_new(shape, NULL, false, false, 1), .lock = &lock,
+                                .start = &start};
+        check_adders(adders, ROUNDS);
+        for (int i = 0; i < 2; i++) {
+            layer_free(&adders[i].layer);
+            kernels_free(adders[i].k);
+        }
+    }
+    pthread_barrier_destroy(&start);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_match_reference),
         cmocka_unit_test(layers_ignore_threads_and_batch),
+        cmocka_unit_test(threads_share_a_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

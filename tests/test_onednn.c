@@ -67,7 +67,7 @@ static void all_passes(Kernels *k, Conv *c)
 {
     forward(k, c, c->r.data);
     assert_int_equal(STATUS_OK, k->conv2d_backward_data(k, &c->s, c->r.data, &c->weight, c->d_x.data));
-    assert_int_equal(STATUS_OK, k->conv2d_backward_weights(k, &c->s, c->x.data, c->r.data, c->d_w.data, c->d_b.data));
+    assert_int_equal(STATUS_OK, k->conv2d_backward_weights(k, &c->s, c->x.data, c->r.data, c->d_w.data, NULL, c->d_b.data));
 }
 
 static int packed_count(const Param *p)
@@ -473,9 +473,9 @@ static void bias_gradient_alone(void **state)
     memcpy(both.x.data, c.x.data, (size_t)c.x.n * sizeof(float));
     memcpy(both.r.data, c.r.data, (size_t)c.r.n * sizeof(float));
     memcpy(both.d_b.data, c.d_b.data, (size_t)c.d_b.n * sizeof(float));
-    assert_int_equal(STATUS_OK, k->conv2d_backward_weights(k, &c.s, c.x.data, c.r.data, NULL, c.d_b.data));
+    assert_int_equal(STATUS_OK, k->conv2d_backward_weights(k, &c.s, c.x.data, c.r.data, NULL, NULL, c.d_b.data));
     assert_int_equal(STATUS_OK,
-                     k->conv2d_backward_weights(k, &both.s, both.x.data, both.r.data, both.d_w.data, both.d_b.data));
+                     k->conv2d_backward_weights(k, &both.s, both.x.data, both.r.data, both.d_w.data, NULL, both.d_b.data));
     assert_near("d_bias", &c.d_b, &both.d_b, 1e-5);
     conv_free(&c);
     conv_free(&both);

@@ -110,6 +110,36 @@ static void test_gradients_and_versions(void **state)
     assert_int_equal(destroyed, 2);
 }
 
+/* Two sets add to the gradients of matrices in one place; the others', and what is released, are each set's own. */
+static void test_shared_gradients(void **state)
+{
+    (void)state;
+    ParamSet a, b;
+    fill(&a);
+    fill(&b);
+    a.items[0]->matrix = b.items[0]->matrix = true;
+    assert_int_equal(params_alloc_grads(&a), STATUS_OK);
+    assert_int_equal(params_alloc_grads(&b), STATUS_OK);
+    assert_null(param_grad_lock(a.items[0]));
+    params_share_grads(&b, &a);
+    assert_ptr_equal(a.items[0]->grad, b.items[0]->grad);
+    assert_non_null(param_grad_lock(a.items[0]));
+    assert_ptr_equal(param_grad_lock(a.items[0]), param_grad_lock(b.items[0]));
+    for (int i = 1; i < a.count; i++) {
+        assert_ptr_not_equal(a.items[i]->grad, b.items[i]->grad);
+        assert_null(param_grad_lock(b.items[i]));
+    }
+    params_release(&b);
+    a.items[0]->grad[a.items[0]->size - 1] = 1; /* still there */
+    fill(&b);
+    b.items[0]->matrix = true;
+    assert_int_equal(params_alloc_grads(&b), STATUS_OK);
+    params_share_grads(&b, &a); /* another one, after the first is gone */
+    assert_true(b.items[0]->grad[a.items[0]->size - 1] == 1);
+    params_release(&b);
+    params_release(&a);
+}
+
 /* Values of a mapped file start at any address: files written before datasets were aligned have them at odd ones. */
 static void test_mapped_anywhere(void **state)
 {
@@ -146,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_registration),
         cmocka_unit_test(test_initial_values),
         cmocka_unit_test(test_gradients_and_versions),
+        cmocka_unit_test(test_shared_gradients),
         cmocka_unit_test(test_mapped_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,7 +98,7 @@ static void test_inpainting(void **state)
 static void test_workers_and_micro_batches(void **state)
 {
     (void)state;
-    static const struct { int workers, micro_batch; } division[] = {{1, 0}, {2, 0}, {3, 1}, {9, 3}};
+    static const struct { int workers, micro_batch; } division[] = {{1, 0}, {2, 0}, {3, 0}, {4, 0}, {3, 1}, {9, 3}};
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         double mse = 0, norm = 0;
         for (size_t i = 0; i < (upsampler ? 2 : sizeof division / sizeof *division); i++) {

@@ -169,9 +169,9 @@ static void backward_weights(Bench *b)
 {
     float *dw = b->weight->grad, *db = b->bias->grad;
     if (b->is_linear)
-        check(b->k->linear_backward_weights(b->k, &b->linear, b->x, b->residual, dw, db));
+        check(b->k->linear_backward_weights(b->k, &b->linear, b->x, b->residual, dw, NULL, db));
     else
-        check(b->k->conv2d_backward_weights(b->k, &b->s, b->x, b->residual, dw, db));
+        check(b->k->conv2d_backward_weights(b->k, &b->s, b->x, b->residual, dw, NULL, db));
 }
 
 static double now(void)

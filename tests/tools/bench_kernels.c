@@ -178,7 +178,7 @@ static void conv2d_backward_data(const Bench *b)
 static void conv2d_backward_weights(const Bench *b)
 {
     ConvShape s = conv_shape(b);
-    b->k->conv2d_backward_weights(b->k, &s, b->array[0], b->array[1], b->array[5], b->parameter[3]);
+    b->k->conv2d_backward_weights(b->k, &s, b->array[0], b->array[1], b->array[5], NULL, b->parameter[3]);
 }
 
 static LinearShape linear_shape(const Bench *b)
@@ -201,7 +201,7 @@ static void linear_backward_data(const Bench *b)
 static void linear_backward_weights(const Bench *b)
 {
     LinearShape s = linear_shape(b);
-    b->k->linear_backward_weights(b->k, &s, b->array[0], b->array[1], b->array[5], b->parameter[3]);
+    b->k->linear_backward_weights(b->k, &s, b->array[0], b->array[1], b->array[5], NULL, b->parameter[3]);
 }
 
 static void adamw(const Bench *b)
