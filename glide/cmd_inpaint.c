@@ -116,17 +116,11 @@ static Status paint(Glide *g, CliArgs *args, const GlidePicture *in, const Glide
     return s;
 }
 
-/* The default model that was trained for masks; NULL where only the one for text is there. */
-static const char *default_weights(char *path, size_t size)
-{
-    return weights_path_default("base-inpaint.h5", path, size) == STATUS_OK ? path : NULL;
-}
-
 static Status open_models(const CliArgs *args, Glide **g)
 {
     const InpaintCommand *c = args->options;
     char path[PATH_MAX];
-    GlideOptions o = {.weights = c->weights ? c->weights : default_weights(path, sizeof path),
+    GlideOptions o = {.weights = c->weights ? c->weights : weights_path_painter(path, sizeof path),
                       .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
     return (Status)glide_open(&o, g);
 }

@@ -94,6 +94,11 @@ Status weights_path_default(const char *name, char *path, size_t size)
                        name, program_folder(folder, sizeof folder) ? folder : "the program", option_of(name));
 }
 
+const char *weights_path_painter(char *path, size_t size)
+{
+    return weights_path_default("base-inpaint.h5", path, size) == STATUS_OK ? path : NULL;
+}
+
 Status program_sibling(const char *name, char *path, size_t size)
 {
     char folder[PATH_MAX];

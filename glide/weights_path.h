@@ -11,6 +11,10 @@
  * STATUS_BAD_INPUT, with a line that says where it was looked for and which option names another, when it is nowhere. */
 Status weights_path_default(const char *name, char *path, size_t size);
 
+/* Path of a default model that only paints (base-inpaint.h5, as of GLIDE's released models), where one lies beside base.h5; returns
+ * `path`. NULL: base.h5 paints, too. */
+const char *weights_path_painter(char *path, size_t size);
+
 /* Path of a file of the project's data/ ("subgroups.tsv"), likewise. */
 Status data_path_default(const char *name, char *path, size_t size);
 

@@ -100,13 +100,12 @@ static Status load_class_names(Server *s)
     return STATUS_OK;
 }
 
-/* The default model that knows masks, read when it is first asked for; none where a base model was named, or where it is not. */
+/* The default model that only paints, read when it is first asked for; none where a base model was named. */
 static Status open_painter(Server *s)
 {
     char path[PATH_MAX];
     GlideOptions o = s->options.glide;
-    if (o.weights || weights_path_default("base-inpaint.h5", path, sizeof path) != STATUS_OK) return STATUS_OK;
-    o.weights = path;
+    if (o.weights || !(o.weights = weights_path_painter(path, sizeof path))) return STATUS_OK;
     return (Status)glide_open(&o, &s->painter);
 }
 
