@@ -75,7 +75,7 @@ static int open_temporary(const char *target, const char *ending, char *name, si
         if (*ending != 't' || hold(*fd)) return 0;
         close(*fd); /* it was swept away before it was locked */
     }
-    return EEXIST;
+    return EBUSY;
 }
 
 static void flush_folder(const char *target) /* so that the rename survives a power cut; best effort */
@@ -89,33 +89,58 @@ static void flush_folder(const char *target) /* so that the rename survives a po
     close(fd);
 }
 
+/* Where there is no file of that name, which the file system tells in the same step; some know one way only. */
+static int rename_new(const char *name, const char *target) /* errno; EEXIST */
+{
+    if (renameat2(AT_FDCWD, name, AT_FDCWD, target, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return errno;
+    if (link(name, target) != 0) return errno;
+    unlink(name);
+    return 0;
+}
+
+/* What was there is replaced, or kept. */
+typedef enum { REPLACE, KEEP } Older;
+
 /* The open temporary file becomes `target`, or is gone; closed, which ends its lock, only then. */
-static int put_in_place(int fd, const char *name, const char *target) /* errno */
+static int put_in_place(int fd, const char *name, const char *target, Older older) /* errno */
 {
     int error = 0;
     if (fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP) error = errno;
-    if (!error && rename(name, target) != 0) error = errno;
+    if (!error && older == KEEP) error = rename_new(name, target);
+    else if (!error && rename(name, target) != 0) error = errno;
     if (!error) flush_folder(target);
     if (error) unlink(name);
     close(fd); /* what was written is on the disk already */
     return error;
 }
 
-static Status replace_file(const char *path, const char *target, const struct stat *old, const void *bytes,
-                           size_t size)
+/* old: of the file whose permissions it takes over; NULL: none */
+static int write_and_place(const char *target, const struct stat *old, const void *bytes, size_t size, Older older) /* errno */
 {
     char name[PATH_MAX];
     int fd = -1, error = open_temporary(target, "tmp", name, sizeof name, &fd);
-    if (error) return cannot_write(path, error);
+    if (error) return error;
     if (old) (void)fchmod(fd, old->st_mode & 07777);
     error = write_all(fd, bytes, size);
-    if (!error) {
-        error = put_in_place(fd, name, target);
-    } else {
-        unlink(name);
-        close(fd);
-    }
+    if (!error) return put_in_place(fd, name, target, older);
+    unlink(name);
+    close(fd);
+    return error;
+}
+
+static Status replace_file(const char *path, const char *target, const struct stat *old, const void *bytes, size_t size)
+{
+    int error = write_and_place(target, old, bytes, size, REPLACE);
     return error ? cannot_write(path, error) : STATUS_OK;
+}
+
+Status file_write_new(const char *path, const void *bytes, size_t size, bool *taken)
+{
+    struct stat old;
+    int error = lstat(path, &old) == 0 ? EEXIST : write_and_place(path, NULL, bytes, size, KEEP);
+    *taken = error == EEXIST;
+    return error && !*taken ? cannot_write(path, error) : STATUS_OK;
 }
 
 Status file_write(const char *path, const void *bytes, size_t size)
@@ -156,7 +181,7 @@ static Status replace_with(const char *path, const char *target, const struct st
         return s;
     }
     if (old) (void)fchmod(fd, old->st_mode & 07777);
-    error = put_in_place(fd, name, target);
+    error = put_in_place(fd, name, target, REPLACE);
     return error ? cannot_write(path, error) : STATUS_OK;
 }
 

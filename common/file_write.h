@@ -15,6 +15,10 @@
 
 Status file_write(const char *path, const void *bytes, size_t size);
 
+/* The same for a file that must be new: where `path` is there already, by whomever and however lately, nothing is written and *taken
+ * is true, with STATUS_OK. */
+Status file_write_new(const char *path, const void *bytes, size_t size, bool *taken);
+
 /* The same for a file that a library writes: `write_it` makes the file `name`, an empty one so far, in the folder of `path`, which
  * is then flushed to the disk and renamed. `path` may be new or a regular file, nothing else (STATUS_BAD_INPUT). A failure of
  * `write_it` is handed on, and the temporary file is gone. */

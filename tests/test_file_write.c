@@ -19,9 +19,9 @@
 static char path[128];
 
 static struct Disk {
-    char events[64];                 /* "f": a file was flushed; "r": it was renamed; "d": its folder was flushed */
+    char events[64];                 /* "f": a file was flushed; "r": it was renamed, "k": to a new name; "d": its folder was flushed */
     ino_t flushed, renamed;          /* the last ones */
-    int refuse_fsync, refuse_rename; /* errno */
+    int refuse_fsync, refuse_rename, refuse_keeping; /* errno */
 } disk;
 
 static void note_event(char event)
@@ -54,6 +54,16 @@ int rename(const char *from, const char *to)
         return -1;
     }
     return (int)syscall(SYS_renameat2, -100, from, -100, to, 0u); /* AT_FDCWD */
+}
+
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned int flags)
+{
+    note_event('k');
+    if (disk.refuse_keeping) {
+        errno = disk.refuse_keeping;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, flags);
 }
 
 /* --- the writers --- */
@@ -163,6 +173,34 @@ static void test_refusals(void **state)
     unlink(path);
 }
 
+/* A file that must be new: by a file system's own word, and by a link where it has none for it (EINVAL, as NFS says). */
+static void test_new(void **state)
+{
+    (void)state;
+    char name[140];
+    bool taken = true;
+    for (int way = 0; way < 2; way++) {
+        disk = (struct Disk){.refuse_keeping = way ? EINVAL : 0};
+        OK(file_write_new(path, "old", 3, &taken));
+        assert_false(taken);
+        assert_string_equal(disk.events, "fkd");
+        check_old();
+        OK(file_write_new(path, "bytes", 5, &taken));
+        assert_true(taken);
+        check_old();
+        unlink(path);
+    }
+    snprintf(name, sizeof name, "%s.link", path);
+    assert_int_equal(symlink("nowhere", name), 0); /* what leads to nothing is a name as well */
+    OK(file_write_new(name, "bytes", 5, &taken));
+    assert_true(taken);
+    unlink(name);
+    disk = (struct Disk){.refuse_keeping = EDQUOT};
+    FAILS(file_write_new(path, "bytes", 5, &taken), STATUS_IO, path);
+    assert_int_equal(test_folder_count(), 0);
+    FAILS(file_write_new("/nowhere/x", "bytes", 5, &taken), STATUS_IO, "/nowhere/x: cannot be written: No such file");
+}
+
 /* Links stay links, permissions stay; what is not a regular file is refused. */
 static void test_places(void **state)
 {
@@ -250,7 +288,7 @@ static void test_sweep_meanwhile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order), cmocka_unit_test(test_refusals), cmocka_unit_test(test_places),
+        cmocka_unit_test(test_order), cmocka_unit_test(test_refusals), cmocka_unit_test(test_new), cmocka_unit_test(test_places),
         cmocka_unit_test(test_stale), cmocka_unit_test(test_sweep_meanwhile)};
     return cmocka_run_group_tests(tests, setup, test_folder_teardown);
 }

@@ -2,15 +2,18 @@
  * whether the table of routes and openapi.json say the same. */
 #include "common/base64.h"
 #include "glide/serve/serve_compare.h"
+#include "glide/serve/serve_gallery.h"
 #include "glide/serve/serve_http.h"
 #include "glide/serve/serve_json.h"
 #include "glide/serve/serve_multipart.h"
 #include "glide/serve/serve_term.h"
 #include "glide/serve/serve_texts.h"
+#include "tests/support_folder.h"
 #include "tests/support_status.h"
 
 #include <ctype.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -214,12 +217,42 @@ static void test_routes(void **state)
         if (route_find("GET", none[i], params, &known) || known) fail_msg("%s: found a route", none[i]);
 }
 
+/* --- the gallery --- */
+enum { SERVERS = 4, KEPT = 8 };
+
+/* What one of several servers keeps in one second, all of the same job's number. */
+static void *keep_some(void *server)
+{
+    char name[GALLERY_NAME];
+    Status s = STATUS_OK;
+    for (int i = 0; i < KEPT && s == STATUS_OK; i++) s = gallery_keep(test_folder, 1, 0, server, 1, name);
+    return s == STATUS_OK ? NULL : server;
+}
+
+static void test_gallery_names(void **state)
+{
+    (void)state;
+    pthread_t threads[SERVERS];
+    char name[GALLERY_NAME], letters[] = "abcd";
+    for (int i = 0; i < SERVERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, keep_some, &letters[i]), 0);
+    for (int i = 0; i < SERVERS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    assert_int_equal(test_folder_count(), SERVERS * KEPT);
+    OK(gallery_keep(test_folder, 12, 2, "x", 1, name));
+    assert_true(gallery_name(name));
+    assert_string_equal(name + 15, "-000012-03.png");
+    FAILS(gallery_keep("/nowhere", 1, 0, "x", 1, name), STATUS_IO, "/nowhere/");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_term_join), cmocka_unit_test(test_multipart), cmocka_unit_test(test_base64),
         cmocka_unit_test(test_fields),    cmocka_unit_test(test_ratings),   cmocka_unit_test(test_openapi),
-        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_routes),    cmocka_unit_test(test_gallery_names),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, test_folder_setup, test_folder_teardown);
 }

@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { MOST_BYTES = 1 << 26 };
+enum { MOST_BYTES = 1 << 26, MOST_COPIES = 100 };
 
 Status gallery_open(const char *folder)
 {
@@ -39,6 +40,24 @@ bool gallery_name(const char *name)
     for (size_t i = 0; i < n; i++)
         if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i])) return false;
     return true;
+}
+
+Status gallery_keep(const char *folder, uint64_t job, int index, const void *png, size_t size, char name[GALLERY_NAME])
+{
+    char path[PATH_MAX], when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    bool taken = true;
+    strftime(when, sizeof when, "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
+    for (int copy = 0; taken && copy < MOST_COPIES; copy++) {
+        int n = snprintf(name, GALLERY_NAME, "%s-%06llu-%02d", when, (unsigned long long)job, index + 1);
+        if (copy) n += snprintf(name + n, GALLERY_NAME - (size_t)n, "-%02d", copy);
+        snprintf(name + n, GALLERY_NAME - (size_t)n, ".png");
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
+            return status_fail(STATUS_IO, "gallery: too long a name");
+        TRY(file_write_new(path, png, size, &taken));
+    }
+    return taken ? status_fail(STATUS_IO, "%s: exists already, as do %d others of its second", path, MOST_COPIES - 1) : STATUS_OK;
 }
 
 static int by_name_down(const void *a, const void *b)

@@ -7,9 +7,14 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The folder is made, with those above it; what a server that was killed left half written there is removed. */
 Status gallery_open(const char *folder);
+/* Keeps a job's picture as folder/20261122-193055-000012-01.png: names sort as pictures were made. Where another server gave that
+ * name in the same second, a number follows. */
+enum { GALLERY_NAME = 64 };
+Status gallery_keep(const char *folder, uint64_t job, int index, const void *png, size_t size, char name[GALLERY_NAME]);
 /* {"name", "size", "time"} of at most `most` pictures whose names sort below `before` (NULL: all), last name first. */
 Status gallery_list(const char *folder, const char *before, int most, json_t **out);
 /* STATUS_BAD_INPUT: there is none of that name. */

@@ -6,6 +6,7 @@
 #ifndef GLIDE_SERVE_JOBS_H
 #define GLIDE_SERVE_JOBS_H
 
+#include "glide/serve/serve_gallery.h"
 #include "glide/serve/serve_request.h"
 
 #include <pthread.h>
@@ -34,7 +35,7 @@ typedef struct JobPicture {
     unsigned char *png; /* NULL: not there yet */
     size_t size;
     int width, height;
-    char name[64]; /* in the gallery; "": not kept there */
+    char name[GALLERY_NAME]; /* in the gallery; "": not kept there */
 } JobPicture;
 
 typedef struct Job {

@@ -1,8 +1,8 @@
 #include "glide/serve/serve_run.h"
 
-#include "common/file_write.h"
 #include "glide/call.h"
 #include "glide/plan.h"
+#include "glide/serve/serve_gallery.h"
 #include "guidance/telemetry.h"
 
 #include <limits.h>
@@ -134,34 +134,13 @@ static bool on_progress(void *ctx, const GlideProgress *p)
 
 /* --- pictures --------------------------------------------------------------------------------------- */
 
-/* DIR/20261122-193055-000012-01.png: names sort as pictures were made. A name that another server gave is left to it. */
-static Status keep_picture(Run *r, int index, JobPicture *p)
-{
-    char path[PATH_MAX], name[sizeof p->name], when[32];
-    time_t now = time(NULL);
-    struct tm tm;
-    if (!r->gallery || !r->job->request.keep) return STATUS_OK;
-    strftime(when, sizeof when, "%Y%m%d-%H%M%S", gmtime_r(&now, &tm));
-    for (int copy = 0; copy < 100; copy++) {
-        int n = snprintf(name, sizeof name, "%s-%06llu-%02d", when, (unsigned long long)r->job->id, index + 1);
-        if (copy) n += snprintf(name + n, sizeof name - (size_t)n, "-%02d", copy);
-        snprintf(name + n, sizeof name - (size_t)n, ".png");
-        if ((size_t)snprintf(path, sizeof path, "%s/%s", r->gallery, name) >= sizeof path)
-            return status_fail(STATUS_IO, "gallery: too long a name");
-        if (access(path, F_OK) != 0) break;
-    }
-    TRY(file_write(path, p->png, p->size));
-    memcpy(p->name, name, sizeof name);
-    return STATUS_OK;
-}
-
 static Status take_picture(Run *r, int index, const GlidePicture *picture)
 {
     Job *job = r->job;
     JobPicture made = {.width = picture->width, .height = picture->height};
     char url[96];
     TRY(picture_encode(picture, &made.png, &made.size));
-    Status s = keep_picture(r, index, &made);
+    Status s = r->gallery && job->request.keep ? gallery_keep(r->gallery, job->id, index, made.png, made.size, made.name) : STATUS_OK;
     if (s != STATUS_OK) {
         free(made.png);
         return s;
