@@ -2,6 +2,7 @@
 #include "glide/cmd_bench.h"
 
 #include "common/file_write.h"
+#include "common/progress.h"
 #include "common/text_buffer.h"
 #include "glide/weights_path.h"
 
@@ -137,6 +138,7 @@ static const Row config_rows[] = {
 typedef struct Table {
     const BenchCommand *command;
     TextBuffer head, rows;
+    Progress bar; /* a row is measured in seconds or a minute, by its model's size */
     char folder[PATH_MAX]; /* for files of random weights */
     char model[64];        /* that the last row was about, */
     char file[PATH_MAX];   /* and its file there; "": none */
@@ -153,7 +155,7 @@ static Status random_weights(Table *t, const char *model, char *found, size_t si
 {
     if (strcmp(t->model, model)) {
         forget_model(t);
-        fprintf(stderr, "  making %s of random weights\n", model);
+        progress_log(&t->bar, "making %s of random weights", model);
         TRY(bench_random_weights(t->folder, model, t->file, sizeof t->file));
         snprintf(t->model, sizeof t->model, "%s", model);
     }
@@ -227,8 +229,8 @@ static Status run_row(Table *t, const Row *r, json_t **result)
     return bench_child_json(w.items, result);
 }
 
-/* A row that fails says so and does not keep the others from being measured. */
-static Status measure_row(Table *t, const Row *r)
+/* A row that fails says so and does not keep the others from being measured. `name`: of the row, for who waits. */
+static Status measure_row(Table *t, const Row *r, const char *name)
 {
     json_t *result = NULL;
     Status s = run_row(t, r, &result);
@@ -236,26 +238,43 @@ static Status measure_row(Table *t, const Row *r)
     if (s != STATUS_OK) {
         text_buffer_add(&t->rows, "| %s | %s | not measured: %s | | | | |\n", r->title, r->precision ? r->precision : "",
                         status_message());
-        fprintf(stderr, "  not measured: %s\n", status_message());
+        progress_log(&t->bar, "%s: not measured: %s", name, status_message());
         return STATUS_OK;
     }
     write_head(t, result);
     write_row(t, r, result);
-    fprintf(stderr, "  %.4g s\n", number(result, "seconds"));
+    progress_log(&t->bar, "%s: %.4g s", name, number(result, "seconds"));
     json_decref(result);
     return STATUS_OK;
+}
+
+/* "the same" says little while the table is not there: the title it stands for. */
+static const char *full_title(const Row *all, int i)
+{
+    while (i > 0 && !strcmp(all[i].title, "the same")) i--;
+    return all[i].title;
 }
 
 static Status measure_rows(Table *t)
 {
     const Row *all = t->command->config ? config_rows : rows;
-    size_t count = t->command->config ? sizeof config_rows / sizeof *rows : sizeof rows / sizeof *rows;
-    for (size_t i = 0; i < count; i++) {
-        fprintf(stderr, "%zu of %zu: %s%s%s\n", i + 1, count, all[i].title, all[i].precision ? ", " : "",
-                all[i].precision ? all[i].precision : "");
-        TRY(measure_row(t, &all[i]));
+    int count = t->command->config ? CLI_COUNT(config_rows) : CLI_COUNT(rows);
+    ProgressOptions o = progress_defaults(stderr);
+    Status s = STATUS_OK;
+    o.label = "bench";
+    o.unit = "rows";
+    o.total = count;
+    progress_start(&t->bar, &o);
+    for (int i = 0; i < count && s == STATUS_OK; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s%s", full_title(all, i), all[i].precision ? ", " : "", all[i].precision ? all[i].precision : "");
+        progress_update(&t->bar, i, name);
+        s = measure_row(t, &all[i], name);
     }
-    return STATUS_OK;
+    if (s == STATUS_OK) progress_update(&t->bar, count, "");
+    if (s == STATUS_OK) progress_finish(&t->bar);
+    else progress_abort(&t->bar);
+    return s;
 }
 
 Status bench_table(const BenchCommand *c)
