@@ -1,6 +1,7 @@
 #include "glide/cmd_plan_lines.h"
 
 #include "common/progress.h"
+#include "common/system_memory.h"
 
 #include <stdio.h>
 
@@ -24,7 +25,7 @@ Status cli_check_memory(CliArgs *args, double bytes)
 
 Status cli_plan_memory(CliArgs *args, double bytes)
 {
-    printf("%-10s about %.2f GB, %.2f GB are free\n", "memory", bytes * 1e-9, plan_free_bytes() * 1e-9);
+    printf("%-10s about %.2f GB, %.2f GB are free\n", "memory", bytes * 1e-9, memory_free() * 1e-9);
     return cli_check_memory(args, bytes);
 }
 

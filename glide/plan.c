@@ -1,13 +1,12 @@
 #include "glide/plan.h"
 
+#include "common/system_memory.h"
 #include "glide/ablation/condition_grid.h"
 #include "glide/call.h"
 #include "glide/guides.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 enum {
     PROGRAM_BYTES = 40 << 20,
@@ -15,8 +14,7 @@ enum {
      * of f32 hold transformed copies (Winograd), those of bf16 less of them. */
     MAPS_BF16 = 10,
     MAPS_F32 = 15,
-    MAPS_CLIP = 16, /* tokens of a layer's width that are kept for the way back */
-    RESERVED_BYTES = 128 << 20 /* of address space, by threads for stacks and heaps: counts where that is limited */
+    MAPS_CLIP = 16 /* tokens of a layer's width that are kept for the way back */
 };
 
 /* --- memory ------------------------------------------------------------------------------------------- */
@@ -73,32 +71,9 @@ double plan_base_bytes(const Glide *g, double rows)
     return PROGRAM_BYTES + model_bytes(g, m) + guides_bytes(g) + plan_activation_bytes(&m->config, g->precision, rows);
 }
 
-double plan_free_bytes(void)
-{
-    char line[256];
-    double free_bytes = 1e18, limit, used;
-    FILE *f = fopen("/proc/meminfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %lf", &limit) == 1) free_bytes = limit * 1024;
-    if (f) fclose(f);
-    FILE *most = fopen("/sys/fs/cgroup/memory.max", "r"), *now = fopen("/sys/fs/cgroup/memory.current", "r");
-    if (most && now && fscanf(most, "%lf", &limit) == 1 && fscanf(now, "%lf", &used) == 1 && limit - used < free_bytes)
-        free_bytes = limit - used;
-    if (most) fclose(most);
-    if (now) fclose(now);
-    struct rlimit r;
-    double page = (double)sysconf(_SC_PAGESIZE);
-    f = fopen("/proc/self/statm", "r");
-    if (getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY && f && fscanf(f, "%lf", &used) == 1 &&
-        (double)r.rlim_cur - page * used - RESERVED_BYTES < free_bytes)
-        free_bytes = (double)r.rlim_cur - page * used - RESERVED_BYTES;
-    if (f) fclose(f);
-    return free_bytes > 0 ? free_bytes : 0;
-}
-
 Status plan_check_memory(double bytes)
 {
-    double there = plan_free_bytes();
+    double there = memory_free();
     if (bytes <= there) return STATUS_OK;
     return status_fail(STATUS_NO_MEMORY, "needs about %.2f GB of memory, and %.2f GB are free", bytes * 1e-9, there * 1e-9);
 }

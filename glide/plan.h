@@ -52,9 +52,7 @@ Status plan_measure_upsample(Glide *g, const GlidePicture *in, const GlideUpsamp
 /* Of activations of a model shown `rows` pictures of its own size at once, about. */
 double plan_activation_bytes(const TextUNetConfig *config, DType type, double rows);
 
-/* Memory that this process may still take: what the system has, the control group's and the process's own limit. */
-double plan_free_bytes(void);
-/* STATUS_NO_MEMORY with the need and what there is, where `bytes` are more than that. */
+/* STATUS_NO_MEMORY with the need and what there is, where `bytes` are more than memory_free(). */
 Status plan_check_memory(double bytes);
 
 #endif

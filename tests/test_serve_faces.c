@@ -439,6 +439,16 @@ static void test_client_package(void **state)
     free(picture);
 }
 
+static void check_memory(void)
+{
+    json_t *json = http_json(port, "GET", "/sdapi/v1/memory", NULL, 200), *ram = json_object_get(json, "ram");
+    json_int_t used = json_integer_value(json_object_get(ram, "used")), total = json_integer_value(json_object_get(ram, "total"));
+    assert_true(used > 1000000 && used < total);
+    assert_true(json_integer_value(json_object_get(ram, "free")) > 0);
+    assert_string_equal(text_of(json_object_get(json, "cuda"), "error"), "unavailable");
+    json_decref(json);
+}
+
 static void test_a1111_tables(void **state)
 {
     (void)state;
@@ -456,6 +466,7 @@ static void test_a1111_tables(void **state)
     json_decref(http_json(port, "GET", "/sdapi/v1/scripts", NULL, 200));
     json_decref(http_json(port, "GET", "/sdapi/v1/cmd-flags", NULL, 200));
     json_decref(http_json(port, "POST", "/sdapi/v1/refresh-checkpoints", NULL, 200));
+    check_memory();
     for (int i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "/sdapi/v1/%s", lists[i]);
         json_t *list = http_json(port, "GET", path, NULL, 200);

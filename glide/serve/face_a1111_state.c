@@ -1,5 +1,6 @@
 /* What A1111's clients ask for besides pictures: how far it is, what there is to choose from, a picture's texts. */
 #include "common/base64.h"
+#include "common/system_memory.h"
 #include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
 #include "glide/serve/serve_server.h"
@@ -122,6 +123,16 @@ void a1111_flags(Request *r, Reply *out)
 {
     const ServeOptions *o = &r->server->options;
     reply_json(out, 200, json_pack("{s:b,s:s*,s:i}", "api", 1, "server_name", o->host, "port", o->port));
+}
+
+/* Bytes: of this program, of what it may still take, of the machine. Models never lie on a GPU, which is said as for a machine
+ * without one. */
+void a1111_memory(Request *r, Reply *out)
+{
+    (void)r;
+    json_t *ram = json_pack("{s:I,s:I,s:I}", "free", (json_int_t)memory_free(), "used", (json_int_t)memory_used(), "total",
+                            (json_int_t)memory_total());
+    reply_json(out, 200, json_pack("{s:o,s:{s:s}}", "ram", ram, "cuda", "error", "unavailable"));
 }
 
 /* The models are those that the server was started with. */
