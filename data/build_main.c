@@ -1,5 +1,6 @@
 /* glide-dataset: fetch the pinned packages, render them, write the training data set. A program of its own so that
  * glide itself needs no librsvg. */
+#include "common/file_write.h"
 #include "common/status.h"
 #include "data/build_dataset.h"
 
@@ -14,8 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EXIT_USAGE       2
-#define EXIT_INTERRUPTED 130
+#define EXIT_USAGE 2 /* wrong usage or input, or a file that cannot be read or written, as of glide */
 
 static const char usage[] =
     "usage: glide-dataset -o FILE [options]\n"
@@ -31,6 +31,7 @@ static const char usage[] =
 
 typedef struct Progress {
     sigset_t signals; /* blocked, and polled here: no handler, no global */
+    int signal;       /* that asked to stop; 0: none */
     struct timespec start, shown;
     bool terminal, quiet;
 } Progress;
@@ -51,7 +52,9 @@ static bool stop_asked(void *context)
 {
     Progress *p = context;
     struct timespec no_wait = {0};
-    return sigtimedwait(&p->signals, NULL, &no_wait) > 0;
+    int signal = sigtimedwait(&p->signals, NULL, &no_wait);
+    if (signal > 0) p->signal = signal;
+    return signal > 0;
 }
 
 static void show_progress(void *context, const char *style, int done, int total)
@@ -83,7 +86,7 @@ static Status make_folders(const char *path)
 }
 
 /* Run fetch.sh, which explains its own failures. */
-static Status run_fetch(const BuildOptions *o, const Progress *p)
+static Status run_fetch(const BuildOptions *o, Progress *p)
 {
     char script[4096], sources[4096];
     snprintf(script, sizeof script, "%s/fetch.sh", o->lists);
@@ -102,7 +105,7 @@ static Status run_fetch(const BuildOptions *o, const Progress *p)
     while (waitpid(child, &result, 0) < 0) {
         if (errno != EINTR) return status_fail(STATUS_IO, "%s: %s", script, strerror(errno));
     }
-    if (stop_asked((void *)p)) return status_fail(STATUS_INTERRUPTED, "%s: interrupted", script);
+    if (stop_asked(p)) return status_fail(STATUS_INTERRUPTED, "%s: interrupted", script);
     if (WIFEXITED(result) && WEXITSTATUS(result) == 0) return STATUS_OK;
     return status_fail(STATUS_IO, "%s: the packages could not be fetched", script);
 }
@@ -183,21 +186,26 @@ static Status parse_options(int argc, char **argv, Options *o)
     return STATUS_OK;
 }
 
-static Status run(Options *o)
+/* `signal` is the one that interrupted it. */
+static Status run(Options *o, int *signal)
 {
+    TRY(file_check_writable(o->build.out)); /* before packages are fetched */
     Progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o->quiet};
     sigemptyset(&p.signals);
     sigaddset(&p.signals, SIGINT);
     sigaddset(&p.signals, SIGTERM);
     sigaddset(&p.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &p.signals, NULL); /* before any thread starts: all inherit it */
-    if (o->fetch) TRY(run_fetch(&o->build, &p));
+    Status status = o->fetch ? run_fetch(&o->build, &p) : STATUS_OK;
+    *signal = p.signal;
+    if (status != STATUS_OK) return status;
     clock_gettime(CLOCK_MONOTONIC, &p.start);
     p.shown = p.start;
     o->build.stop = stop_asked;
     o->build.progress = show_progress;
     o->build.context = &p;
-    Status status = build_dataset(&o->build);
+    status = build_dataset(&o->build);
+    *signal = p.signal;
     if (status != STATUS_OK && p.terminal && !p.quiet) fputc('\n', stderr);
     return status;
 }
@@ -217,7 +225,10 @@ int main(int argc, char **argv)
     char lists[4096], cache[4096];
     if (!o.build.lists) o.build.lists = default_lists(lists, sizeof lists);
     if (!o.build.cache) o.build.cache = default_cache(cache, sizeof cache);
-    status = run(&o);
-    if (status != STATUS_OK) fprintf(stderr, "glide-dataset: %s\n", status_message());
-    return status == STATUS_OK ? EXIT_SUCCESS : status == STATUS_INTERRUPTED ? EXIT_INTERRUPTED : EXIT_FAILURE;
+    int signal = 0;
+    status = run(&o, &signal);
+    if (status == STATUS_OK) return EXIT_SUCCESS;
+    fprintf(stderr, "glide-dataset: %s\n", status_message());
+    if (status == STATUS_INTERRUPTED) return 128 + signal;
+    return status == STATUS_BAD_INPUT || status == STATUS_IO ? EXIT_USAGE : EXIT_FAILURE;
 }

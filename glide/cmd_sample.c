@@ -1,4 +1,5 @@
 /* glide sample PROMPT... */
+#include "common/file_write.h"
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_from.h"
@@ -227,6 +228,7 @@ static Status sample_files(CliArgs *args, const CliFrom *from)
     GlidePicture init = {0};
     Glide *g = NULL;
     TRY(sample_check(args));
+    if (c->guidance.trace) TRY(file_check_writable(c->guidance.trace));
     if (c->init_image) TRY((Status)glide_picture_read(c->init_image, &init));
     Status s = cli_output_init(&output, args, c->output, "glide.png", (int)(calls_of(args) * c->n));
     if (s == STATUS_OK) {

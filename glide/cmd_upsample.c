@@ -1,4 +1,5 @@
 /* glide upsample IN... -o OUT|DIR */
+#include "common/file_write.h"
 #include "glide/cascade.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_guidance.h"
@@ -73,7 +74,7 @@ typedef struct Upsampling {
     GlideUpsampleOptions options;
     UpsampleFiles files;
     CliRun run;
-    GlidePicture only; /* of a single file, read before the seed is told: an error comes alone */
+    GlidePicture only; /* of a single file, read and announced before the seed is told: an error comes alone */
     int failed;        /* files */
 } Upsampling;
 
@@ -171,12 +172,13 @@ static Status upsample_file(Upsampling *u, int i)
 {
     GlidePicture in = u->only, large = {0};
     const char *name = u->files.inputs[i];
+    bool announced = in.rgb;
     u->only = (GlidePicture){0};
-    Status s = in.rgb ? STATUS_OK : (Status)glide_picture_read(name, &in);
+    Status s = announced ? STATUS_OK : (Status)glide_picture_read(name, &in);
     u->run.output = &u->files.outputs[i];
     u->run.input = name;
     u->run.call = i;
-    if (s == STATUS_OK) s = announce(u, name, &in);
+    if (s == STATUS_OK && !announced) s = announce(u, name, &in);
     if (s == STATUS_OK) s = (Status)glide_upsample(u->glide, &in, &u->options, &large);
     if (s == STATUS_OK) s = cli_run_write(&u->run, &large);
     glide_picture_release(&large);
@@ -211,7 +213,10 @@ static Status upsample_all(Upsampling *u)
 {
     const UpsampleCommand *c = u->command;
     TRY(check_model(u->glide, u->args));
-    if (u->files.count == 1) TRY((Status)glide_picture_read(u->files.inputs[0], &u->only));
+    if (u->files.count == 1) {
+        TRY((Status)glide_picture_read(u->files.inputs[0], &u->only));
+        TRY(announce(u, u->files.inputs[0], &u->only));
+    }
     TRY(cli_choose_seed(u->args, c->seed, c->quiet, &u->options.seed));
     cli_run_start(&u->run, &u->files.outputs[0], c->quiet, u->files.count);
     u->run.quality = (int)c->quality;
@@ -240,6 +245,7 @@ static Status run(CliArgs *args)
     TRY(check_usage(args, c, false, &u.options));
     fill_options(c, args, &u.options);
     snprintf(what, sizeof what, "%s%s", c->size ? "" : "x", c->size ? c->size : scales[c->scale]);
+    if (c->guidance.trace) TRY(file_check_writable(c->guidance.trace));
     TRY(upsample_files_init(&u.files, args, c->output, what, endings[c->format]));
     Status s = open_model(args, &u.glide);
     if (s == STATUS_OK) s = upsample_all(&u);

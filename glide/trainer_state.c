@@ -1,5 +1,7 @@
 #include "glide/trainer_state.h"
 
+#include "common/file_write.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +110,9 @@ Status trainer_open(Trainer *tr, const TrainerOptions *options)
     size_t n = strlen(options->out);
     if (n < 4 || n > TRAIN_PATH - 32 || strcmp(options->out + n - 3, ".h5") != 0)
         return status_fail(STATUS_BAD_INPUT, "--out: expected a name that ends in .h5, found %s", options->out);
+    char path[TRAIN_PATH];
+    TRY(file_check_writable(options->out));
+    TRY(file_check_writable(trainer_path(tr, ".resume.h5", path, sizeof path)));
     TRY(dataset_open(options->data, &tr->dataset));
     TRY(open_model(tr));
     tr->optimizer.options = options->optimizer;

@@ -165,6 +165,9 @@ static void test_refused(void **state)
         snprintf(words, sizeof words, "$G sample cat -q -s 1 -o bad.png --steps 3 --no-upsample %s", cases[i][0]);
         cli_refuse(words, cases[i][1]);
     }
+    /* before the seed is told */
+    cli_refuse("$G sample cat -o bad.png --no-upsample --trace none/t.h5", "none/t.h5: cannot be written");
+    cli_refuse("$G upsample small.png -o bad.png --trace none/t.h5", "none/t.h5: cannot be written");
 }
 
 int main(void)

@@ -104,6 +104,7 @@ static void test_upsample_many(void **state)
     cli_refuse("$G upsample in/b.png in/b.png -o out", "would both be written to out/b-x4.png");
     cli_refuse("$G upsample none -o out", "none: a folder without PNG, JPEG or WebP files");
     cli_refuse("$G upsample in/b.png -o out --size 50", "--size: expected WIDTHxHEIGHT, such as 1920x1080, found \"50\"");
+    cli_refuse("$G upsample in/b.png -o out/big.png --size 9999x9999", "size: 9999x9999 is more than 8 times"); /* before the seed is told */
     cli_refuse("$G upsample in/b.png -o out --scale 3", "--scale");
     cli_refuse("$G upsample in/b.png -o out --tile 40", "--tile: expected a multiple of 16, found 40");
 }

@@ -126,7 +126,7 @@ static int run(const char *const *more, bool interrupted)
     return WEXITSTATUS(result);
 }
 
-/* Exit status 1, one line that says `part`, no output. */
+/* That exit status, one line that says `part`, no output. */
 static void run_fails(int status, const char *part, bool interrupted)
 {
     char path[64];
@@ -190,20 +190,20 @@ static void test_failures(void **state)
 {
     (void)state;
     write_lists(HEADER ROW("flat", "wide") ROW("flat", "round"));
-    run_fails(1, "flat: no icon 'round'", false);
+    run_fails(2, "flat: no icon 'round'", false);
     write_lists(HEADER ROW("flat", "empty"));
-    run_fails(1, "flat: icon 'empty' came out blank", false);
+    run_fails(2, "flat: icon 'empty' came out blank", false);
     write_lists(HEADER ROW("flat", "broken"));
-    run_fails(1, "flat: icon 'broken': librsvg:", false);
+    run_fails(2, "flat: icon 'broken': librsvg:", false);
     write_lists(HEADER ROW("photo", "green"));
-    run_fails(1, "green.webp: No such file", false);
+    run_fails(2, "green.webp: No such file", false);
     write_lists(HEADER ROW("noto", "wide"));
-    run_fails(1, "line 2: package 'noto' is not in sources.tsv", false);
+    run_fails(2, "line 2: package 'noto' is not in sources.tsv", false);
     write_lists("nothing\n");
-    run_fails(1, "manifest.tsv.gz: line 1", false);
+    run_fails(2, "manifest.tsv.gz: line 1", false);
     write_lists(HEADER ROW("photo", "blue"));
     write_file("photo-2.0/assets/blue.webp", webp, sizeof webp - 9);
-    run_fails(1, "blue.webp: not a readable WebP file", false);
+    run_fails(2, "blue.webp: not a readable WebP file", false);
     write_file("photo-2.0/assets/blue.webp", webp, sizeof webp);
 }
 
@@ -322,11 +322,11 @@ static void test_photo_failures(void **state)
     photos = true;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         write_photos(wrong[i][0]);
-        run_fails(1, wrong[i][1], false);
+        run_fails(2, wrong[i][1], false);
     }
     snprintf(path, sizeof path, "%s/photos.tsv", folder);
     unlink(path);
-    run_fails(1, "photos.tsv", false);
+    run_fails(2, "photos.tsv", false);
     photos = false;
 }
 
@@ -334,7 +334,7 @@ static void test_interrupt_leaves_nothing(void **state)
 {
     (void)state;
     write_lists(HEADER ROW("flat", "wide") ROW("flat", "offset") ROW("photo", "blue"));
-    run_fails(130, "interrupted", true);
+    run_fails(128 + SIGTERM, "interrupted", true);
 }
 
 static void test_usage(void **state)
@@ -350,6 +350,16 @@ static void test_usage(void **state)
     assert_non_null(strstr(message, "'more': expected only options"));
 }
 
+/* Told before anything is fetched or read: the lists are missing too. */
+static void test_unwritable(void **state)
+{
+    (void)state;
+    assert_int_equal(run((const char *const[]){"--lists", "none", "-o", "none/out.h5", NULL}, false), 2);
+    assert_string_equal(message, "glide-dataset: none/out.h5: cannot be written: folder none/: No such file or directory\n");
+    assert_int_equal(run((const char *const[]){"--lists", "none", "-o", ".", NULL}, false), 2);
+    assert_non_null(strstr(message, ".: cannot be written: Is a directory"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_photo_failures),
         cmocka_unit_test(test_interrupt_leaves_nothing),
         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_unwritable),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -212,6 +212,12 @@ static void test_sigkill_loses_no_more_than_a_checkpoint(void **state)
     assert_same_checkpoint(in_test_folder("unbroken.resume.h5"), checkpoint);
 }
 
+static bool never_asked(void)
+{
+    fail_msg("a step was made");
+    return true;
+}
+
 static void test_wrong_input(void **state)
 {
     (void)state;
@@ -221,6 +227,12 @@ static void test_wrong_input(void **state)
     o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("x.txt"));
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
     o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("x.h5"));
+    o.out = in_test_folder("none/x.h5"); /* told before any step is made */
+    o.stop = never_asked;
+    assert_int_equal(trainer_run(&o), STATUS_IO);
+    assert_non_null(strstr(status_message(), "none/x.h5: cannot be written"));
+    o.out = in_test_folder("x.h5");
+    o.stop = NULL;
     o.resume = true; /* nothing to resume */
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
     o.resume = false;
