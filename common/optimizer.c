@@ -4,7 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 1 << 15 }; /* values that stay in the cache with their gradient, moments and average */
+enum { PIECE = 1 << 15 }; /* values that stay in the cache with their gradient, moments and average */
+
+typedef struct OptimizerPiece {
+    int param;
+    size_t from, n; /* values of the parameter */
+    size_t at;      /* of the first in moments and average */
+    double squares; /* the sum of its gradients' */
+} OptimizerPiece;
 
 void optimizer_options_defaults(OptimizerOptions *o)
 {
@@ -13,21 +20,42 @@ void optimizer_options_defaults(OptimizerOptions *o)
                             .decay_floor = 0.02};
 }
 
+static int count_pieces(const ParamSet *params)
+{
+    int count = 0;
+    for (int i = 0; i < params->count; i++) count += (int)((params->items[i]->size + PIECE - 1) / PIECE);
+    return count;
+}
+
+static void cut_into_pieces(Optimizer *o)
+{
+    size_t at = 0;
+    for (int i = 0; i < o->params->count; i++) {
+        size_t size = o->params->items[i]->size;
+        for (size_t from = 0; from < size; from += PIECE) {
+            size_t n = size - from < PIECE ? size - from : PIECE;
+            o->pieces[o->piece_count++] = (OptimizerPiece){.param = i, .from = from, .n = n, .at = at + from};
+        }
+        at += size;
+    }
+}
+
 Status optimizer_init(Optimizer *o, ParamSet *params, const OptimizerOptions *options)
 {
-    size_t n = params->total, at = 0;
+    size_t n = params->total;
     *o = (Optimizer){.options = *options, .params = params};
     o->m = calloc(n, sizeof(float));
     o->v = calloc(n, sizeof(float));
     o->ema = malloc(n * sizeof(float));
-    o->squares = calloc((size_t)params->count + 1, sizeof *o->squares);
-    if (!o->m || !o->v || !o->ema || !o->squares) {
+    o->pieces = calloc((size_t)count_pieces(params) + 1, sizeof *o->pieces);
+    if (!o->m || !o->v || !o->ema || !o->pieces) {
         optimizer_release(o);
         return status_fail(STATUS_NO_MEMORY, "out of memory for the optimiser: 3 x %zu numbers", n);
     }
-    for (int i = 0; i < params->count; i++) {
-        memcpy(o->ema + at, params->items[i]->value, params->items[i]->size * sizeof(float));
-        at += params->items[i]->size;
+    cut_into_pieces(o);
+    for (int i = 0; i < o->piece_count; i++) {
+        const OptimizerPiece *p = &o->pieces[i];
+        memcpy(o->ema + p->at, params->items[p->param]->value + p->from, p->n * sizeof(float));
     }
     return STATUS_OK;
 }
@@ -37,7 +65,7 @@ void optimizer_release(Optimizer *o)
     free(o->m);
     free(o->v);
     free(o->ema);
-    free(o->squares);
+    free(o->pieces);
     *o = (Optimizer){0};
 }
 
@@ -50,45 +78,30 @@ double optimizer_lr(const OptimizerOptions *o, int64_t step)
     return left >= 1 ? lr : lr * fmax(o->decay_floor, left);
 }
 
-/* Threads take whole parameters, whose sums do not depend on threads; these are added in the parameters' order. */
+/* The pieces' sums do not depend on threads; they are added in the pieces' order. */
 static double gradient_norm(const Optimizer *o, Kernels *k)
 {
-    const ParamSet *params = o->params;
     double sum = 0;
 #pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < params->count; i++)
-        o->squares[i] = k->sum_squares((int64_t)params->items[i]->size, params->items[i]->grad);
-    for (int i = 0; i < params->count; i++) sum += o->squares[i];
+    for (int i = 0; i < o->piece_count; i++) {
+        OptimizerPiece *p = &o->pieces[i];
+        p->squares = k->sum_squares((int64_t)p->n, o->params->items[p->param]->grad + p->from);
+    }
+    for (int i = 0; i < o->piece_count; i++) sum += o->pieces[i].squares;
     return sqrt(sum);
 }
 
-/* AdamW, average and zeroed gradient of n values from `from` on, while they are in the cache; `at`: the parameter's place in
- * moments and average. */
-static void update(const Optimizer *o, Kernels *k, const AdamWStep *step, double decay, const Param *p, size_t at, size_t from,
-                   size_t n)
+/* AdamW, average and zeroed gradient of a piece while it is in the cache. */
+static void update(const Optimizer *o, Kernels *k, const AdamWStep *step, double decay, const OptimizerPiece *piece)
 {
+    const Param *p = o->params->items[piece->param];
+    int64_t n = (int64_t)piece->n;
+    float *value = p->value + piece->from, *grad = p->grad + piece->from;
     AdamWStep own = *step;
     own.lr *= p->lr_scale;
-    at += from;
-    if (p->trainable) k->adamw((int64_t)n, p->value + from, p->grad + from, o->m + at, o->v + at, &own);
-    k->ema((int64_t)n, decay, p->value + from, o->ema + at);
-    memset(p->grad + from, 0, n * sizeof *p->grad);
-}
-
-/* One parallel region for all parameters: a hundred of them would each wake the threads. */
-static void update_all(const Optimizer *o, Kernels *k, const AdamWStep *step, double decay)
-{
-#pragma omp parallel
-    {
-        size_t at = 0;
-        for (int i = 0; i < o->params->count; i++) {
-            const Param *p = o->params->items[i];
-#pragma omp for schedule(static) nowait
-            for (size_t from = 0; from < p->size; from += CHUNK)
-                update(o, k, step, decay, p, at, from, p->size - from < CHUNK ? p->size - from : CHUNK);
-            at += p->size;
-        }
-    }
+    if (p->trainable) k->adamw(n, value, grad, o->m + piece->at, o->v + piece->at, &own);
+    k->ema(n, decay, value, o->ema + piece->at);
+    memset(grad, 0, piece->n * sizeof *grad);
 }
 
 Status optimizer_step(Optimizer *o, Kernels *k, double *grad_norm)
@@ -107,22 +120,23 @@ Status optimizer_step(Optimizer *o, Kernels *k, double *grad_norm)
                       .grad_scale = c->clip_norm > 0 && norm > c->clip_norm ? (float)(c->clip_norm / norm) : 1.0f};
     double decay = c->ema_decay;
     if (c->ema_warmup) decay = fmin(decay, (1 + t) / (10 + t));
-    update_all(o, k, &step, decay);
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < o->piece_count; i++) update(o, k, &step, decay, &o->pieces[i]);
     params_touch(o->params);
     return STATUS_OK;
 }
 
 void optimizer_swap_ema(Optimizer *o)
 {
-    size_t at = 0;
-    for (int i = 0; i < o->params->count; i++) {
-        Param *p = o->params->items[i];
-        for (size_t j = 0; j < p->size; j++) {
-            float value = p->value[j];
-            p->value[j] = o->ema[at + j];
-            o->ema[at + j] = value;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < o->piece_count; i++) {
+        const OptimizerPiece *p = &o->pieces[i];
+        float *value = o->params->items[p->param]->value + p->from, *ema = o->ema + p->at;
+        for (size_t j = 0; j < p->n; j++) {
+            float kept = value[j];
+            value[j] = ema[j];
+            ema[j] = kept;
         }
-        at += p->size;
     }
     params_touch(o->params);
 }

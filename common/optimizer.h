@@ -24,7 +24,8 @@ typedef struct Optimizer {
     ParamSet *params;        /* borrowed; grads must be allocated */
     int64_t step;            /* steps done */
     float *m, *v, *ema;      /* params->total each, parameters one after the other in their order */
-    double *squares;         /* params->count: of their gradients, scratch of a step */
+    struct OptimizerPiece *pieces; /* of the parameters: what a thread takes at a time */
+    int piece_count;
 } Optimizer;
 
 Status optimizer_init(Optimizer *o, ParamSet *params, const OptimizerOptions *options); /* ema = the current values */
