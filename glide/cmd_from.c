@@ -89,9 +89,16 @@ static bool is_told_otherwise(const char *key)
     return n > 5 && !strcmp(key + n - 5, "_file");
 }
 
+/* A sheet's axes. */
+static bool is_axis(const char *key)
+{
+    return !strcmp(key, "columns") || !strcmp(key, "rows");
+}
+
 static Status preset_line(CliArgs *args, const char *picture, CliFrom *from, const PngText *line)
 {
     char name[RECIPE_MAX_KEY];
+    if (is_axis(line->key) && cli_option(args->command, "grid")) return cli_preset(args, "grid", line->value);
     int file = file_key(line->key);
     if (file >= 0) return preset_file(args, picture, from, file);
     if (is_told_otherwise(line->key)) return STATUS_OK;
@@ -117,14 +124,19 @@ static void drop_schedules(CliArgs *args)
     }
 }
 
-/* Whether the upsampler is asked for by one of its options. */
-static bool any_of_upsampler(const CliArgs *args)
+static bool is_of_upsampler(const char *option)
 {
-    for (int i = 0; i < args->command->option_count; i++) {
-        const char *name = args->command->options[i].name;
-        bool its = !strncmp(name, "upsampl", 7) || !strcmp(name, "colour-cells");
-        if (its && args->given >> i & 1) return true;
-    }
+    return !strncmp(option, "upsampl", 7) || !strncmp(option, "colour-cells", 12);
+}
+
+/* Whether the upsampler is asked for: by its weights, an axis over one of its options, or such an option here. */
+static bool wants_upsampler(const CliArgs *args, const GlideRecipe *r)
+{
+    if (recipe_find(r, "upsampler_weights")) return true;
+    for (int i = 0; i < r->count; i++)
+        if (is_axis(r->lines[i].key) && is_of_upsampler(r->lines[i].value)) return true;
+    for (int i = 0; i < args->command->option_count; i++)
+        if (is_of_upsampler(args->command->options[i].name) && args->given >> i & 1) return true;
     return false;
 }
 
@@ -134,12 +146,13 @@ Status cli_from(CliArgs *args, const char *picture, CliFrom *from)
     TRY(recipe_read(picture, &from->recipe));
     const GlideRecipe *r = from->recipe;
     const char *task = recipe_find(r, "task"), *prompt = recipe_find(r, "prompt");
-    if (strcmp(task, args->command->name))
+    bool sheet = !strcmp(task, "grid") && cli_option(args->command, "grid");
+    if (strcmp(task, args->command->name) && !sheet)
         return cli_usage_fail(args, "--from: %s was made by glide %.20s, expected a picture of glide %s", picture, task,
                               args->command->name);
     for (int i = 0; i < r->count; i++) TRY(preset_line(args, picture, from, &r->lines[i]));
     drop_schedules(args);
-    if (!recipe_find(r, "upsampler_weights") && !any_of_upsampler(args)) TRY(cli_preset(args, "no-upsample", "yes"));
+    if (!wants_upsampler(args, r)) TRY(cli_preset(args, "no-upsample", "yes"));
     if (args->operand_count == 0 && prompt && *prompt) args->operand_storage[args->operand_count++] = prompt;
     return STATUS_OK;
 }

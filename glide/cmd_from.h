@@ -18,8 +18,8 @@ typedef struct CliFrom {
     char paths[CLI_FROM_FILES][PATH_MAX];
 } CliFrom;
 
-/* --from: presets of glide sample's options, and the prompt where there are no operands. What is wrong with the recipe is a
- * usage error. Release it when the command is done. */
+/* --from: presets of glide sample's options, of --grid too where the picture is a sheet, and the prompt where there are no operands.
+ * What is wrong with the recipe is a usage error. Release it when the command is done. */
 Status cli_from(CliArgs *args, const char *picture, CliFrom *from);
 void cli_from_release(CliFrom *from); /* a zeroed one is fine */
 

@@ -2,6 +2,8 @@
 
 #include "common/file_write.h"
 #include "common/interrupt.h"
+#include "glide/cli_commands.h"
+#include "glide/cmd_from.h"
 #include "glide/cmd_grid_sheet.h"
 #include "glide/cmd_sample.h"
 #include "glide/cmd_plan_lines.h"
@@ -34,6 +36,7 @@ typedef struct Grid {
     GridAxis axes[2];
     int axis_count, columns, count;
     Cell *cells; /* (count) row by row */
+    bool kept; /* on the disk: cells while they are made, then the sheet; else nothing is written */
     CliOutput output, listed; /* listed: for the progress bar, so many cells */
     char folder[PATH_MAX], seed[24];
     Glide *glide;
@@ -42,7 +45,17 @@ typedef struct Grid {
     CliRun run;
 } Grid;
 
-static void grid_release(Grid *g)
+static Grid *grid_new(CliArgs *args, bool kept)
+{
+    Grid *g = calloc(1, sizeof *g);
+    if (!g) return NULL;
+    g->args = args;
+    g->command = args->options;
+    g->kept = kept;
+    return g;
+}
+
+static void grid_free(Grid *g)
 {
     for (int i = 0; g->cells && i < g->count; i++) {
         free(g->cells[i].prompt[0]);
@@ -55,6 +68,7 @@ static void grid_release(Grid *g)
     cli_output_release(&g->output);
     glide_picture_release(&g->init);
     glide_close(g->glide);
+    free(g);
 }
 
 /* --- the cells' options ------------------------------------------------------------------------------- */
@@ -98,7 +112,7 @@ static Status choose_seed(Grid *g)
     for (int i = 0; i < g->axis_count; i++)
         if (!strcmp(g->axes[i].name, "seed")) return STATUS_OK;
     if (cli_has(g->args, "seed")) return STATUS_OK;
-    for (int i = 0; i < g->count; i++) {
+    for (int i = 0; i < g->count && g->kept; i++) {
         GlideRecipe *r;
         if (access(g->cells[i].path, R_OK) != 0 || recipe_read(g->cells[i].path, &r) != STATUS_OK) continue;
         snprintf(g->seed, sizeof g->seed, "%s", recipe_find(r, "seed") ? recipe_find(r, "seed") : "");
@@ -121,7 +135,7 @@ static Status check_usage(const Grid *g)
     if (args->operand_count > 1) return cli_usage_fail(args, "--grid: expected one prompt, found %d", args->operand_count);
     if (c->n != 1) return cli_usage_fail(args, "--grid: expected no --number beside it; --grid seed=1,2,3 makes several");
     if (c->guidance.trace) return cli_usage_fail(args, "--grid: expected no --trace beside it");
-    if (!strcmp(c->output, "-") || !strcmp(c->output, "/dev/stdout"))
+    if (g->kept && (!strcmp(c->output, "-") || !strcmp(c->output, "/dev/stdout")))
         return cli_usage_fail(args, "--grid: expected a file name for --output, found standard output");
     return STATUS_OK;
 }
@@ -139,8 +153,8 @@ static Status grid_init(Grid *g)
     g->count = g->columns * (g->axis_count == 2 ? g->axes[1].count : 1);
     if (g->count > MOST_CELLS)
         return cli_usage_fail(g->args, "--grid: expected at most %d pictures, found %d", MOST_CELLS, g->count);
-    TRY(cli_output_init(&g->output, g->args, c->output, "glide.png", 1));
-    if ((size_t)snprintf(g->folder, sizeof g->folder, "%s.grid", g->output.path) >= sizeof g->folder)
+    if (g->kept) TRY(cli_output_init(&g->output, g->args, c->output, "glide.png", 1));
+    if (g->kept && (size_t)snprintf(g->folder, sizeof g->folder, "%s.grid", g->output.path) >= sizeof g->folder)
         return cli_usage_fail(g->args, "--output: too long a name");
     g->cells = calloc((size_t)g->count, sizeof *g->cells);
     if (!g->cells) return status_fail(STATUS_NO_MEMORY, "out of memory for %d pictures", g->count);
@@ -196,13 +210,15 @@ static Status make_cell(Grid *g, Cell *c)
         o.init_image = &g->init;
     }
     TRY(recipe_expect(g->glide, prompt, &o, &c->recipe));
-    if (take_finished(c)) return STATUS_OK;
+    recipe_add_file(c->recipe, "init_image", c->command.init_image);
+    if (g->kept && take_finished(c)) return STATUS_OK;
     TRY(plan_sample(g->glide, &o, &plan));
     TRY(cli_check_memory(g->args, plan.bytes));
     o.callbacks = cli_run_callbacks(&g->run);
     o.callbacks.picture = NULL;
     TRY((Status)glide_sample(g->glide, prompt, &o, &picture));
-    s = (Status)glide_picture_write(&picture, c->path);
+    recipe_add_file(picture.recipe, "init_image", c->command.init_image);
+    s = g->kept ? (Status)glide_picture_write(&picture, c->path) : STATUS_OK;
     c->image = (Image){picture.width, picture.height, picture.rgb};
     picture.rgb = NULL;
     glide_picture_release(&picture);
@@ -211,8 +227,6 @@ static Status make_cell(Grid *g, Cell *c)
 
 static Status make_cells(Grid *g)
 {
-    if (mkdir(g->folder, 0777) != 0 && errno != EEXIST)
-        return status_fail(STATUS_IO, "%s: cannot be made: %s", g->folder, strerror(errno));
     g->listed = (CliOutput){g->output.path, g->count};
     cli_run_start(&g->run, &g->listed, g->command->quiet, g->count);
     cli_show_start(&g->run.show, g->args, &g->command->show, g->command->quiet);
@@ -224,6 +238,15 @@ static Status make_cells(Grid *g)
         if (s == STATUS_OK && interrupt_requested()) s = status_fail(STATUS_INTERRUPTED, "stopped");
     }
     cli_run_end(&g->run, s == STATUS_OK);
+    return s;
+}
+
+/* In a folder where what is finished outlives a kill. */
+static Status keep_cells(Grid *g)
+{
+    if (mkdir(g->folder, 0777) != 0 && errno != EEXIST)
+        return status_fail(STATUS_IO, "%s: cannot be made: %s", g->folder, strerror(errno));
+    Status s = make_cells(g);
     if (s == STATUS_INTERRUPTED)
         return status_fail(s, "stopped; %d of %d pictures are kept in %s: the same command goes on", g->run.call,
                            g->count, g->folder);
@@ -233,35 +256,61 @@ static Status make_cells(Grid *g)
 
 /* --- the sheet ---------------------------------------------------------------------------------------- */
 
-/* What all cells have in common, and the axes. */
+/* Lines that the axis tells: "guidance_scale" and "weights_file" of guidance-scale=... and weights=... */
+static bool told_by_axis(const GridAxis *a, const char *key)
+{
+    size_t n = strlen(a->name);
+    for (size_t i = 0; i < n; i++)
+        if (key[i] != (a->name[i] == '-' ? '_' : a->name[i])) return false;
+    return !key[n] || !strcmp(key + n, "_file");
+}
+
+/* What the cells that have such a line say alike: a line may be missing where it means nothing, as an interval of no guidance. NULL:
+ * they differ. */
+static const char *common_value(const Grid *g, const char *key)
+{
+    const char *value = NULL;
+    for (int i = 0; i < g->count; i++) {
+        const char *here = recipe_find(g->cells[i].recipe, key);
+        if (here && value && strcmp(here, value)) return NULL;
+        if (here) value = here;
+    }
+    return value;
+}
+
+static void add_common(const Grid *g, const GlideRecipe *cell, GlideRecipe *out)
+{
+    for (int i = 0; i < cell->count; i++) {
+        const char *key = cell->lines[i].key, *value = common_value(g, key);
+        bool told = !strcmp(key, "version") || !strcmp(key, "task") || !strcmp(key, "prompt") || recipe_find(out, key);
+        for (int axis = 0; axis < g->axis_count; axis++) told |= told_by_axis(&g->axes[axis], key);
+        if (value && !told) recipe_add_text(out, key, value);
+    }
+}
+
+/* The prompt before the axes change it, the cells' lines, the axes: what --from makes the same sheet of. */
 static Status sheet_recipe(const Grid *g, GlideRecipe **out)
 {
     static const char *const names[] = {"columns", "rows"};
-    const GlideRecipe *first = g->cells[0].recipe;
     TRY(recipe_new("grid", out));
-    for (int i = 0; i < first->count; i++) {
-        const char *key = first->lines[i].key, *value = first->lines[i].value;
-        bool common = strcmp(key, "version") && strcmp(key, "task");
-        for (int k = 1; k < g->count && common; k++) common = same_text(value, recipe_find(g->cells[k].recipe, key));
-        if (common) recipe_add_text(*out, key, value);
-    }
+    if (g->args->operand_count) recipe_add_text(*out, "prompt", g->args->operands[0]);
+    for (int i = 0; i < g->count; i++) add_common(g, g->cells[i].recipe, *out);
     for (int i = 0; i < g->axis_count; i++) recipe_add_text(*out, names[i], g->command->grid.items[i]);
     Status s = recipe_status(*out);
     if (s != STATUS_OK) recipe_free(*out);
     return s;
 }
 
-static const char *title_of(const Grid *g, const GlideRecipe *r, char *text, size_t size)
+static const char *title_of(const GlideRecipe *r, char *text, size_t size)
 {
     const char *prompt = recipe_find(r, "prompt"), *seed = recipe_find(r, "seed"), *image = recipe_find(r, "image");
-    if (!prompt) prompt = g->args->operand_count ? g->args->operands[0] : "";
-    int n = snprintf(text, size, "%.400s", prompt);
+    int n = snprintf(text, size, "%.400s", prompt ? prompt : "");
     if (seed) n += snprintf(text + n, size - (size_t)n, "%sseed %s", n ? ", " : "", seed);
     if (image && strcmp(image, "1")) snprintf(text + n, size - (size_t)n, ", image %s", image);
     return text;
 }
 
-static Status write_sheet(Grid *g)
+static Status make_sheet(const Grid *g, GlidePicture *out)
 {
     char title[512];
     GlideRecipe *recipe;
@@ -270,14 +319,22 @@ static Status write_sheet(Grid *g)
     for (int i = 0; i < g->count; i++) cells[i] = g->cells[i].image;
     Status s = sheet_recipe(g, &recipe);
     if (s == STATUS_OK) {
-        s = grid_sheet_make(g->axes, g->axis_count, cells, title_of(g, recipe, title, sizeof title), &sheet);
-        GlidePicture picture = {.width = sheet.w, .height = sheet.h, .rgb = sheet.pixels, .recipe = recipe};
-        GlideWriteOptions o = {.jpeg_quality = (int)g->command->quality};
-        if (s == STATUS_OK) s = (Status)glide_picture_write_with(&picture, g->output.path, &o);
-        if (s == STATUS_OK) cli_show_picture(&g->run.show, NULL, &picture);
-        glide_picture_release(&picture);
+        s = grid_sheet_make(g->axes, g->axis_count, cells, title_of(recipe, title, sizeof title), &sheet);
+        if (s != STATUS_OK) recipe_free(recipe);
+        else *out = (GlidePicture){.width = sheet.w, .height = sheet.h, .rgb = sheet.pixels, .recipe = recipe};
     }
     free(cells);
+    return s;
+}
+
+static Status write_sheet(Grid *g)
+{
+    GlidePicture sheet;
+    GlideWriteOptions o = {.jpeg_quality = (int)g->command->quality};
+    TRY(make_sheet(g, &sheet));
+    Status s = (Status)glide_picture_write_with(&sheet, g->output.path, &o);
+    if (s == STATUS_OK) cli_show_picture(&g->run.show, NULL, &sheet);
+    glide_picture_release(&sheet);
     return s;
 }
 
@@ -300,17 +357,40 @@ static void remove_cells(const Grid *g)
 
 Status grid_run(CliArgs *args)
 {
-    Grid *g = calloc(1, sizeof *g);
+    Grid *g = grid_new(args, true);
     if (!g) return status_fail(STATUS_NO_MEMORY, "out of memory");
-    g->args = args;
-    g->command = args->options;
     Status s = grid_init(g);
-    if (s == STATUS_OK) s = make_cells(g);
+    if (s == STATUS_OK) s = keep_cells(g);
     if (s == STATUS_OK) s = write_sheet(g);
     if (s == STATUS_OK) remove_cells(g);
     if (s == STATUS_OK && !g->command->quiet) puts(g->output.path);
     if (s != STATUS_INTERRUPTED) interrupt_restore();
-    grid_release(g);
-    free(g);
+    grid_free(g);
+    return s;
+}
+
+/* The sheet alone; nothing is written. */
+static Status make_alone(CliArgs *args, GlidePicture *out)
+{
+    Grid *g = grid_new(args, false);
+    if (!g) return status_fail(STATUS_NO_MEMORY, "out of memory");
+    Status s = grid_init(g);
+    if (s == STATUS_OK) s = make_cells(g);
+    if (s == STATUS_OK) s = make_sheet(g, out);
+    if (s != STATUS_INTERRUPTED) interrupt_restore();
+    grid_free(g);
+    return s;
+}
+
+Status grid_again(int argc, char **argv, GlidePicture *out)
+{
+    SampleCommand command;
+    CliArgs args;
+    CliFrom from = {0};
+    Status s = cli_parse(&cli_command_sample, argc, argv, &command, &args);
+    if (s == STATUS_OK) s = cli_from(&args, command.from, &from);
+    if (s == STATUS_OK) s = make_alone(&args, out);
+    cli_from_release(&from);
+    cli_args_release(&args);
     return s;
 }

@@ -38,7 +38,7 @@ static const CliOption options[] = {
     CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this picture instead of noise"),
     CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
-    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG"),
+    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG, a picture or a sheet"),
     CLI_TEXTS(SampleCommand, grid, 0, "grid", "NAME=V,V,...", "a labelled sheet over values of an option, on the same noise; a second "
               "--grid makes rows; prompt:WORD=V,V,... changes a word of the prompt; ; divides values that hold commas"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
@@ -326,7 +326,7 @@ const CliCommand cli_command_sample = {
         "\n"
         "--grid samples every combination of one or two options' values (numbers, words, files; flags are yes or no) and "
         "writes them as one sheet with labels. Finished pictures are kept in OUTPUT.grid/ until the sheet is complete, so the same "
-        "command goes on after Ctrl-C.\n"
+        "command goes on after Ctrl-C. A sheet has a recipe, too: --from makes it again, with other values or options said here.\n"
         "\n"
         "Models without text, such as guided-diffusion's, draw what --class says, or anything; without --upsampler-weights they "
         "stop at their own size.\n"

@@ -2,6 +2,7 @@
 #include "common/interrupt.h"
 #include "glide/cli_commands.h"
 #include "glide/cmd_from.h"
+#include "glide/cmd_grid.h"
 #include "glide/cmd_sampling.h"
 #include "glide/recipe_call.h"
 
@@ -164,6 +165,26 @@ static Status open_and_make(Verify *v)
     return s;
 }
 
+/* Every option of glide verify that is given goes to glide sample, which makes sheets. */
+static Status make_sheet_again(Verify *v)
+{
+    const VerifyCommand *c = v->command;
+    char threads[24];
+    const char *const given[][2] = {{"--weights", c->weights}, {"--upsampler-weights", c->upsampler_weights},
+                                    {"--guide-weights", c->guide_weights}, {"--classifier", c->classifier}, {"--clip", c->clip},
+                                    {"--init-image", c->input}, {"--threads", threads},
+                                    {"--precision", cli_given(v->args, "precision") ? cli_precisions[c->precision] : NULL}};
+    const char *argv[4 + 2 * CLI_COUNT(given)] = {"sample", "--from", v->path};
+    int argc = 3;
+    snprintf(threads, sizeof threads, "%lld", (long long)c->threads);
+    for (int i = 0; i < CLI_COUNT(given); i++)
+        if (given[i][1]) argv[argc++] = given[i][0], argv[argc++] = given[i][1];
+    if (c->quiet) argv[argc++] = "--quiet";
+    Status s = grid_again(argc, (char **)argv, &v->again);
+    if (s == STATUS_INTERRUPTED) return status_fail(s, "stopped");
+    return s == STATUS_OK ? s : status_prefix(s, "%s: cannot be made again", v->path);
+}
+
 /* --- comparing ---------------------------------------------------------------------------------------- */
 
 /* "" when they are the same. */
@@ -280,8 +301,10 @@ static Status verify_picture(Verify *v, bool *identical)
     if (jpeg_is_named(v->path))
         return status_fail(STATUS_BAD_INPUT, "%s: a JPEG does not hold the pixels as they were made, expected a PNG", v->path);
     TRY(image_read(v->path, &v->image));
-    if (!strcmp(recipe_find(v->recipe, "task"), "grid"))
-        return status_fail(STATUS_BAD_INPUT, "%s: is a sheet of several pictures, which are not made again", v->path);
+    if (!strcmp(recipe_find(v->recipe, "task"), "grid")) {
+        TRY(make_sheet_again(v));
+        return report(v, identical);
+    }
     Status s = recipe_call(v->recipe, &v->call);
     if (s != STATUS_OK) return status_prefix(s, "%s", v->path);
     TRY(open_and_make(v));
@@ -316,7 +339,7 @@ const CliCommand cli_command_verify = {
     .operands = "IMG...",
     .min_operands = 1,
     .max_operands = CLI_ANY,
-    .description = "Makes each picture again by the recipe that it carries and says \"identical\", or how many pixels "
+    .description = "Makes each picture, or each sheet of glide sample --grid, again by the recipe that it carries and says \"identical\", or how many pixels "
                    "differ and by how much, and "
                    "what else is different: other weights, another version, another precision, a changed recipe. Exit "
                    "status 0 when all are "

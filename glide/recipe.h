@@ -43,7 +43,7 @@ struct GlideRecipe {
 };
 
 /* --- making one: errors are sticky --- */
-Status recipe_new(const char *task, GlideRecipe **out); /* with the lines "version" and "task": "sample", "inpaint", "upsample" */
+Status recipe_new(const char *task, GlideRecipe **out); /* with the lines "version" and "task": "sample", "inpaint", "upsample"; "grid" */
 void recipe_free(GlideRecipe *r);                       /* NULL is fine */
 Status recipe_copy(const GlideRecipe *r, GlideRecipe **out);
 

@@ -77,13 +77,46 @@ static void test_sheet(void **state)
     assert_string_equal(value, "");
     cli_read_recipe("sheet.png", "seed", value, sizeof value);
     assert_string_equal(value, "5");
-    cli_refuse("$G verify sheet.png", "a sheet of several pictures");
-    cli_refuse("$G sample --from sheet.png -o x.png", "expected a picture of glide sample");
     cli_run_ok(&r, "$G sample 'red apple' --seed 5 --steps 3 -q --grid no-upsample=no,yes --grid "
                    "sampler=ddim,heun "
                    "-o mixed.png");
     cli_run_ok(&r, "$G sample --from a.png -q --grid 'steps=2,2;3' -o by.png"); /* a recipe's picture */
     cli_run_ok(&r, "$G sample -q --no-upsample -s 1 --grid 'prompt=a cat;a dog, sitting' --steps 2 -o prompts.png");
+}
+
+/* A sheet's recipe makes the sheet again, by --from to the byte and by verify in memory; what one option says here changes it. */
+static void test_again(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    cli_run_ok(&r, "$G sample cat -s 2 " SMALL "-o start.png");
+    static const char *const sheets[] = {
+        "'red apple' --grid guidance-scale=1,4 --grid 'prompt:apple=apple,사과' --no-upsample --steps 3",
+        "'red apple' --seed 5 --steps 3 --grid no-upsample=no,yes --grid sampler=ddim,ddpm",
+        "--grid 'prompt=a cat;a dog, sitting' --grid image=1,4 --no-upsample --steps 2",
+        "cat --init-image start.png --grid strength=0.4,0.9 --grid upsampler-steps=2,3 --steps 4 --precision f32",
+        "cat --weights base.h5 --upsampler-weights upsampler.h5 --grid upsample-temp=0.9,1 --upsampler-steps 2 --steps 2",
+    };
+    for (int i = 0; i < (int)(sizeof sheets / sizeof *sheets); i++) {
+        char command[512];
+        snprintf(command, sizeof command, "$G sample %s -q -o again.png && $G verify again.png && ls", sheets[i]);
+        cli_run_ok(&r, command);
+        assert_non_null(strstr(r.out, "again.png: identical\n"));
+        assert_null(strstr(r.out, ".grid"));
+        cli_run_ok(&r, "$G sample --from again.png -q -o same.png");
+        cli_assert_same_files("again.png", "same.png");
+    }
+    cli_run_ok(&r, "$G sample --from again.png --steps 3 -q -o other.png");
+    char value[64];
+    cli_read_recipe("other.png", "columns", value, sizeof value);
+    assert_string_equal(value, "upsample-temp=0.9,1");
+    cli_read_recipe("other.png", "steps", value, sizeof value);
+    assert_string_equal(value, "3");
+    cli_run(&r, "$G verify same.png --precision f32");
+    assert_int_equal(r.exit_status, 1);
+    assert_non_null(strstr(r.out, "precision: "));
+    cli_run_ok(&r, "$G sample --from again.png --grid seed=1,2 -q -o sheet.jpg");
+    cli_refuse("$G verify sheet.jpg", "expected a PNG");
 }
 
 /* As long as cells are missing the folder stays; the sheet of a broken run is the one of an unbroken run. */
@@ -164,7 +197,7 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_letters), cmocka_unit_test(test_sheet), cmocka_unit_test(test_resume),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_letters), cmocka_unit_test(test_sheet), cmocka_unit_test(test_again),
+                                       cmocka_unit_test(test_resume), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }
