@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static Status add_input(UpsampleFiles *f, const char *name)
 {
@@ -92,10 +93,18 @@ bool upsample_files_in_folder(const CliArgs *args, const char *output)
     return are_many(args) || cli_output_is_folder(output);
 }
 
+/* Told before a folder that is missing for its picture. "-" is standard input. */
+static Status check_exists(const char *input)
+{
+    if (!strcmp(input, "-") || access(input, F_OK) == 0) return STATUS_OK;
+    return status_fail(STATUS_IO, "%s: cannot be read: %s", input, strerror(errno));
+}
+
 Status upsample_files_init(UpsampleFiles *f, CliArgs *args, const char *output, const char *what, const char *ending)
 {
     bool many = are_many(args);
     Status s = upsample_files_inputs(f, args);
+    if (s == STATUS_OK && !many) s = check_exists(args->operands[0]);
     if (s == STATUS_OK && many && !is_folder(output) && mkdir(output, 0777) != 0)
         s = cli_usage_fail(args, "--output: expected a folder for several pictures; %s: %s", output, strerror(errno));
     if (s == STATUS_OK && !(f->outputs = calloc((size_t)f->count, sizeof *f->outputs)))

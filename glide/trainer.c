@@ -33,13 +33,18 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static bool asked_to_stop(const TrainerOptions *o)
+{
+    return o->stop && o->stop();
+}
+
 static Status checkpoint(Trainer *tr, Progress *bar)
 {
     char held_out[256] = "";
     TRY(trainer_save(tr));
     TRY(train_report_held_out(tr, held_out, sizeof held_out));
     TRY(train_report_curve(tr));
-    if (tr->options->samples) TRY(train_report_samples(tr));
+    if (tr->options->samples && !asked_to_stop(tr->options)) TRY(train_report_samples(tr)); /* who stops does not wait for a grid */
     progress_log(bar, "step %lld: saved %s%s%s", (long long)tr->optimizer.step, tr->options->out, *held_out ? "; held out: " : "",
                  held_out);
     return STATUS_OK;
@@ -70,14 +75,14 @@ static Status train_loop(Trainer *tr, TrainTeam *team, Progress *bar)
         tr->seconds += seconds;
         TRY(train_record(tr, mean, norm));
         show(tr, bar, pace, flops);
-        stop = (o->stop && o->stop()) || (o->minutes > 0 && t - begin > 60 * o->minutes);
+        stop = asked_to_stop(o) || (o->minutes > 0 && t - begin > 60 * o->minutes);
         if (t - saved > 60 * o->checkpoint_minutes && !stop) {
             TRY(checkpoint(tr, bar));
             saved = step_begin = now();
         }
     }
     TRY(checkpoint(tr, bar));
-    if (o->stop && o->stop())
+    if (asked_to_stop(o))
         return status_fail(STATUS_INTERRUPTED, "stopped at step %lld; go on with --resume", (long long)tr->optimizer.step);
     return STATUS_OK;
 }

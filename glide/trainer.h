@@ -57,7 +57,7 @@ typedef struct TrainerOptions {
 
 void trainer_options_defaults(TrainerOptions *o, TrainTarget target);
 
-/* STATUS_INTERRUPTED after stop() said so; a checkpoint was written then, too. */
+/* STATUS_INTERRUPTED after stop() said so; a checkpoint was written then, too, without a grid of samples. */
 Status trainer_run(const TrainerOptions *options);
 
 #endif

@@ -132,7 +132,10 @@ static void resume_continues(int workers)
     o.out = in_test_folder("parts.h5");
     o.stop = stop_soon;
     steps_left = 5;
+    o.samples = true;
     assert_int_equal(trainer_run(&o), STATUS_INTERRUPTED);
+    assert_int_equal(access(in_test_folder("parts.samples.png"), F_OK), -1); /* who stops does not wait for a grid */
+    o.samples = false;
     o.stop = NULL;
     o.resume = true;
     OK(trainer_run(&o));
