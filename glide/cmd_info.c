@@ -5,8 +5,8 @@
 #include "glide/recipe.h"
 #include "guidance/classifier_file.h"
 #include "guidance/clip_file.h"
-#include "text_transformer/clip_bpe.h"
 #include "text_transformer/text_unet_file.h"
+#include "text_transformer/tokenizer_file.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -114,14 +114,10 @@ static Status print_classifier(const char *path)
     return STATUS_OK;
 }
 
-static Status print_clip_tokenizer(const char *path, const H5File *file)
+static Status print_clip_tokenizer(const H5File *file)
 {
     ClipBpe *bpe;
-    char *text;
-    TRY(weights_read_merges(file, &text));
-    Status s = clip_bpe_from_text(text, strlen(text), &bpe);
-    free(text);
-    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", path);
+    TRY(tokenizer_read_clip(file, &bpe));
     line("tokenizer", "%d tokens", clip_bpe_vocab_size(bpe));
     clip_bpe_free(bpe);
     return STATUS_OK;
@@ -131,7 +127,7 @@ static Status print_clip(const char *path, const H5File *file, bool has_merges)
 {
     Clip *m;
     uint64_t hash;
-    if (has_merges) TRY(print_clip_tokenizer(path, file));
+    if (has_merges) TRY(print_clip_tokenizer(file));
     TRY(clip_load(path, &m, &hash));
     line("hash", "%016llx", (unsigned long long)hash);
     print_config(clip_fields, &m->config);

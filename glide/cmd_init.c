@@ -5,8 +5,8 @@
 #include "guidance/classifier_file.h"
 #include "guidance/clip_file.h"
 #include "text_transformer/bpe_file.h"
-#include "text_transformer/clip_bpe.h"
 #include "text_transformer/text_unet_file.h"
+#include "text_transformer/tokenizer_file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -115,7 +115,7 @@ static Status write_model_header(const Init *i, H5File *file)
     if (i->unet) return text_unet_write_header(file, i->unet);
     if (i->classifier) return classifier_write_header(file, i->classifier);
     TRY(clip_write_header(file, i->clip));
-    return i->clip_bpe ? weights_write_merges(file, clip_bpe_text(i->clip_bpe)) : STATUS_OK;
+    return tokenizer_write_clip(file, i->clip_bpe);
 }
 
 static Status write_header(void *ctx, H5File *file)

@@ -5,6 +5,7 @@
 #include "guidance/classifier_file.h"
 #include "guidance/clip_file.h"
 #include "text_transformer/text_unet_file.h"
+#include "text_transformer/tokenizer_file.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -33,17 +34,13 @@ static Status load_tokenizer(GuideFile *f)
 {
     H5File *file;
     WeightsSummary summary;
-    char *text = NULL;
     TRY(weights_open(f->path, CLIP_KIND, &file));
     Status s = weights_summary(file, &summary);
     if (s == STATUS_OK && !summary.has_merges)
         s = status_fail(STATUS_BAD_INPUT, "%s: holds no tokenizer, so it cannot read prompts", f->path);
-    if (s == STATUS_OK) s = weights_read_merges(file, &text);
+    if (s == STATUS_OK) s = tokenizer_read_clip(file, &f->clip_bpe);
     h5file_close(file);
     TRY(s);
-    s = clip_bpe_from_text(text, strlen(text), &f->clip_bpe);
-    free(text);
-    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", f->path);
     if (clip_bpe_vocab_size(f->clip_bpe) <= f->clip->config.n_vocab) return STATUS_OK;
     return status_fail(STATUS_BAD_INPUT, "%s: the tokenizer has %d tokens, expected at most %d", f->path,
                        clip_bpe_vocab_size(f->clip_bpe), f->clip->config.n_vocab);

@@ -3,6 +3,7 @@
 #include "glide/train_contrast.h"
 #include "guidance/clip_file.h"
 #include "text_transformer/clip_bpe_train.h"
+#include "text_transformer/tokenizer_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,11 +68,7 @@ static Status new_model(Trainer *tr, ClipTraining *own, Clip **out)
 
 static Status read_model(const H5File *file, ClipTraining *own, Clip **out)
 {
-    char *text;
-    TRY(weights_read_merges(file, &text));
-    Status s = clip_bpe_from_text(text, strlen(text), &own->bpe);
-    free(text);
-    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", h5file_path(file));
+    TRY(tokenizer_read_clip(file, &own->bpe));
     TRY(clip_read_header(file, out));
     if ((*out)->config.image_size == CONTRAST_SIDE && clip_bpe_vocab_size(own->bpe) <= (*out)->config.n_vocab) return STATUS_OK;
     clip_free(*out);
@@ -201,7 +198,7 @@ static Status write_header(const Trainer *tr, H5File *file)
     const ContrastTraining *c = tr->state;
     const ClipTraining *own = c->own;
     TRY(clip_write_header(file, c->net.model));
-    return weights_write_merges(file, clip_bpe_text(own->bpe));
+    return tokenizer_write_clip(file, own->bpe);
 }
 
 const TrainKind train_kind_clip = {

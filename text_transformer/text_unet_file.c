@@ -1,8 +1,8 @@
 #include "text_transformer/text_unet_file.h"
 
 #include "common/unet_fields.h"
+#include "text_transformer/tokenizer_file.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define TEXT(type, name, member) CONFIG_FIELD(TextUNetConfig, type, name, text.member)
@@ -30,33 +30,16 @@ const char *text_unet_kind(const TextUNetConfig *c)
     return c->low_res ? "upsampler" : "base";
 }
 
-static Status write_tokenizer(H5File *file, const TextUNet *m)
-{
-    char *text;
-    if (!m->bpe) return STATUS_OK;
-    TRY(bpe_merges_text(bpe_merges(m->bpe), &text, NULL));
-    Status s = weights_write_merges(file, text);
-    free(text);
-    return s;
-}
-
 Status text_unet_write_header(H5File *file, const TextUNet *m)
 {
     TRY(config_write(file, "/", text_unet_fields, &m->config));
-    return write_tokenizer(file, m);
+    return tokenizer_write(file, m->bpe);
 }
 
 static Status read_tokenizer(const H5File *file, TextUNet *m)
 {
-    char *text;
     if (m->config.text.width == 0 || !h5file_has_dataset(file, "tokenizer/merges")) return STATUS_OK;
-    TRY(weights_read_merges(file, &text));
-    Status s = bpe_from_text(text, strlen(text), &m->bpe);
-    free(text);
-    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", h5file_path(file));
-    if (bpe_vocab_size(m->bpe) == m->config.text.n_vocab) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "%s: n_vocab is %d, but the tokenizer's merges make %d tokens", h5file_path(file),
-                       m->config.text.n_vocab, bpe_vocab_size(m->bpe));
+    return tokenizer_read(file, m->config.text.n_vocab, &m->bpe);
 }
 
 /* What the program computes depends on these two, so a file may not contradict the other fields. */

@@ -1,5 +1,7 @@
 #include "glide/ablation/judge_model.h"
 
+#include "text_transformer/tokenizer_file.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,24 +25,8 @@ static const ConfigField fields[] = {
 
 Status judge_write_header(H5File *file, const Judge *j)
 {
-    char *text;
     TRY(config_write(file, "/", fields, &j->config));
-    TRY(bpe_merges_text(bpe_merges(j->bpe), &text, NULL));
-    Status s = weights_write_merges(file, text);
-    free(text);
-    return s;
-}
-
-static Status read_tokenizer(const H5File *file, Judge *j)
-{
-    char *text;
-    TRY(weights_read_merges(file, &text));
-    Status s = bpe_from_text(text, strlen(text), &j->bpe);
-    free(text);
-    if (s != STATUS_OK) return status_prefix(s, "%s: tokenizer/merges", h5file_path(file));
-    if (bpe_vocab_size(j->bpe) == j->config.n_vocab) return STATUS_OK;
-    return status_fail(STATUS_BAD_INPUT, "%s: n_vocab is %d, but the tokenizer's merges make %d tokens", h5file_path(file),
-                       j->config.n_vocab, bpe_vocab_size(j->bpe));
+    return tokenizer_write(file, j->bpe);
 }
 
 Status judge_read_header(const H5File *file, Judge **out)
@@ -50,7 +36,7 @@ Status judge_read_header(const H5File *file, Judge **out)
     Status s = judge_new(&c, true, out);
     if (s != STATUS_OK) return status_prefix(s, "%s", h5file_path(file));
     s = weights_match(file, &(*out)->params); /* a damaged field must not ask for memory that the file does not fill */
-    if (s == STATUS_OK) s = read_tokenizer(file, *out);
+    if (s == STATUS_OK) s = tokenizer_read(file, c.n_vocab, &(*out)->bpe);
     if (s == STATUS_OK) s = params_alloc(&(*out)->params);
     if (s == STATUS_OK) return s;
     judge_free(*out);
