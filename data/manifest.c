@@ -280,7 +280,8 @@ uint32_t split_hash(const char *text)
     return h % 1000;
 }
 
-const char *source_family(const char *id)
+/* "fluent" for the three Fluent sets, else `id`. */
+static const char *source_family(const char *id)
 {
     if (strncmp(id, "fluent-", 7) == 0) return "fluent";
     return strcmp(id, "streamline-emojis") == 0 ? "streamline" : id;

@@ -92,8 +92,6 @@ const Source *sources_find(const SourceList *list, const char *id); /* NULL when
 
 /* FNV-1a, 32 bit, modulo 1000. */
 uint32_t split_hash(const char *text);
-/* "fluent" for the three Fluent sets, else `id`. */
-const char *source_family(const char *id);
 /* The root of an untoned code. False when it does not fit into `size` bytes. */
 int code_root(const char *code, char *out, size_t size);
 /* Redo the splits of all rows by the rules above. out[m->count]. */

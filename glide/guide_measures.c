@@ -39,17 +39,25 @@ static void count_row(const Classifier *m, const float *logits, int label, Class
     out->style += rank_of(x, styles, label % styles) < 1;
 }
 
-static Status classify(Tape *t, const Classifier *m, const Diffusion *noise, const Dataset *d, const Subgroups *s,
-                       const int *pictures, int n, uint32_t first, int timestep, float *x, ClassifierScore *out)
+/* Pictures (n,SIDE,SIDE,3) in `x` with the noise of a timestep, picture i that of number first + i, and the timestep of each. */
+static Tensor *noised_rows(Tape *t, const Diffusion *noise, const Dataset *d, const int *pictures, int n, uint32_t first,
+                           int timestep, float *x, float timesteps[ROWS])
 {
-    float timesteps[ROWS];
     for (int i = 0; i < n; i++) {
         guide_rows_picture(d, pictures[i], x + i * SIZE);
         guide_noise_at(noise, timestep, first + (uint32_t)i, SIZE, x + i * SIZE);
         timesteps[i] = (float)timestep;
     }
     tape_reset(t);
-    Tensor *logits = classifier_forward(t, m, tape_input(t, DTYPE_F32, 4, (int64_t[]){n, SIDE, SIDE, 3}, x), timesteps, NULL);
+    return tape_input(t, DTYPE_F32, 4, (int64_t[]){n, SIDE, SIDE, 3}, x);
+}
+
+static Status classify(Tape *t, const Classifier *m, const Diffusion *noise, const Dataset *d, const Subgroups *s,
+                       const int *pictures, int n, uint32_t first, int timestep, float *x, ClassifierScore *out)
+{
+    float timesteps[ROWS];
+    Tensor *rows = noised_rows(t, noise, d, pictures, n, first, timestep, x, timesteps);
+    Tensor *logits = classifier_forward(t, m, rows, timesteps, NULL);
     TRY(tape_status(t));
     for (int i = 0; i < n; i++) {
         const DatasetItem *item = dataset_item(d, pictures[i]);
@@ -86,13 +94,8 @@ static Status clip_see_rows(Tape *t, const Clip *m, const Diffusion *noise, cons
                             uint32_t first, int timestep, float *x, float *seen)
 {
     float timesteps[ROWS];
-    for (int i = 0; i < n; i++) {
-        guide_rows_picture(d, pictures[i], x + i * SIZE);
-        guide_noise_at(noise, timestep, first + (uint32_t)i, SIZE, x + i * SIZE);
-        timesteps[i] = (float)timestep;
-    }
-    tape_reset(t);
-    Tensor *z = clip_image_encode(t, m, tape_input(t, DTYPE_F32, 4, (int64_t[]){n, SIDE, SIDE, 3}, x), timesteps, NULL);
+    Tensor *rows = noised_rows(t, noise, d, pictures, n, first, timestep, x, timesteps);
+    Tensor *z = clip_image_encode(t, m, rows, timesteps, NULL);
     z = op_unit_length(t, z);
     TRY(tape_status(t));
     memcpy(seen, z->data, tensor_bytes(z));

@@ -30,7 +30,8 @@ double mixture_at(const Mixture *m, const double *x, double alpha, double sigma,
     return top + log(sum);
 }
 
-float mixture_variance(const Mixture *m, int i)
+/* The variance value of element i. */
+static float mixture_variance(const Mixture *m, int i)
 {
     return isnan(m->v) ? (float)sin(0.7 * i) : m->v;
 }

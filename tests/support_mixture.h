@@ -18,8 +18,6 @@ typedef struct Mixture {
 Mixture mixture_make(int components, int64_t rows);
 /* log p(x_t), or with `eps` its gradient times -sigma. */
 double mixture_at(const Mixture *m, const double *x, double alpha, double sigma, double *eps);
-/* The variance value of element i. */
-float mixture_variance(const Mixture *m, int i);
 Denoiser mixture_denoiser(Mixture *m);
 
 #endif

@@ -89,7 +89,8 @@ void write_model(const TextUNet *m, const char *path)
     check(h5file_commit(file));
 }
 
-void write_tiny_models(const char *folder)
+/* base.h5 and upsampler.h5 in a folder. */
+static void write_tiny_models(const char *folder)
 {
     for (int upsampler = 0; upsampler < 2; upsampler++) {
         char path[256];

@@ -18,9 +18,6 @@ TextUNet *random_model(const TextUNetConfig *config, uint64_t seed);
 /* As `glide train` would write it: half precision, with provenance. */
 void write_model(const TextUNet *m, const char *path);
 
-/* base.h5 and upsampler.h5 in a folder. */
-void write_tiny_models(const char *folder);
-
 /* For cmocka_run_group_tests(): test_folder (support_folder.h) with these two, which $GLIDE_WEIGHTS names, and its removal. */
 int tiny_weights_setup(void **state);
 int tiny_weights_teardown(void **state);

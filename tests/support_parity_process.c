@@ -1,42 +1,23 @@
 /* Parity of the diffusion process: schedules.h5. */
-#include "common/diffusion.h"
 #include "common/respace.h"
+#include "tests/support_diffusion_tables.h"
 #include "tests/support_parity.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    size_t offset;
-} tables[] = {
-    {"betas", offsetof(Diffusion, betas)},
-    {"alphas_cumprod", offsetof(Diffusion, alphas_cumprod)},
-    {"alphas_cumprod_prev", offsetof(Diffusion, alphas_cumprod_prev)},
-    {"alphas_cumprod_next", offsetof(Diffusion, alphas_cumprod_next)},
-    {"sqrt_alphas_cumprod", offsetof(Diffusion, sqrt_alphas_cumprod)},
-    {"sqrt_one_minus_alphas_cumprod", offsetof(Diffusion, sqrt_one_minus_alphas_cumprod)},
-    {"log_one_minus_alphas_cumprod", offsetof(Diffusion, log_one_minus_alphas_cumprod)},
-    {"sqrt_recip_alphas_cumprod", offsetof(Diffusion, sqrt_recip_alphas_cumprod)},
-    {"sqrt_recipm1_alphas_cumprod", offsetof(Diffusion, sqrt_recipm1_alphas_cumprod)},
-    {"posterior_variance", offsetof(Diffusion, posterior_variance)},
-    {"posterior_log_variance_clipped", offsetof(Diffusion, posterior_log_variance_clipped)},
-    {"posterior_mean_coef1", offsetof(Diffusion, posterior_mean_coef1)},
-    {"posterior_mean_coef2", offsetof(Diffusion, posterior_mean_coef2)},
-};
-
 /* Every table that the group has. */
 static Status check_tables(Parity *p, const H5File *file, const char *item, const char *group, const Diffusion *d)
 {
     const int64_t dims[1] = {d->num_timesteps};
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        const char *name = parity_text(p, "%s/%s", group, tables[i].name);
+    for (int i = 0; i < DIFFUSION_TABLES; i++) {
+        const char *name = parity_text(p, "%s/%s", group, diffusion_tables[i].name);
         if (!h5file_has_dataset(file, name)) continue;
         double *expected = parity_alloc(p, dims[0], sizeof *expected);
         const double *found;
         TRY(h5file_read(file, name, H5KIND_F64, 1, dims, expected));
-        memcpy(&found, (const char *)d + tables[i].offset, sizeof found);
-        parity_compare_f64(p, parity_text(p, "%s %s", item, tables[i].name), found, expected, dims[0],
+        memcpy(&found, (const char *)d + diffusion_tables[i].offset, sizeof found);
+        parity_compare_f64(p, parity_text(p, "%s %s", item, diffusion_tables[i].name), found, expected, dims[0],
                            (Tolerance){.relative = 1e-12});
     }
     return STATUS_OK;

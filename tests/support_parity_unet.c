@@ -7,7 +7,7 @@
 
 /* --- the text transformer --- */
 
-static Status run_text(Parity *p, const H5File *file, const char *name, const TextUNet *m, Tape *t)
+static Status run_text(Parity *p, const H5File *file, const char *name, TextUNet *m, Tape *t)
 {
     ParityTrace trace = {.p = p, .file = file, .item = name, .group = "", .tolerance = {.absolute = 3e-5}};
     int64_t d[2];
@@ -31,7 +31,10 @@ static Status run_text(Parity *p, const H5File *file, const char *name, const Te
     return trace.status;
 }
 
-Status parity_text_transformer(Parity *p, const char *name)
+/* The model of a file about one, and a tape, for a check of it. */
+typedef Status Check(Parity *p, const H5File *file, const char *name, TextUNet *m, Tape *t);
+
+static Status with_model(Parity *p, const char *name, Check *check)
 {
     H5File *file;
     TextUNet *m = NULL;
@@ -39,11 +42,16 @@ Status parity_text_transformer(Parity *p, const char *name)
     TRY(parity_open(p, name, &file));
     Status s = parity_model(p, file, NULL, name, &m);
     if (s == STATUS_OK) s = tape_new(p->kernels, &t);
-    if (s == STATUS_OK && m) s = run_text(p, file, name, m, t);
+    if (s == STATUS_OK && m) s = check(p, file, name, m, t);
     tape_free(t);
     text_unet_free(m);
     h5file_close(file);
     return s;
+}
+
+Status parity_text_transformer(Parity *p, const char *name)
+{
+    return with_model(p, name, run_text);
 }
 
 /* --- U-Nets --- */
@@ -238,15 +246,5 @@ static Status check_unet(Parity *p, const H5File *file, const char *name, TextUN
 
 Status parity_unet(Parity *p, const char *name)
 {
-    H5File *file;
-    TextUNet *m = NULL;
-    Tape *t = NULL;
-    TRY(parity_open(p, name, &file));
-    Status s = parity_model(p, file, NULL, name, &m);
-    if (s == STATUS_OK) s = tape_new(p->kernels, &t);
-    if (s == STATUS_OK && m) s = check_unet(p, file, name, m, t);
-    tape_free(t);
-    text_unet_free(m);
-    h5file_close(file);
-    return s;
+    return with_model(p, name, check_unet);
 }

@@ -1,26 +1,20 @@
 /* The byte-pair encoder against GLIDE's results and against a plain twin. */
 #include "common/rng.h"
+#include "tests/support_json.h"
+#include "tests/support_status.h"
 #include "text_transformer/bpe.h"
 #include "text_transformer/unicode.h"
 
 #include <jansson.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <zlib.h>
-#include <cmocka.h>
 
 #define LONG_LIMIT_S 10.0 /* generous: sanitizers are slow; anything quadratic takes minutes */
-
-#define assert_ok(expr)                                                                                                \
-    do {                                                                                                               \
-        if ((expr) != STATUS_OK) fail_msg("%s", status_message());                                                     \
-    } while (0)
 
 /* --- helpers --- */
 
@@ -40,21 +34,6 @@ static double seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static json_t *load_json(const char *path)
-{
-    json_error_t error;
-    json_t *root = json_load_file(path, 0, &error);
-    if (!root) fail_msg("%s:%d: %s", path, error.line, error.text);
-    return root;
-}
-
-static json_t *field(const json_t *object, const char *name)
-{
-    json_t *value = json_object_get(object, name);
-    if (!value) fail_msg("no field %s", name);
-    return value;
 }
 
 /* The bytes that a JSON string writes in hex; free .data. */
@@ -95,12 +74,12 @@ static Bpe *fixture_bpe(const json_t *root)
     json_array_foreach(field(root, "merges"), index, pair)
     {
         Bytes left = from_hex(json_array_get(pair, 0)), right = from_hex(json_array_get(pair, 1));
-        assert_ok(bpe_merges_add(&merges, left.data, left.size, right.data, right.size));
+        OK(bpe_merges_add(&merges, left.data, left.size, right.data, right.size));
         free(left.data);
         free(right.data);
     }
     Bpe *bpe;
-    assert_ok(bpe_new(&merges, &bpe));
+    OK(bpe_new(&merges, &bpe));
     bpe_merges_release(&merges);
     return bpe;
 }
@@ -109,8 +88,8 @@ static Bpe *official_bpe(void)
 {
     BpeMerges merges;
     Bpe *bpe;
-    assert_ok(bpe_merges_load("tests/fixtures/tokenizer_vocab.bpe.gz", &merges));
-    assert_ok(bpe_new(&merges, &bpe));
+    OK(bpe_merges_load("tests/fixtures/tokenizer_vocab.bpe.gz", &merges));
+    OK(bpe_new(&merges, &bpe));
     bpe_merges_release(&merges);
     return bpe;
 }
@@ -137,8 +116,8 @@ static void test_vocabulary(void **state)
     char *text, *again;
     size_t size;
     Bpe *loaded = official_bpe(), *parsed;
-    assert_ok(bpe_merges_text(bpe_merges(bpe), &text, &size));
-    assert_ok(bpe_merges_text(bpe_merges(loaded), &again, NULL));
+    OK(bpe_merges_text(bpe_merges(bpe), &text, &size));
+    OK(bpe_merges_text(bpe_merges(loaded), &again, NULL));
     assert_string_equal(text, again);
     assert_int_equal(size, strlen(text));
     gzFile file = gzopen("tests/fixtures/tokenizer_vocab.bpe.gz", "rb");
@@ -146,7 +125,7 @@ static void test_vocabulary(void **state)
     assert_int_equal(gzread(file, official, (unsigned)size + 1), size);
     assert_string_equal(text, official);
     gzclose(file);
-    assert_ok(bpe_from_text(text, size, &parsed));
+    OK(bpe_from_text(text, size, &parsed));
     assert_int_equal(bpe_vocab_size(parsed), bpe_vocab_size(bpe));
     free(text);
     free(again);
@@ -162,7 +141,7 @@ static void check_case(const Bpe *bpe, const json_t *test, int ctx)
     Bytes text = from_hex(field(test, "text"));
     char *lower;
     size_t lower_size, count, n_pieces = 0;
-    assert_ok(utf8_lower(text.data, text.size, &lower, &lower_size));
+    OK(utf8_lower(text.data, text.size, &lower, &lower_size));
     assert_bytes(lower, lower_size, field(test, "lower"));
 
     const json_t *pieces = field(test, "pieces");
@@ -175,9 +154,9 @@ static void check_case(const Bpe *bpe, const json_t *test, int ctx)
 
     int32_t *ids = calloc(3 * text.size + 1, sizeof *ids), *padded = calloc((size_t)ctx, sizeof *padded);
     uint8_t *mask = calloc((size_t)ctx, 1);
-    assert_ok(bpe_encode(bpe, text.data, text.size, ids, 3 * text.size, &count));
+    OK(bpe_encode(bpe, text.data, text.size, ids, 3 * text.size, &count));
     assert_ids(ids, count, field(test, "ids"));
-    assert_ok(bpe_encode_padded(bpe, text.data, text.size, ctx, padded, mask));
+    OK(bpe_encode_padded(bpe, text.data, text.size, ctx, padded, mask));
     assert_ids(padded, (size_t)ctx, field(test, "padded"));
     for (int i = 0; i < ctx; i++)
         assert_int_equal(mask[i], json_integer_value(json_array_get(field(test, "mask"), (size_t)i)));
@@ -185,7 +164,7 @@ static void check_case(const Bpe *bpe, const json_t *test, int ctx)
     /* tokens hold all of the lower-cased text */
     char *decoded;
     size_t decoded_size;
-    assert_ok(bpe_decode(bpe, ids, count, &decoded, &decoded_size));
+    OK(bpe_decode(bpe, ids, count, &decoded, &decoded_size));
     assert_bytes(decoded, decoded_size, field(test, "lower"));
     free(decoded);
     free(ids);
@@ -212,7 +191,7 @@ static void test_fixture_cases(void **state)
         int32_t *ids = calloc(count + 1, sizeof *ids);
         for (size_t i = 0; i < count; i++) ids[i] = (int32_t)json_integer_value(json_array_get(list, i));
         char *text;
-        assert_ok(bpe_decode(bpe, ids, count, &text, &size));
+        OK(bpe_decode(bpe, ids, count, &text, &size));
         assert_bytes(text, size, field(test, "text"));
         free(text);
         free(ids);
@@ -274,17 +253,17 @@ static void test_merging_against_twin(void **state)
                             memcmp(m->bytes + sizes[0], parts[1], sizes[1]) == 0;
             }
             if (!repeated && sizes[0] + sizes[1] <= 8)
-                assert_ok(bpe_merges_add(&merges, parts[0], sizes[0], parts[1], sizes[1]));
+                OK(bpe_merges_add(&merges, parts[0], sizes[0], parts[1], sizes[1]));
         }
         Bpe *bpe;
-        assert_ok(bpe_new(&merges, &bpe));
+        OK(bpe_new(&merges, &bpe));
         for (int word = 0; word < 20; word++) {
             char text[64];
             size_t size = 1 + random_below(round, index++, sizeof text), ends[64], count;
             for (size_t i = 0; i < size; i++) text[i] = "abc"[random_below(round, index++, 3)];
             size_t expected = encode_plainly(&merges, text, size, ends);
             int32_t ids[64];
-            assert_ok(bpe_encode(bpe, text, size, ids, 64, &count));
+            OK(bpe_encode(bpe, text, size, ids, 64, &count));
             assert_int_equal(count, expected);
             for (size_t i = 0, start = 0; i < count; start = ends[i++]) {
                 size_t token_size;
@@ -312,25 +291,25 @@ static void test_random_bytes(void **state)
         }
         int32_t ids[600], padded[8], few[5] = {-7, -7, -7, -7, -7};
         uint8_t mask[8];
-        assert_ok(bpe_encode(bpe, text, size, ids, 600, &count));
+        OK(bpe_encode(bpe, text, size, ids, 600, &count));
         assert_true(count <= 3 * size);
-        assert_ok(utf8_lower(text, size, &lower, &lower_size));
-        assert_ok(bpe_decode(bpe, ids, count, &decoded, &decoded_size));
+        OK(utf8_lower(text, size, &lower, &lower_size));
+        OK(bpe_decode(bpe, ids, count, &decoded, &decoded_size));
         assert_int_equal(decoded_size, lower_size);
         assert_memory_equal(decoded, lower, lower_size);
         free(lower);
         free(decoded);
-        assert_ok(bpe_encode_padded(bpe, text, size, 8, padded, mask));
+        OK(bpe_encode_padded(bpe, text, size, 8, padded, mask));
         for (size_t i = 0; i < 8; i++) {
             assert_int_equal(padded[i], i < count ? ids[i] : bpe_end_token(bpe));
             assert_int_equal(mask[i], i < count);
         }
         size_t counted;
-        assert_ok(bpe_encode(bpe, text, size, few, 4, &counted)); /* too little room: all are counted, 4 are written */
+        OK(bpe_encode(bpe, text, size, few, 4, &counted)); /* too little room: all are counted, 4 are written */
         assert_int_equal(counted, count);
         assert_memory_equal(few, ids, (count < 4 ? count : 4) * sizeof *ids);
         assert_int_equal(few[4], -7);
-        assert_ok(bpe_encode(bpe, text, size, NULL, 0, &counted));
+        OK(bpe_encode(bpe, text, size, NULL, 0, &counted));
         assert_int_equal(counted, count);
     }
     bpe_free(bpe);
@@ -340,7 +319,7 @@ static size_t timed_encode(const Bpe *bpe, const char *text, size_t size, const 
 {
     size_t count;
     double start = seconds();
-    assert_ok(bpe_encode(bpe, text, size, NULL, 0, &count));
+    OK(bpe_encode(bpe, text, size, NULL, 0, &count));
     double took = seconds() - start;
     printf("    %s: %zu bytes, %zu tokens, %.1f ms\n", what, size, count, 1e3 * took);
     assert_true(took < LONG_LIMIT_S);
@@ -357,7 +336,7 @@ static void test_long_texts(void **state)
     assert_int_equal(timed_encode(bpe, text, size, "10,000 words") % (repeats / 2), 0);
     int32_t tokens[128];
     uint8_t mask[128];
-    assert_ok(bpe_encode_padded(bpe, text, size, 128, tokens, mask));
+    OK(bpe_encode_padded(bpe, text, size, 128, tokens, mask));
     assert_int_equal(mask[127], 1);
     assert_int_not_equal(tokens[127], bpe_end_token(bpe));
 
@@ -399,7 +378,7 @@ static void test_shared_between_threads(void **state)
     Bpe *bpe = official_bpe();
     int32_t expected[256];
     size_t count;
-    assert_ok(bpe_encode(bpe, shared_text, sizeof shared_text - 1, expected, 256, &count));
+    OK(bpe_encode(bpe, shared_text, sizeof shared_text - 1, expected, 256, &count));
     pthread_t threads[4];
     SharedUse uses[4];
     for (int i = 0; i < 4; i++) {
@@ -480,9 +459,9 @@ static void test_unusual_merges(void **state)
     size_t count;
     int32_t ids[8];
     static const char none[] = "#version: 0.2\n", windows[] = "#version: 0.2\r\na b\r\n";
-    assert_ok(bpe_from_text(none, strlen(none), &bpe)); /* bytes only */
+    OK(bpe_from_text(none, strlen(none), &bpe)); /* bytes only */
     assert_int_equal(bpe_vocab_size(bpe), 257);
-    assert_ok(bpe_encode(bpe, "a!\0", 3, ids, 8, &count));
+    OK(bpe_encode(bpe, "a!\0", 3, ids, 8, &count));
     assert_int_equal(count, 3);
     assert_int_equal(ids[0], 64);
     assert_int_equal(ids[1], 0);
@@ -495,14 +474,14 @@ static void test_unusual_merges(void **state)
     bpe_free(bpe);
     bpe_free(NULL);
 
-    assert_ok(bpe_from_text(windows, strlen(windows), &bpe));
+    OK(bpe_from_text(windows, strlen(windows), &bpe));
     assert_int_equal(bpe_vocab_size(bpe), 258);
     bpe_free(bpe);
 
     static const char twice[] = "#version: 0.2\nb c\na bc\na b\nab c\nabc d\n"; /* "abc" has two origins and one id */
-    assert_ok(bpe_from_text(twice, strlen(twice), &bpe));
+    OK(bpe_from_text(twice, strlen(twice), &bpe));
     assert_int_equal(bpe_vocab_size(bpe), 256 + 4 + 1);
-    assert_ok(bpe_encode(bpe, "abcd", 4, ids, 8, &count));
+    OK(bpe_encode(bpe, "abcd", 4, ids, 8, &count));
     assert_int_equal(count, 1);
     assert_int_equal(ids[0], 259);
     bpe_free(bpe);

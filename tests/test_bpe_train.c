@@ -1,22 +1,15 @@
 /* The trainer of byte-pair vocabularies: by hand, against a plain twin, and round trips through the encoder. */
 #include "common/rng.h"
+#include "tests/support_status.h"
 #include "text_transformer/bpe.h"
 #include "text_transformer/bpe_train.h"
 #include "text_transformer/unicode.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <cmocka.h>
-
-#define assert_ok(expr)                                                                                                \
-    do {                                                                                                               \
-        if ((expr) != STATUS_OK) fail_msg("%s", status_message());                                                     \
-    } while (0)
 
 static uint32_t random_below(uint32_t sequence, uint32_t index, uint32_t n)
 {
@@ -58,7 +51,7 @@ static void test_trainer_by_hand(void **state)
     };
     size_t n_expected = sizeof expected / sizeof *expected;
     BpeMerges merges;
-    assert_ok(bpe_train(texts, counts, 3, 100, &merges));
+    OK(bpe_train(texts, counts, 3, 100, &merges));
     assert_int_equal(merges.count, n_expected); /* then every piece is one token */
     for (size_t i = 0; i < n_expected; i++) {
         size_t left = strlen(expected[i].left), right = strlen(expected[i].right);
@@ -69,7 +62,7 @@ static void test_trainer_by_hand(void **state)
     }
     bpe_merges_release(&merges);
 
-    assert_ok(bpe_train(NULL, NULL, 0, 10, &merges));
+    OK(bpe_train(NULL, NULL, 0, 10, &merges));
     assert_int_equal(merges.count, 0);
     assert_int_equal(bpe_train(texts, NULL, 3, -1, &merges), STATUS_BAD_INPUT);
     static const uint64_t huge[] = {UINT64_MAX, 1, 1};
@@ -83,22 +76,22 @@ static void test_trainer_round_trip(void **state)
     BpeMerges merges;
     Bpe *bpe, *loaded;
     char *text, *again;
-    assert_ok(bpe_train(captions, NULL, N_CAPTIONS, 150, &merges));
+    OK(bpe_train(captions, NULL, N_CAPTIONS, 150, &merges));
     assert_in_range(merges.count, 50, 149); /* fewer than asked for: nothing else is there twice */
-    assert_ok(bpe_new(&merges, &bpe));
+    OK(bpe_new(&merges, &bpe));
     assert_int_equal(bpe_vocab_size(bpe), 256 + (int32_t)merges.count + 1);
-    assert_ok(bpe_merges_text(&merges, &text, NULL));
-    assert_ok(bpe_from_text(text, strlen(text), &loaded));
+    OK(bpe_merges_text(&merges, &text, NULL));
+    OK(bpe_from_text(text, strlen(text), &loaded));
     size_t total_tokens = 0, total_bytes = 0;
     for (size_t i = 0; i < N_CAPTIONS; i++) {
         int32_t ids[200], same[200];
         size_t count, size = strlen(captions[i]);
         char *lower, *decoded;
-        assert_ok(bpe_encode(bpe, captions[i], size, ids, 200, &count));
-        assert_ok(bpe_decode(bpe, ids, count, &decoded, NULL));
-        assert_ok(utf8_lower(captions[i], size, &lower, NULL));
+        OK(bpe_encode(bpe, captions[i], size, ids, 200, &count));
+        OK(bpe_decode(bpe, ids, count, &decoded, NULL));
+        OK(utf8_lower(captions[i], size, &lower, NULL));
         assert_string_equal(decoded, lower);
-        assert_ok(bpe_encode(loaded, captions[i], size, same, 200, &count));
+        OK(bpe_encode(loaded, captions[i], size, same, 200, &count));
         assert_memory_equal(ids, same, count * sizeof *ids);
         total_tokens += count;
         total_bytes += size;
@@ -110,7 +103,7 @@ static void test_trainer_round_trip(void **state)
     for (int i = 0; i < 2; i++) { /* frequent words are one token, Korean ones too */
         static const char *const words[] = {" emoji", " 그림"};
         size_t count;
-        assert_ok(bpe_encode(bpe, words[i], strlen(words[i]), NULL, 0, &count));
+        OK(bpe_encode(bpe, words[i], strlen(words[i]), NULL, 0, &count));
         assert_int_equal(count, 1);
     }
 
@@ -129,18 +122,18 @@ static void test_trainer_round_trip(void **state)
         counts[i] = i == 4 ? 4 : 1;
     }
     BpeMerges other;
-    assert_ok(bpe_train(mixed, NULL, N_CAPTIONS, 150, &other));
-    assert_ok(bpe_merges_text(&other, &again, NULL));
+    OK(bpe_train(mixed, NULL, N_CAPTIONS, 150, &other));
+    OK(bpe_merges_text(&other, &again, NULL));
     assert_string_equal(again, text);
     free(again);
     free(text);
     bpe_merges_release(&other);
     for (size_t i = N_CAPTIONS; i < N_CAPTIONS + 3; i++) mixed[i] = captions[4];
-    assert_ok(bpe_train(mixed, NULL, N_CAPTIONS + 3, 150, &other));
-    assert_ok(bpe_merges_text(&other, &again, NULL));
+    OK(bpe_train(mixed, NULL, N_CAPTIONS + 3, 150, &other));
+    OK(bpe_merges_text(&other, &again, NULL));
     bpe_merges_release(&other);
-    assert_ok(bpe_train(captions, counts, N_CAPTIONS, 150, &other));
-    assert_ok(bpe_merges_text(&other, &text, NULL));
+    OK(bpe_train(captions, counts, N_CAPTIONS, 150, &other));
+    OK(bpe_merges_text(&other, &text, NULL));
     assert_string_equal(again, text);
     free(again);
     free(text);
@@ -204,8 +197,8 @@ static void test_trainer_against_twin(void **state)
         }
         BpeMerges merges;
         Bpe *bpe;
-        assert_ok(bpe_train(texts, NULL, N_WORDS, N_MERGES, &merges));
-        assert_ok(bpe_new(&merges, &bpe));
+        OK(bpe_train(texts, NULL, N_WORDS, N_MERGES, &merges));
+        OK(bpe_new(&merges, &bpe));
         int32_t left, right, n_ids = 256 + (int32_t)merges.count;
         assert_int_equal(bpe_vocab_size(bpe), n_ids + 1); /* no token is made twice */
         for (int32_t made = 256; made < n_ids; made++) {
@@ -245,7 +238,7 @@ static void test_trainer_speed(void **state)
     }
     BpeMerges merges;
     double start = seconds();
-    assert_ok(bpe_train(texts, NULL, N, 2000, &merges));
+    OK(bpe_train(texts, NULL, N, 2000, &merges));
     double took = seconds() - start;
     printf("    %d captions, %zu merges: %.2f s\n", (int)N, merges.count, took);
     assert_int_equal(merges.count, 2000);

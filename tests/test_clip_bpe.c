@@ -1,4 +1,5 @@
 /* CLIP's tokenizer: against the reference's ids, and its clean-up rule by rule. */
+#include "tests/support_json.h"
 #include "tests/support_status.h"
 #include "text_transformer/clip_bpe.h"
 #include "text_transformer/clip_clean.h"
@@ -14,14 +15,6 @@
 enum { CTX_MOST = 64 };
 
 /* --- the reference's vocabulary and ids --- */
-
-static json_t *load_cases(void)
-{
-    json_error_t error;
-    json_t *root = json_load_file("tests/fixtures/clip_tokenizer.json", 0, &error);
-    if (!root) fail_msg("%s", error.text);
-    return root;
-}
 
 static size_t from_hex(const json_t *text, char *out)
 {
@@ -40,7 +33,7 @@ static void test_vocabulary(void **state)
 {
     (void)state;
     ClipBpe *bpe;
-    json_t *root = load_cases(), *vocab = json_object_get(root, "vocab");
+    json_t *root = load_json("tests/fixtures/clip_tokenizer.json"), *vocab = json_object_get(root, "vocab");
     char expected[128], found[128];
     OK(clip_bpe_from_file(TABLES, &bpe));
     assert_int_equal(clip_bpe_vocab_size(bpe), json_integer_value(json_object_get(root, "n_vocab")));
@@ -75,7 +68,7 @@ static void test_cases(void **state)
 {
     (void)state;
     ClipBpe *bpe, *again;
-    json_t *root = load_cases(), *cases = json_object_get(root, "cases");
+    json_t *root = load_json("tests/fixtures/clip_tokenizer.json"), *cases = json_object_get(root, "cases");
     int ctx = (int)json_integer_value(json_object_get(root, "ctx"));
     assert_true(ctx <= CTX_MOST && json_array_size(cases) >= 40);
     OK(clip_bpe_from_file(TABLES, &bpe));

@@ -1,61 +1,34 @@
 /* The diffusion process: tables and respacing against the reference's numbers, and the training loss against its own
  * definition (special cases with closed forms, finite differences). */
-#include "common/diffusion.h"
 #include "common/h5file.h"
 #include "common/respace.h"
 #include "common/rng.h"
+#include "tests/support_diffusion_tables.h"
+#include "tests/support_status.h"
 
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #define FIXTURE "tests/fixtures/schedules.h5"
 
-static void check_ok(Status status)
-{
-    if (status != STATUS_OK) fail_msg("%s", status_message());
-}
-
 /* --- fixture --- */
-
-static const struct {
-    const char *name;
-    size_t offset;
-} tables[] = {
-    {"betas", offsetof(Diffusion, betas)},
-    {"alphas_cumprod", offsetof(Diffusion, alphas_cumprod)},
-    {"alphas_cumprod_prev", offsetof(Diffusion, alphas_cumprod_prev)},
-    {"alphas_cumprod_next", offsetof(Diffusion, alphas_cumprod_next)},
-    {"sqrt_alphas_cumprod", offsetof(Diffusion, sqrt_alphas_cumprod)},
-    {"sqrt_one_minus_alphas_cumprod", offsetof(Diffusion, sqrt_one_minus_alphas_cumprod)},
-    {"log_one_minus_alphas_cumprod", offsetof(Diffusion, log_one_minus_alphas_cumprod)},
-    {"sqrt_recip_alphas_cumprod", offsetof(Diffusion, sqrt_recip_alphas_cumprod)},
-    {"sqrt_recipm1_alphas_cumprod", offsetof(Diffusion, sqrt_recipm1_alphas_cumprod)},
-    {"posterior_variance", offsetof(Diffusion, posterior_variance)},
-    {"posterior_log_variance_clipped", offsetof(Diffusion, posterior_log_variance_clipped)},
-    {"posterior_mean_coef1", offsetof(Diffusion, posterior_mean_coef1)},
-    {"posterior_mean_coef2", offsetof(Diffusion, posterior_mean_coef2)},
-};
 
 /* Every table stored in `group`; returns how many there were. */
 static int compare_tables(H5File *file, const char *group, const Diffusion *d)
 {
     int compared = 0;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+    for (int i = 0; i < DIFFUSION_TABLES; i++) {
         char path[256];
-        snprintf(path, sizeof path, "%s/%s", group, tables[i].name);
+        snprintf(path, sizeof path, "%s/%s", group, diffusion_tables[i].name);
         if (!h5file_has_dataset(file, path)) continue;
         double *expected;
         const double *found;
         H5Info info;
-        memcpy(&found, (const char *)d + tables[i].offset, sizeof found);
-        check_ok(h5file_load_f64(file, path, &expected, &info));
+        memcpy(&found, (const char *)d + diffusion_tables[i].offset, sizeof found);
+        OK(h5file_load_f64(file, path, &expected, &info));
         assert_int_equal(info.size, d->num_timesteps);
         for (int t = 0; t < d->num_timesteps; t++)
             if (!(fabs(found[t] - expected[t]) <= 1e-12 * fabs(expected[t])))
@@ -73,17 +46,17 @@ static void compare_respaced(H5File *file, const char *group, const char *schedu
     int32_t *expected, *map = malloc((size_t)steps * sizeof *map);
     int count;
     H5Info info;
-    check_ok(h5file_attr_text(file, group, "section_counts", &counts));
-    check_ok(h5file_attr_i64(file, group, "constructible", &constructible));
+    OK(h5file_attr_text(file, group, "section_counts", &counts));
+    OK(h5file_attr_i64(file, group, "constructible", &constructible));
     snprintf(path, sizeof path, "%s/timestep_map", group);
-    check_ok(h5file_load_i32(file, path, &expected, &info));
-    check_ok(space_timesteps(steps, counts, map, &count));
+    OK(h5file_load_i32(file, path, &expected, &info));
+    OK(space_timesteps(steps, counts, map, &count));
     assert_int_equal(count, info.size);
     assert_memory_equal(map, expected, (size_t)count * sizeof *map);
     Diffusion d;
     Status status = diffusion_init(&d, schedule, steps, counts);
     if (constructible) {
-        check_ok(status);
+        OK(status);
         assert_int_equal(d.num_timesteps, count);
         assert_int_equal(d.original_timesteps, steps);
         assert_memory_equal(d.timestep_map, expected, (size_t)count * sizeof *map);
@@ -103,7 +76,7 @@ static void compare_rejected(H5File *file, const char *group, int steps)
     int count, kept;
     int32_t *map = malloc((size_t)steps * sizeof *map);
     snprintf(path, sizeof path, "%s/rejected", group);
-    check_ok(h5file_load_texts(file, path, &texts, &count));
+    OK(h5file_load_texts(file, path, &texts, &count));
     assert_true(count > 0);
     for (int i = 0; i < count; i++) {
         assert_int_equal(space_timesteps(steps, texts[i], map, &kept), STATUS_BAD_INPUT);
@@ -117,23 +90,23 @@ static void test_schedules(void **state)
 {
     (void)state;
     H5File *file;
-    check_ok(h5file_open(FIXTURE, &file));
+    OK(h5file_open(FIXTURE, &file));
     char **groups;
     int group_count, schedules = 0, respaced = 0;
-    check_ok(h5file_list(file, "/", H5LIST_GROUPS, &groups, &group_count));
+    OK(h5file_list(file, "/", H5LIST_GROUPS, &groups, &group_count));
     for (int g = 0; g < group_count; g++) {
         if (!h5file_has_attr(file, groups[g], "schedule")) continue;
         char *schedule, list[128], **names;
         int64_t steps;
         int count;
-        check_ok(h5file_attr_text(file, groups[g], "schedule", &schedule));
-        check_ok(h5file_attr_i64(file, groups[g], "steps", &steps));
+        OK(h5file_attr_text(file, groups[g], "schedule", &schedule));
+        OK(h5file_attr_i64(file, groups[g], "steps", &steps));
         Diffusion d;
-        check_ok(diffusion_init(&d, schedule, (int)steps, ""));
-        assert_int_equal(compare_tables(file, groups[g], &d), sizeof tables / sizeof *tables);
+        OK(diffusion_init(&d, schedule, (int)steps, ""));
+        assert_int_equal(compare_tables(file, groups[g], &d), DIFFUSION_TABLES);
         diffusion_release(&d);
         snprintf(list, sizeof list, "%s/respaced", groups[g]);
-        check_ok(h5file_list(file, list, H5LIST_GROUPS, &names, &count));
+        OK(h5file_list(file, list, H5LIST_GROUPS, &names, &count));
         for (int i = 0; i < count; i++, respaced++) {
             char path[256];
             snprintf(path, sizeof path, "%s/%s", list, names[i]);
@@ -154,15 +127,15 @@ static void test_timestep_embedding(void **state)
 {
     (void)state;
     H5File *file;
-    check_ok(h5file_open(FIXTURE, &file));
+    OK(h5file_open(FIXTURE, &file));
     float *t, *expected, found[64 * 192];
     H5Info times, info;
-    check_ok(h5file_load_f32(file, "timestep_embedding/timesteps", &t, &times));
+    OK(h5file_load_f32(file, "timestep_embedding/timesteps", &t, &times));
     static const int dims[] = {8, 32, 33, 192};
     for (int i = 0; i < 4; i++) {
         char path[64];
         snprintf(path, sizeof path, "timestep_embedding/dim_%d", dims[i]);
-        check_ok(h5file_load_f32(file, path, &expected, &info));
+        OK(h5file_load_f32(file, path, &expected, &info));
         assert_true(info.size == times.size * dims[i] && info.size <= 64 * 192);
         timestep_embedding(t, times.size, dims[i], found);
         for (int64_t k = 0; k < info.size; k++) assert_true(fabsf(found[k] - expected[k]) <= 1e-4f);
@@ -188,9 +161,9 @@ static void test_refused(void **state)
     }
     assert_int_equal(space_timesteps(12, "fast27", map, &count), STATUS_BAD_INPUT);
     assert_int_equal(space_timesteps(0, "1", map, &count), STATUS_BAD_INPUT);
-    check_ok(space_timesteps(1000, " 10, 10 ,3 ", map, &count));
+    OK(space_timesteps(1000, " 10, 10 ,3 ", map, &count));
     assert_int_equal(count, 23);
-    check_ok(space_timesteps(10, "0", map, &count));
+    OK(space_timesteps(10, "0", map, &count));
     assert_int_equal(count, 0);
 
     Diffusion d;
@@ -217,9 +190,9 @@ static void test_levels(void **state)
         Diffusion full, short_one;
         int n = lengths[l];
         char respacing[16];
-        check_ok(diffusion_init(&full, "squaredcos_cap_v2", n, ""));
+        OK(diffusion_init(&full, "squaredcos_cap_v2", n, ""));
         snprintf(respacing, sizeof respacing, "%d", n / 3 > 2 ? n / 3 : 2);
-        check_ok(diffusion_init(&short_one, "squaredcos_cap_v2", n, respacing));
+        OK(diffusion_init(&short_one, "squaredcos_cap_v2", n, respacing));
         for (int i = 0; i < short_one.num_timesteps; i++) {
             NoiseLevel level = diffusion_level(&short_one, i);
             int t = short_one.timestep_map[i];
@@ -247,7 +220,7 @@ static void test_q_sample(void **state)
     (void)state;
     enum { N = 3, SIZE = 35 };
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, ""));
+    OK(diffusion_init(&d, "linear", 1000, ""));
     float x_start[N * SIZE], noise[N * SIZE], x_t[N * SIZE];
     random_floats(x_start, N * SIZE, 0);
     random_floats(noise, N * SIZE, 1);
@@ -290,7 +263,7 @@ static void test_vb_closed_forms(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, "100"));
+    OK(diffusion_init(&d, "linear", 1000, "100"));
     for (int t = 1; t < 100; t += 7) {
         Pixel p = pixel_at(&d, t, (uint32_t)t);
         memcpy(p.out6, p.noise, sizeof p.noise);
@@ -314,7 +287,7 @@ static void test_likelihood_sums_to_one(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "squaredcos_cap_v2", 1000, ""));
+    OK(diffusion_init(&d, "squaredcos_cap_v2", 1000, ""));
     for (uint32_t trial = 0; trial < 5; trial++) {
         Pixel p = pixel_at(&d, 0, trial);
         for (int c = 0; c < 3; c++) { /* one value in all channels, so that bits are those of one bin */
@@ -337,7 +310,7 @@ static void test_likelihood_is_normal(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, ""));
+    OK(diffusion_init(&d, "linear", 1000, ""));
     double std = sqrt(d.betas[0]), worst = 0;
     for (int k = -30; k <= 30; k++) {
         Pixel p = {.x_start = {-1, -1, -1}, .out6 = {0, 0, 0, 1, 1, 1}};
@@ -354,7 +327,7 @@ static void test_loss_gradients(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "squaredcos_cap_v2", 1000, "50"));
+    OK(diffusion_init(&d, "squaredcos_cap_v2", 1000, "50"));
     const float h = 0x1p-8f;
     for (uint32_t trial = 0; trial < 60; trial++) {
         int t = trial < 20 ? 0 : (int)(trial * 7 % 50);
@@ -389,7 +362,7 @@ static void test_loss_of_batch(void **state)
     (void)state;
     enum { N = 5, PIXELS = 77 };
     Diffusion d;
-    check_ok(diffusion_init(&d, "squaredcos_cap_v2", 1000, "100"));
+    OK(diffusion_init(&d, "squaredcos_cap_v2", 1000, "100"));
     float x_start[N * PIXELS * 3], noise[N * PIXELS * 3], x_t[N * PIXELS * 3], out6[N * PIXELS * 6];
     random_floats(x_start, N * PIXELS * 3, 0);
     random_floats(noise, N * PIXELS * 3, 1);

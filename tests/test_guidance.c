@@ -1,20 +1,12 @@
 /* Guidance: which answers are asked for, how they are combined, where terms act, what is refused. */
 #include "guidance/guided_denoiser.h"
+#include "tests/support_status.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 enum { N = 2, H = 3, W = 5, PIXELS = H * W, SIZE = PIXELS * 3, OUT = PIXELS * 6 };
-
-static void check_ok(Status status)
-{
-    if (status != STATUS_OK) fail_msg("%s", status_message());
-}
 
 static void check_refused(Status status, const char *expected)
 {
@@ -75,9 +67,9 @@ static Asked guide(const Guidance *g, const NoiseLevel *level, const float *x, f
 {
     Asked asked = {0};
     GuidedDenoiser guided;
-    check_ok(guided_denoiser_init(&guided, g, models, &asked, N, H, W));
+    OK(guided_denoiser_init(&guided, g, models, &asked, N, H, W));
     Denoiser denoiser = guided_denoiser(&guided);
-    check_ok(denoiser.predict(denoiser.predict_ctx, x, level, out));
+    OK(denoiser.predict(denoiser.predict_ctx, x, level, out));
     assert_int_equal(guided.rows_run, asked.rows);
     guided_denoiser_release(&guided);
     return asked;
@@ -153,14 +145,14 @@ static void test_where_gradients_act(void **state)
     Guidance g = defaults();
     Asked asked = {0};
     GuidedDenoiser d;
-    check_ok(guided_denoiser_init(&d, &g, models, &asked, N, H, W));
+    OK(guided_denoiser_init(&d, &g, models, &asked, N, H, W));
     assert_null(guided_denoiser(&d).gradient);
     assert_null(guided_denoiser(&d).denoised);
     assert_null(guided_denoiser(&d).renoise);
     guided_denoiser_release(&d);
     g.terms[GUIDANCE_CLIP].scale = 2;
-    check_ok(guidance_parse_interval("100:200", &g.terms[GUIDANCE_CLIP]));
-    check_ok(guided_denoiser_init(&d, &g, models, &asked, N, H, W));
+    OK(guidance_parse_interval("100:200", &g.terms[GUIDANCE_CLIP]));
+    OK(guided_denoiser_init(&d, &g, models, &asked, N, H, W));
     Denoiser denoiser = guided_denoiser(&d);
     assert_non_null(denoiser.gradient);
     assert_false(denoiser.has_gradient(denoiser.gradient_ctx, &(NoiseLevel){.timestep = 99}));
@@ -175,8 +167,8 @@ static void test_where_gradients_act(void **state)
 static double scale_of(const char *interval, const char *schedule, double scale, double neutral, double timestep)
 {
     GuidanceTerm t = guidance_term(scale);
-    check_ok(guidance_parse_interval(interval, &t));
-    check_ok(guidance_parse_schedule(schedule, &t));
+    OK(guidance_parse_interval(interval, &t));
+    OK(guidance_parse_schedule(schedule, &t));
     return guidance_term_scale(&t, neutral, timestep, 999);
 }
 
@@ -209,14 +201,14 @@ static void test_texts(void **state)
     static const char *const intervals[] = {"", "100:800", ":800", "100:", "0.5:0.75"};
     static const char *const as_shown[] = {"", "100:800", "0:800", "100:", "0.5:0.75"};
     for (int i = 0; i < 5; i++) {
-        check_ok(guidance_parse_interval(intervals[i], &t));
+        OK(guidance_parse_interval(intervals[i], &t));
         assert_string_equal(guidance_show_interval(&t, text, sizeof text), as_shown[i]);
     }
     static const char *const bad_intervals[] = {"100", "a:b", "800:100", "-1:5", "1:2:3", "nan:5", " 1:2", "1:2 "};
     for (int i = 0; i < 8; i++) check_refused(guidance_parse_interval(bad_intervals[i], &t), "expected an interval of timesteps");
     static const char *const schedules[] = {"", "linear", "cosine", "100:2,500.25:4.5,900:1"};
     for (int i = 0; i < 4; i++) {
-        check_ok(guidance_parse_schedule(schedules[i], &t));
+        OK(guidance_parse_schedule(schedules[i], &t));
         assert_string_equal(guidance_show_schedule(&t, text, sizeof text), schedules[i]);
     }
     static const char *const bad[] = {"quadratic", "1:2,", "1:2,1:3", "1:2,5:3,4:1", "1",      "x:2",
@@ -226,7 +218,7 @@ static void test_texts(void **state)
     Guidance g = defaults();
     static const char *const thresholds[] = {"", "none", "dynamic:0.9"};
     for (int i = 0; i < 3; i++) {
-        check_ok(guidance_parse_threshold(thresholds[i], &g));
+        OK(guidance_parse_threshold(thresholds[i], &g));
         assert_string_equal(guidance_show_threshold(&g, text, sizeof text), thresholds[i]);
     }
     static const char *const bad_thresholds[] = {"dynamic:", "dynamic:0", "dynamic:1.5", "dynamic:x", "static:1", "median"};
@@ -241,7 +233,7 @@ static void test_evaluations(void **state)
     assert_true(guidance_mean_answers(&g) == 1 && guidance_most_answers(&g) == 1);
     g.terms[GUIDANCE_CFG].scale = 3;
     assert_true(guidance_mean_answers(&g) == 2 && guidance_most_answers(&g) == 2);
-    check_ok(guidance_parse_interval("0:249", &g.terms[GUIDANCE_CFG]));
+    OK(guidance_parse_interval("0:249", &g.terms[GUIDANCE_CFG]));
     assert_true(fabs(guidance_mean_answers(&g) - 1.25) < 1e-12);
     assert_int_equal(guidance_asks(&g, &(NoiseLevel){.timestep = 250}), GUIDANCE_CONDITIONAL);
     assert_int_equal(guidance_asks(&g, &(NoiseLevel){.timestep = 249}), GUIDANCE_BOTH);
@@ -301,24 +293,24 @@ static void test_telemetry(void **state)
     model_rows(x, COND, cond);
     model_rows(x, UNCOND, uncond);
     guide(&g, &level_3, x, plain);
-    check_ok(guided_denoiser_init(&d, &g, models, &asked, N, H, W));
-    check_ok(guided_denoiser_record(&d));
+    OK(guided_denoiser_init(&d, &g, models, &asked, N, H, W));
+    OK(guided_denoiser_record(&d));
     Denoiser denoiser = guided_denoiser(&d);
-    check_ok(denoiser.predict(denoiser.predict_ctx, x, &level_3, out));
+    OK(denoiser.predict(denoiser.predict_ctx, x, &level_3, out));
     assert_memory_equal(out, plain, sizeof out); /* being watched changes nothing */
     for (int i = 0; i < N * SIZE; i++) x_0[i] = i < SIZE ? (i % 5 == 0 ? -1.5f : 1) : 0;
-    check_ok(denoiser.denoised(denoiser.denoised_ctx, &level_3, x_0));
+    OK(denoiser.denoised(denoiser.denoised_ctx, &level_3, x_0));
     for (int r = 0; r < N; r++)
         check_row(&d.telemetry[r], x + r * SIZE, cond + r * OUT, uncond + r * OUT, out + r * OUT);
     assert_true(d.telemetry[0].clipped == 0.2 && d.telemetry[1].clipped == 0);
     assert_memory_equal(d.x_t, x, sizeof x);
-    check_ok(denoiser.renoise(denoiser.renoise_ctx, &level_3, x));
+    OK(denoiser.renoise(denoiser.renoise_ctx, &level_3, x));
     assert_memory_equal(d.x_t, x, sizeof x); /* nothing to do without CFG++ */
     x[0] += 1; /* a second evaluation of the same step is not recorded, the next step is */
-    check_ok(denoiser.predict(denoiser.predict_ctx, x, &level_3, out));
+    OK(denoiser.predict(denoiser.predict_ctx, x, &level_3, out));
     assert_true(d.x_t[0] != x[0]);
     guided_denoiser_next(&d);
-    check_ok(denoiser.predict(denoiser.predict_ctx, x, &level_3, out));
+    OK(denoiser.predict(denoiser.predict_ctx, x, &level_3, out));
     assert_true(d.x_t[0] == x[0]);
     guided_denoiser_release(&d);
 }
@@ -373,8 +365,8 @@ static void test_refused(void **state)
     g.terms[GUIDANCE_CFG].scale = 3;
     check_refused(guidance_check(&g), "cfgpp: expected a guidance scale from 0 to 1, found 3");
     g.terms[GUIDANCE_CFG].scale = 0.6;
-    check_ok(guidance_check(&g));
-    check_ok(guidance_parse_schedule("1:0.5,7:1.5", &g.terms[GUIDANCE_CFG]));
+    OK(guidance_check(&g));
+    OK(guidance_parse_schedule("1:0.5,7:1.5", &g.terms[GUIDANCE_CFG]));
     check_refused(guidance_check(&g), "found 1.5");
     g = defaults();
     g.apg.momentum = -1;

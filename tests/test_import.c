@@ -1,20 +1,17 @@
 /* Import of PyTorch state dicts: what is inferred, configurations and tokenizers in files, and `glide import` itself. That
  * imported models compute what they should is test_parity.c's. */
 #include "tests/support_folder.h"
+#include "tests/support_status.h"
 #include "text_transformer/bpe_file.h"
 #include "text_transformer/text_unet_file.h"
 #include "text_transformer/text_unet_import.h"
 
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define BASE "tests/fixtures/unet_base.pt"
 #define MERGES "tests/fixtures/tokenizer_vocab.bpe.gz"
@@ -27,11 +24,6 @@ static const char *write_text(const char *name, const char *text)
     fputs(text, f);
     fclose(f);
     return path;
-}
-
-static void check_ok(Status status)
-{
-    if (status != STATUS_OK) fail_msg("%s", status_message());
 }
 
 static void check_fails(Status status, const char *part)
@@ -48,8 +40,8 @@ static void test_infer(void **state)
     StateDict *dict;
     TextUNetConfig c;
     TextUNet *m;
-    check_ok(state_dict_open(BASE, NULL, &dict));
-    check_ok(text_unet_infer(dict, BASE, &c));
+    OK(state_dict_open(BASE, NULL, &dict));
+    OK(text_unet_infer(dict, BASE, &c));
     assert_int_equal(c.unet.channels, 16);
     assert_int_equal(c.unet.levels, 2);
     assert_int_equal(c.text.layers, 2);
@@ -68,11 +60,11 @@ static void test_infer(void **state)
     check_fails(text_unet_import(dict, &c, &m), "unexpected");
     assert_non_null(strstr(status_details(), "  unexpected:\n    transformer.resblocks.1."));
     c.text.layers = 2;
-    check_ok(text_unet_import(dict, &c, &m));
+    OK(text_unet_import(dict, &c, &m));
     assert_int_equal(m->params.count, dict->count);
     text_unet_free(m);
     state_dict_close(dict);
-    check_ok(state_dict_open("tests/fixtures/pt_zip.pt", NULL, &dict));
+    OK(state_dict_open("tests/fixtures/pt_zip.pt", NULL, &dict));
     check_fails(text_unet_infer(dict, "x.pt", &c), "x.pt: no parameter time_embed.0.weight");
     state_dict_close(dict);
 }
@@ -89,15 +81,15 @@ static void test_json_configuration(void **state)
     (void)state;
     TextUNetConfig c;
     int64_t steps, batch;
-    check_ok(text_unet_config_from_json(write_text("c.json", CONFIG("")), &c, &steps, &batch));
+    OK(text_unet_config_from_json(write_text("c.json", CONFIG("")), &c, &steps, &batch));
     assert_int_equal(steps, 1234);
     assert_int_equal(batch, 64);
     assert_int_equal(c.unet.attention_count, 2);
     assert_int_equal(c.unet.attention_ds[1], 2);
     assert_string_equal(c.noise_schedule, "squaredcos_cap_v2");
     assert_true(c.unet.dropout == 0.1f && c.unet.mult[1] == 2);
-    check_ok(text_unet_config_from_json(write_text("c.json", CONFIG(", \"in_channels\": 10, \"schedule\": \"linear\"")), &c,
-                                        NULL, NULL)); /* the last of repeated names counts */
+    OK(text_unet_config_from_json(write_text("c.json", CONFIG(", \"in_channels\": 10, \"schedule\": \"linear\"")), &c,
+                                  NULL, NULL)); /* the last of repeated names counts */
     assert_true(c.low_res && c.inpaint && c.unet.in_channels == 10);
     static const struct {
         const char *text, *message;
@@ -122,7 +114,7 @@ static void test_json_configuration(void **state)
 static const char *write_json_merges(const char *name, const Bpe *bpe)
 {
     char *text, *line, *rest;
-    check_ok(bpe_merges_text(bpe_merges(bpe), &text, NULL));
+    OK(bpe_merges_text(bpe_merges(bpe), &text, NULL));
     const char *path = in_test_folder(name);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
@@ -148,11 +140,11 @@ static void test_tokenizer_files(void **state)
     (void)state;
     Bpe *official, *json;
     char *a, *b;
-    check_ok(bpe_from_file(MERGES, &official));
+    OK(bpe_from_file(MERGES, &official));
     assert_int_equal(bpe_vocab_size(official), 857);
-    check_ok(bpe_from_file(write_json_merges("bpe.json", official), &json));
-    check_ok(bpe_merges_text(bpe_merges(official), &a, NULL));
-    check_ok(bpe_merges_text(bpe_merges(json), &b, NULL));
+    OK(bpe_from_file(write_json_merges("bpe.json", official), &json));
+    OK(bpe_merges_text(bpe_merges(official), &a, NULL));
+    OK(bpe_merges_text(bpe_merges(json), &b, NULL));
     assert_string_equal(a, b);
     free(a);
     free(b);
@@ -195,11 +187,11 @@ static void check_command(const char *words, int exit_status, const char *part)
 static void check_same_params(const TextUNet *m, const char *pt)
 {
     StateDict *dict;
-    check_ok(state_dict_open(pt, NULL, &dict));
+    OK(state_dict_open(pt, NULL, &dict));
     for (int i = 0; i < m->params.count; i++) {
         const Param *param = m->params.items[i];
         float *values = malloc((param->size + 1) * sizeof *values);
-        check_ok(state_dict_read_f32(dict, state_dict_find(dict, param->name), values));
+        OK(state_dict_read_f32(dict, state_dict_find(dict, param->name), values));
         assert_memory_equal(values, param->value, param->size * sizeof *values);
         free(values);
     }
@@ -229,19 +221,19 @@ static void test_command(void **state)
 
     snprintf(words, sizeof words, BASE " -o %s --num-head-channels 16 --xf-heads 4 --image-size 16 --bpe " MERGES, out);
     check_command(words, 0, "base, 501510 parameters, single precision\n");
-    check_ok(text_unet_load(out, "base", &m, NULL));
+    OK(text_unet_load(out, "base", &m, NULL));
     check_same_params(m, BASE);
     assert_int_equal(bpe_vocab_size(m->bpe), 857);
     assert_int_equal(m->config.unet.image_size, 16);
     text_unet_free(m);
 
     Bpe *bpe;
-    check_ok(bpe_from_file(MERGES, &bpe));
+    OK(bpe_from_file(MERGES, &bpe));
     const char *json = write_json_merges("bpe.json", bpe), *config = write_text("c.json", CONFIG(""));
     bpe_free(bpe);
     snprintf(words, sizeof words, BASE " -o %s --config %s --bpe %s --store f16", out, config, json);
     check_command(words, 0, "base, 501510 parameters, half precision\n");
-    check_ok(text_unet_load(out, "base", &m, NULL));
+    OK(text_unet_load(out, "base", &m, NULL));
     assert_int_equal(m->config.text.heads, 4);
     text_unet_free(m);
     snprintf(words, sizeof words, "tests/fixtures/training.pt -o %s --num-head-channels 16 --xf-heads 2 --bpe %s", out, json);

@@ -1,22 +1,14 @@
 /* Samplers on a model whose eps is known exactly: a Gaussian mixture. Steps are compared with formulas of
  * another form in double precision, whole runs with the distribution that must come out. */
 #include "tests/support_mixture.h"
+#include "tests/support_status.h"
 
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 enum { H = MIXTURE_H, W = MIXTURE_W, PIXELS = MIXTURE_PIXELS, SIZE = MIXTURE_SIZE, MAX_ROWS = 512 };
-
-static void check_ok(Status status)
-{
-    if (status != STATUS_OK) fail_msg("%s", status_message());
-}
 
 /* The model itself: eps is -sigma times the gradient of log p. */
 static void test_mixture(void **state)
@@ -143,12 +135,12 @@ static void check_step(const StepCase *c, const Diffusion *d, int t)
     o.clip_denoised = c->clip;
     o.noise = (SamplerNoise){draw_noise, &h};
     Sampler s;
-    check_ok(sampler_init(&s, &o, d, &denoiser, N, H, W));
+    OK(sampler_init(&s, &o, d, &denoiser, N, H, W));
     float x[N * SIZE], before[N * SIZE];
     RngKey key = {5, RNG_TEST, (uint32_t)t, 0};
     rng_normal(&key, x, N * SIZE);
     for (int i = 0; i < N * SIZE; i++) x[i] = before[i] = x[i] * (float)fmax(d->sqrt_one_minus_alphas_cumprod[t], 0.4);
-    check_ok(sampler_step(&s, x, t));
+    OK(sampler_step(&s, x, t));
     double tolerance =
         3e-6 + 4e-7 / d->sqrt_alphas_cumprod[t]; /* x_0 = (x - sigma eps) / alpha cancels at high noise */
     for (int i = 0; i < N * SIZE; i++) {
@@ -174,7 +166,7 @@ static void test_steps(void **state)
     static const char *const processes[][2] = {{"linear", ""}, {"linear", "fast27"}, {"squaredcos_cap_v2", "8"}};
     for (size_t p = 0; p < 3; p++) {
         Diffusion d;
-        check_ok(diffusion_init(&d, processes[p][0], 1000, processes[p][1]));
+        OK(diffusion_init(&d, processes[p][0], 1000, processes[p][1]));
         int last = d.num_timesteps - 1;
         const int steps[] = {0, 1, last / 2, last - 1, last};
         for (int flags = 0; flags < 8; flags++)
@@ -204,9 +196,9 @@ static void run_from(Mixture *m, const char *kind, const Diffusion *d, const Sam
     o.clip_denoised = false;
     o.rows = rows;
     Sampler s;
-    check_ok(sampler_init(&s, &o, d, &denoiser, m->rows, H, W));
+    OK(sampler_init(&s, &o, d, &denoiser, m->rows, H, W));
     if (fresh) sampler_initial_noise(&s, 1, x);
-    check_ok(sampler_run(&s, x));
+    OK(sampler_run(&s, x));
     assert_int_equal(m->calls, sampler_evaluations(o.kind, d->num_timesteps));
     sampler_release(&s);
 }
@@ -214,7 +206,7 @@ static void run_from(Mixture *m, const char *kind, const Diffusion *d, const Sam
 static void run(Mixture *m, const char *kind, const char *respacing, const SamplerRow *rows, double eta, float *x)
 {
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, respacing));
+    OK(diffusion_init(&d, "linear", 1000, respacing));
     run_from(m, kind, &d, rows, eta, true, x);
     diffusion_release(&d);
 }
@@ -225,7 +217,7 @@ static void test_ddim_converges(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, ""));
+    OK(diffusion_init(&d, "linear", 1000, ""));
     double alpha = d.sqrt_alphas_cumprod[999], worst[3];
     const char *respacings[] = {"20", "100", "500"};
     for (int r = 0; r < 3; r++) {
@@ -300,7 +292,7 @@ static void test_ddim_reverse_run(void **state)
     (void)state;
     Mixture m = mixture_make(1, 2);
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, "500"));
+    OK(diffusion_init(&d, "linear", 1000, "500"));
     float x[2 * SIZE], start[2 * SIZE];
     RngKey key = {5, RNG_TEST, 0, 0};
     rng_normal(&key, x, 2 * SIZE);
@@ -344,7 +336,7 @@ static void test_initial_noise(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, "10"));
+    OK(diffusion_init(&d, "linear", 1000, "10"));
     Mixture m = mixture_make(1, 1);
     Denoiser denoiser = mixture_denoiser(&m);
     float x[3][SIZE];
@@ -353,7 +345,7 @@ static void test_initial_noise(void **state)
         Sampler s;
         sampler_options_defaults(&o);
         o.stage = i == 1;
-        check_ok(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
+        OK(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
         sampler_initial_noise(&s, i == 2 ? 0.5f : 1, x[i]);
         sampler_release(&s);
     }
@@ -371,7 +363,7 @@ static void test_progress_and_errors(void **state)
 {
     (void)state;
     Diffusion d;
-    check_ok(diffusion_init(&d, "linear", 1000, "10"));
+    OK(diffusion_init(&d, "linear", 1000, "10"));
     Mixture m = mixture_make(2, 1);
     Hooks h = {.rows = 1};
     Denoiser denoiser = mixture_denoiser(&m), broken = {.predict = failing_predict};
@@ -381,16 +373,16 @@ static void test_progress_and_errors(void **state)
     sampler_options_defaults(&o);
     o.progress = progress;
     o.progress_ctx = &h;
-    check_ok(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
+    OK(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
     sampler_initial_noise(&s, 1, x);
-    check_ok(sampler_run(&s, x));
+    OK(sampler_run(&s, x));
     assert_true(h.progress_calls == 10 && h.last_timestep == 0);
     h = (Hooks){.rows = 1, .stop_at = 3};
     assert_int_equal(sampler_run(&s, x), STATUS_INTERRUPTED);
     assert_true(h.progress_calls == 3 && h.last_timestep == d.timestep_map[7]);
     sampler_release(&s);
 
-    check_ok(sampler_init(&s, &o, &d, &broken, 1, H, W));
+    OK(sampler_init(&s, &o, &d, &broken, 1, H, W));
     assert_int_equal(sampler_run(&s, x), STATUS_IO);
     assert_string_equal(status_message(), "the model is gone");
     sampler_release(&s);
@@ -419,7 +411,7 @@ static void test_unused_noise(void **state)
     Diffusion d;
     Mixture m = {0};
     Denoiser denoiser = mixture_denoiser(&m);
-    check_ok(diffusion_init(&d, "linear", 1000, "10"));
+    OK(diffusion_init(&d, "linear", 1000, "10"));
     for (int i = 0; sampler_kind(i); i++) {
         const SamplerKind *kind = sampler_kind(i);
         for (int noisy = 0; noisy < 2; noisy++) {
@@ -428,7 +420,7 @@ static void test_unused_noise(void **state)
             sampler_options_defaults(&o);
             o.kind = kind;
             o.eta = noisy && !kind->ascending ? 0.5 : 0;
-            check_ok(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
+            OK(sampler_init(&s, &o, &d, &denoiser, 1, H, W));
             assert_int_equal(s.noise != NULL, kind->variance || (kind->noisy && o.eta > 0));
             assert_int_equal(s.noise != NULL, sampler_adds_noise(kind, o.eta));
             sampler_release(&s);

@@ -1,37 +1,16 @@
 /* Unicode properties, UTF-8 and lower-casing, against the tables and results of Python and the regex package. */
+#include "tests/support_json.h"
+#include "tests/support_status.h"
 #include "text_transformer/unicode.h"
 
 #include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
-#include <cmocka.h>
 
 #define UNICODE_END 0x110000
-
-#define assert_ok(expr)                                                                                                \
-    do {                                                                                                               \
-        if ((expr) != STATUS_OK) fail_msg("%s", status_message());                                                     \
-    } while (0)
-
-static json_t *load_json(const char *path)
-{
-    json_error_t error;
-    json_t *root = json_load_file(path, 0, &error);
-    if (!root) fail_msg("%s:%d: %s", path, error.line, error.text);
-    return root;
-}
-
-static json_t *field(const json_t *object, const char *name)
-{
-    json_t *value = json_object_get(object, name);
-    if (!value) fail_msg("no field %s", name);
-    return value;
-}
 
 static void mark_ranges(const json_t *ranges, uint8_t *marks, uint8_t mark)
 {
@@ -109,10 +88,10 @@ static void test_broken_utf8(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *repaired, *lower;
         size_t size;
-        assert_ok(utf8_repair(rows[i][0], strlen(rows[i][0]), &repaired, &size));
+        OK(utf8_repair(rows[i][0], strlen(rows[i][0]), &repaired, &size));
         assert_string_equal(repaired, rows[i][1]);
         assert_int_equal(size, strlen(rows[i][1]));
-        assert_ok(utf8_lower(rows[i][0], strlen(rows[i][0]), &lower, NULL));
+        OK(utf8_lower(rows[i][0], strlen(rows[i][0]), &lower, NULL));
         assert_string_equal(lower, rows[i][1]);
         free(repaired);
         free(lower);
@@ -138,7 +117,7 @@ static void test_lower_in_context(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char *lower;
-        assert_ok(utf8_lower(rows[i][0], strlen(rows[i][0]), &lower, NULL));
+        OK(utf8_lower(rows[i][0], strlen(rows[i][0]), &lower, NULL));
         assert_string_equal(lower, rows[i][1]);
         free(lower);
     }

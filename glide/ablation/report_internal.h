@@ -29,7 +29,6 @@ typedef struct Report {
 Status report_find_series(Report *r);
 bool report_is_plain(const Report *r, int condition);
 bool report_is_none(const Report *r, int condition);
-bool report_is_narrow(const Report *r, int condition); /* its interval is not the study's widest */
 int report_none(const Report *r);                      /* the first unguided condition, or -1 */
 ScoreMetricId report_agreement(const Report *r);       /* top-1, or top-5 where guessing the first of many is beyond all modes */
 /* "0.123", "−1.2e-05", "1234", or a dash for NaN: UTF-8. Returns text. */

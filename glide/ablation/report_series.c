@@ -17,7 +17,8 @@ bool report_is_none(const Report *r, int c)
     return strcmp(r->results->condition[c].mode, "none") == 0;
 }
 
-bool report_is_narrow(const Report *r, int c)
+/* Its interval is not the study's widest. */
+static bool is_narrow(const Report *r, int c)
 {
     double low = INFINITY, high = -INFINITY;
     for (int o = 0; o < r->results->conditions; o++) {
@@ -97,7 +98,7 @@ Status report_find_series(Report *r)
             ReportSeries *new = &r->series[s];
             snprintf(new->name, sizeof new->name, "%.60s%s%.32s", a->mode, *a->variant ? ", " : "", a->variant);
             new->colour = colour_of(r, c);
-            new->narrow = report_is_narrow(r, c);
+            new->narrow = is_narrow(r, c);
             new->dash = new->narrow ? 1 : dash_of(r, c);
             r->series_count++;
         }

@@ -184,25 +184,6 @@ static void run(Request *r, JobRequest *request, const Asked *a, json_t *asked, 
     free(info);
 }
 
-void a1111_txt2img(Request *r, Reply *out)
-{
-    JobRequest request;
-    Fields f;
-    Asked a;
-    json_t *json = face_object(r, out);
-    if (!json) return;
-    request_defaults(&request, JOB_SAMPLE);
-    request.upsample = r->server->limits.upsampler_side > 0;
-    fields_init(&f, json, "");
-    bool good = read_common(&f, &request, &a, out);
-    fields_end(&f, false);
-    if (good)
-        run(r, &request, &a, json, out);
-    else
-        request_release(&request);
-    json_decref(json);
-}
-
 /* Base64 of a picture into the request. */
 static bool take_picture(Request *r, const char *text, bool mask, bool inverted, JobRequest *request, Reply *out)
 {
@@ -232,23 +213,34 @@ static bool read_start(Request *r, Fields *f, const json_t *asked, JobRequest *r
     return !json_is_string(mask) || take_picture(r, json_string_value(mask), true, inverted, request, out);
 }
 
-void a1111_img2img(Request *r, Reply *out)
+/* start: from a picture of the client's, which may have a mask */
+static void make(Request *r, bool start, Reply *out)
 {
     JobRequest request;
     Fields f;
     Asked a;
     json_t *json = face_object(r, out);
     if (!json) return;
-    request_defaults(&request, json_is_string(json_object_get(json, "mask")) ? JOB_INPAINT : JOB_SAMPLE);
+    request_defaults(&request, start && json_is_string(json_object_get(json, "mask")) ? JOB_INPAINT : JOB_SAMPLE);
     request.upsample = r->server->limits.upsampler_side > 0;
     fields_init(&f, json, "");
-    bool good = read_start(r, &f, json, &request, out) && read_common(&f, &request, &a, out);
+    bool good = (!start || read_start(r, &f, json, &request, out)) && read_common(&f, &request, &a, out);
     fields_end(&f, false);
     if (good)
         run(r, &request, &a, json, out);
     else
         request_release(&request);
     json_decref(json);
+}
+
+void a1111_txt2img(Request *r, Reply *out)
+{
+    make(r, false, out);
+}
+
+void a1111_img2img(Request *r, Reply *out)
+{
+    make(r, true, out);
 }
 
 /* The part in the middle that has the wanted shape. */
