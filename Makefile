@@ -137,7 +137,7 @@ bench: all ## SPEED.md's table in Markdown, full-size models included: build/ben
 	$(BUILD)/glide bench table -o $(BUILD)/bench.md
 	@cat $(BUILD)/bench.md
 
-lint: ## include directions, headers compile alone, unique file names
+lint: ## include directions, headers compile alone, unique file names, lengths of files and functions
 	@CC="$(CC)" FLAGS="$(filter-out -MMD -MP,$(FLAGS)) $(call pkg_cflags,$(LIB_PKGS) $(BUILDER_PKGS) $(SERVE_PKGS) $(TEST_PKGS))" sh tests/tools/lint.sh
 
 format: ## clang-format on every source file

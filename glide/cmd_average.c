@@ -144,9 +144,9 @@ const CliCommand cli_command_average = {
     .operands = "A.h5 B.h5",
     .min_operands = 2,
     .max_operands = 2,
-    .description = "Writes the mean of two base models or two upsamplers, parameter by parameter. Where one was trained on from the other, or "
-                   "both from a third, the mean often does what either has learnt (arXiv 2203.05482); of strangers it is noise. Where only "
-                   "one takes masks, or is told how noisy its input is, the mean does, too.",
+    .description = "Writes the mean of two base models or two upsamplers, parameter by parameter. Where one was trained on from "
+                   "the other, or both from a third, the mean often does what either has learnt (arXiv 2203.05482); of strangers it "
+                   "is noise. Where only one takes masks, or is told how noisy its input is, the mean does, too.",
     .examples = "glide average base.h5 base-inpaint.h5 -o both.h5\n"
                 "glide average base.h5 finetuned.h5 --share 0.3 -o mild.h5",
     .options = options,

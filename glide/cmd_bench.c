@@ -17,8 +17,8 @@ enum { TRAIN_BATCH = 32, TRAIN_SIDE = 64 };
 
 static const CliOption options[] = {
     CLI_TEXT(BenchCommand, config, 'c', "config", "NAME", NULL, "a model of random weights, by glide init's names or glide train's: "
-             "glide-base, glide-upsampler, small-base, medium ... (train: default small; the others take files by default; table: a name without "
-             "-base)"),
+             "glide-base, glide-upsampler, small-base, medium ... (train: default small; the others take files by default; table: a "
+             "name without -base)"),
     CLI_FILE(BenchCommand, weights, 'w', "weights", "FILE", NULL, "the model (default base.h5; small of random weights when there "
              "is none)"),
     CLI_FILE(BenchCommand, upsampler_weights, 0, "upsampler-weights", "FILE", NULL, "sample, all: the upsampler (default "
@@ -236,8 +236,9 @@ const CliCommand cli_command_bench = {
         "of the convolutions that it measures first, and peak memory.\n"
         "\n"
         "all: each of them for the default weights. table: those of SPEED.md's table, full-size models of random weights among "
-        "them, in Markdown (minutes; 1.6 GB in the folder for temporary files), or with --config those of one configuration. curves: how seconds, GFLOP/s and memory of a step "
-        "grow with size, batch and channels, and those of a picture with steps, as CSV and SVG. Close other programs first.",
+        "them, in Markdown (minutes; 1.6 GB in the folder for temporary files), or with --config those of one configuration. "
+        "curves: how seconds, GFLOP/s and memory of a step grow with size, batch and channels, and those of a picture with steps, as "
+        "CSV and SVG. Close other programs first.",
     .examples = "glide bench all\n"
                 "glide bench step --config glide-base --precision bf16 --profile\n"
                 "glide bench train --config medium --batch 16 --json\n"

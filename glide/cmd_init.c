@@ -23,8 +23,8 @@ typedef struct InitCommand {
 static const CliOption options[] = {
     CLI_FILE(InitCommand, output, 'o', "output", "FILE.h5", NULL, "the weights file to write (needed)"),
     CLI_TEXT(InitCommand, config, 'c', "config", "NAME", NULL, "which model (needed): glide-base (385 M parameters), "
-             "glide-upsampler (398 M), small-base, small-upsampler, medium-base, tiny-base, tiny-upsampler; with -inpaint at the end, one that "
-             "also sees the known part of a picture; guided-diffusion's 64x64_diffusion (296 M), 128x128_diffusion, "
+             "glide-upsampler (398 M), small-base, small-upsampler, medium-base, tiny-base, tiny-upsampler; with -inpaint at the end, "
+             "one that also sees the known part of a picture; guided-diffusion's 64x64_diffusion (296 M), 128x128_diffusion, "
              "256x256_diffusion, 256x256_diffusion_uncond, 512x512_diffusion, 64_256_upsampler (312 M), 128_512_upsampler, "
              CLASSIFIER_CONFIG " (65 M); " CLIP_CONFIG ": GLIDE's noise-aware encoders of pictures and texts (158 M)"),
     CLI_INT(InitCommand, seed, 's', "seed", "N", 0, INT64_MAX, "0", "of the random numbers"),

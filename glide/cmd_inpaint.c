@@ -121,7 +121,8 @@ static Status open_models(const CliArgs *args, Glide **g)
     const InpaintCommand *c = args->options;
     char path[PATH_MAX];
     GlideOptions o = {.weights = c->weights ? c->weights : weights_path_painter(path, sizeof path),
-                      .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads, .precision = cli_precision(args, c->precision)};
+                      .upsampler_weights = c->upsampler_weights, .threads = (int)c->threads,
+                      .precision = cli_precision(args, c->precision)};
     return (Status)glide_open(&o, g);
 }
 

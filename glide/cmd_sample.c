@@ -38,7 +38,8 @@ static const CliOption options[] = {
     CLI_FILE(SampleCommand, init_image, 0, "init-image", "FILE", NULL, "start from this picture instead of noise"),
     CLI_DOUBLE(SampleCommand, strength, 0, "strength", "S", 0, 1, CASCADE_TEXT(CASCADE_STRENGTH), "how much of --init-image is "
                "drawn anew: 0 nothing, 1 nearly all"),
-    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG, a picture or a sheet"),
+    CLI_FILE(SampleCommand, from, 0, "from", "IMG", NULL, "take everything that is not said here from the recipe of this PNG, a "
+             "picture or a sheet"),
     CLI_TEXTS(SampleCommand, grid, 0, "grid", "NAME=V,V,...", "a labelled sheet over values of an option, on the same noise; a second "
               "--grid makes rows; prompt:WORD=V,V,... changes a word of the prompt; ; divides values that hold commas"),
     CLI_FLAG(SampleCommand, no_upsample, 0, "no-upsample", "stop at 64x64"),
@@ -83,9 +84,11 @@ Status sample_check(CliArgs *args)
     if (cli_given(args, "strength") && !c->init_image)
         return cli_usage_fail(args, "--strength: expected --init-image beside it");
     if (!c->no_upsample) return cli_check_steps(args, "upsampler-steps", c->upsampler_steps);
-    if (cli_given(args, "upsampler-steps") || cli_given(args, "upsampler-sampler") || cli_given(args, "upsample-temp") || cli_given(args, "upsampler-weights") ||
-        cli_given(args, "colour-cells") || cli_given(args, "upsampler-guidance-scale"))
-        return cli_usage_fail(args, "--no-upsample: expected no option of the upsampler beside it");
+    static const char *const of_upsampler[] = {"upsampler-steps",   "upsampler-sampler", "upsample-temp",
+                                               "upsampler-weights", "colour-cells",      "upsampler-guidance-scale"};
+    for (int i = 0; i < CLI_COUNT(of_upsampler); i++)
+        if (cli_given(args, of_upsampler[i]))
+            return cli_usage_fail(args, "--no-upsample: expected no option of the upsampler beside it");
     return STATUS_OK;
 }
 

@@ -339,16 +339,14 @@ const CliCommand cli_command_verify = {
     .operands = "IMG...",
     .min_operands = 1,
     .max_operands = CLI_ANY,
-    .description = "Makes each picture, or each sheet of glide sample --grid, again by the recipe that it carries and says \"identical\", or how many pixels "
-                   "differ and by how much, and "
-                   "what else is different: other weights, another version, another precision, a changed recipe. Exit "
-                   "status 0 when all are "
-                   "identical, 1 when one is not, 2 when one has no recipe or cannot be made.\n"
+    .description = "Makes each picture, or each sheet of glide sample --grid, again by the recipe that it carries and says "
+                   "\"identical\", or how many pixels differ and by how much, and what else is different: other weights, another "
+                   "version, another precision, a changed recipe. Exit status 0 when all are identical, 1 when one is not, 2 when "
+                   "one has no recipe or cannot be made.\n"
                    "\n"
-                   "What a picture was made of (a picture that was enlarged or painted on, weights other than the "
-                   "default ones) is looked for "
-                   "by its name in the picture's folder, in the current one and beside the default weights; the "
-                   "options below name it.",
+                   "What a picture was made of (a picture that was enlarged or painted on, weights other than the default ones) is "
+                   "looked for by its name in the picture's folder, in the current one and beside the default weights; the options "
+                   "below name it.",
     .examples = "glide verify apple.png\n"
                 "glide verify painted.png --input photo.jpg --mask mask.png",
     .options = options,

@@ -94,8 +94,9 @@ GlideStatus glide_model_info(Glide *g, GlideStage stage, GlideModelInfo *out)
     *out = (GlideModelInfo){0};
     Status s = context_load(g, upsampler);
     if (s != STATUS_OK) return (GlideStatus)s;
-    const TextUNet *m = (upsampler ? &g->upsampler : &g->base)->net;
-    *out = (GlideModelInfo){m->config.unet.image_size, m->text != NULL, m->config.unet.num_classes, (upsampler ? &g->upsampler : &g->base)->hash};
+    const Model *model = upsampler ? &g->upsampler : &g->base;
+    const TextUNet *m = model->net;
+    *out = (GlideModelInfo){m->config.unet.image_size, m->text != NULL, m->config.unet.num_classes, model->hash};
     return GLIDE_OK;
 }
 

@@ -5,8 +5,9 @@
 
 GlideUpsampleOptions glide_upsample_defaults(void)
 {
-    return (GlideUpsampleOptions){.label = -1, .image = 1, .sampler = CASCADE_UPSAMPLER, .steps = CASCADE_UPSAMPLER_STEPS, .upsample_temp = CASCADE_UPSAMPLE_TEMP,
-                                  .colour_cells = CASCADE_COLOUR_CELLS, .guidance = {.cfg.scale = 1}, .fidelity = 1};
+    return (GlideUpsampleOptions){.label = -1, .image = 1, .sampler = CASCADE_UPSAMPLER, .steps = CASCADE_UPSAMPLER_STEPS,
+                                  .upsample_temp = CASCADE_UPSAMPLE_TEMP, .colour_cells = CASCADE_COLOUR_CELLS,
+                                  .guidance = {.cfg.scale = 1}, .fidelity = 1};
 }
 
 static EnlargeOptions enlarge_options(const GlideUpsampleOptions *in)

@@ -21,7 +21,8 @@ typedef struct GuideFile {
     struct GuideFile *next;
 } GuideFile;
 
-/* path "": the default one (weights_path.h), which autoguidance has not. *out is the context's. Errors name the file. A CLIP's file must hold its tokenizer. */
+/* path "": the default one (weights_path.h), which autoguidance has not. *out is the context's. Errors name the file. A CLIP's file
+ * must hold its tokenizer. */
 Status guides_load(Glide *g, GuidesKind kind, const char *path, const GuideFile **out);
 void guides_free(GuideFile *all); /* NULL is fine */
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Include directions, headers that compile alone, unique file names, long files.
+# Include directions, headers that compile alone and say what for, unique file names, long files and functions.
 set -u
 bad=0
 complain() { echo "lint: $*"; bad=1; }
@@ -28,6 +28,12 @@ done
 for f in $(git ls-files '*.c' '*.h'); do
     n=$(wc -l < "$f"); [ "$n" -le 600 ] || complain "$f has $n lines (600 at most)"
 done
+for h in $(git ls-files '*.h'); do
+    head -c 2 "$h" | grep -q '^/\*' || complain "$h does not begin with what it is for"
+done
+long=$(git ls-files '*.c' '*.h' | xargs awk 'FNR == 1 { from = 0 } /^\{/ { from = FNR }
+    /^\}/ { if (from && FNR - from > 75) print FILENAME ":" from ": a function of " FNR - from " lines (75 at most)"; from = 0 }')
+[ -z "$long" ] || complain "$long"
 git grep -nE '^[[:space:]]*extern ' -- '*.c' && complain "extern in a .c file"
 [ $bad = 0 ] && echo "lint: clean"
 exit $bad
