@@ -29,6 +29,7 @@ typedef struct ConvShape {
     int stride; /* 1 or 2 */
     DType dtype;     /* of x and d_x */
     DType out_dtype; /* of y, residual and d_y: dtype, or f32 for a model's output */
+    bool residual_f32; /* forward: the residual is f32, whatever y is */
 } ConvShape;
 
 /* y (rows,out) = x (rows,in) weight^T + bias; weight (out,in), as PyTorch keeps it (or (out,in,1)). */
@@ -46,6 +47,7 @@ typedef struct GroupNormShape {
     int groups;
     Activation act;
     DType dtype;
+    bool x_f32; /* forward: x and film are f32, whatever y is, which dtype says */
 } GroupNormShape;
 
 /* Attention of T pixel (or text) queries over S encoder positions, which come first, then the T positions themselves.

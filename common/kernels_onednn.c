@@ -32,7 +32,7 @@ Key onednn_key(const ConvShape *s, Op op, bool bias, Residual residual)
     key.op = op;
     key.bias = bias;
     key.residual = residual;
-    key.residual_dtype = residual == RESIDUAL_SEPARATE ? s->out_dtype : 0;
+    key.residual_dtype = residual == RESIDUAL_SEPARATE && !s->residual_f32 ? s->out_dtype : DTYPE_F32;
     key.threads = omp_get_max_threads();
     return key;
 }

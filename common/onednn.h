@@ -20,7 +20,7 @@ typedef struct Key {
     int32_t kernel, stride;
     int32_t dtype, out_dtype; /* of x and of y; equal in the backward passes */
     int32_t op, bias, residual, threads;
-    int32_t residual_dtype; /* of a RESIDUAL_SEPARATE; otherwise 0 */
+    int32_t residual_dtype; /* of a RESIDUAL_SEPARATE; otherwise DTYPE_F32, 0 */
     int32_t int8;  /* forward: x in u8, weights in s8 */
     int32_t phase; /* of a 2x2 kernel: which one of a 3x3's over a doubled picture, 2 * row + column (onednn_upsampled.c) */
 } Key;

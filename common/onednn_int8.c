@@ -63,13 +63,15 @@ Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param 
     if (p->refused) return STATUS_OK;
     TRY(onednn_packed(k, p, weight, &packed));
     int64_t x_size = s->H * s->W * s->Cin, y_size = onednn_out_size(s->H, s->stride) * onednn_out_size(s->W, s->stride) * s->Cout;
+    DType residual_dtype = s->residual_f32 ? DTYPE_F32 : s->out_dtype;
     size_t x_bytes = (size_t)x_size * dtype_size(s->dtype), y_bytes = (size_t)y_size * dtype_size(s->out_dtype);
     size_t factors_at = ALIGN64(x_size), scratchpad_at = factors_at + ALIGN64((size_t)s->Cout * sizeof(float));
     char *scratch = kernels_scratch(k, scratchpad_at + p->scratchpad_bytes + 64);
     if (!scratch) return STATUS_NO_MEMORY;
     for (int64_t n = 0; n < s->N; n++) {
         char *out = (char *)y + (size_t)n * y_bytes;
-        if (residual && residual != y) memcpy(out, (const char *)residual + (size_t)n * y_bytes, y_bytes);
+        const char *from = (const char *)residual + (size_t)(n * y_size) * dtype_size(residual_dtype);
+        if (residual && residual != y) k->cast(residual_dtype, s->out_dtype, y_size, from, out);
         TRY(run_image(k, p, packed, (const char *)x + (size_t)n * x_bytes, x_size, (uint8_t *)scratch,
                       (float *)(scratch + factors_at), bias, out, scratch + scratchpad_at));
     }

@@ -27,7 +27,7 @@ static Status part_primitive(Onednn *o, const ConvShape *whole, int i, int parts
     if (!last) s.out_dtype = DTYPE_F32;
     Residual kind = i == 0 && !residual ? RESIDUAL_NONE : i == 0 || last ? RESIDUAL_SEPARATE : RESIDUAL_IN_PLACE;
     Key key = onednn_key(&s, OP_FORWARD, bias && i == 0, kind);
-    if (kind == RESIDUAL_SEPARATE) key.residual_dtype = i == 0 ? whole->out_dtype : DTYPE_F32;
+    if (kind == RESIDUAL_SEPARATE) key.residual_dtype = i == 0 && !whole->residual_f32 ? whole->out_dtype : DTYPE_F32;
     return onednn_primitive(o, &key, out);
 }
 

@@ -38,23 +38,23 @@ static Status phase_primitive(Onednn *o, const ConvShape *doubled, int phase, bo
 }
 
 /* A phase's pixels to their places in y. */
-static void spread(const ConvShape *s, int phase, const uint16_t *from, uint16_t *y)
+static void spread(const ConvShape *s, int phase, const char *from, char *y)
 {
-    int64_t rows = s->N * s->H / 2, columns = s->W / 2, C = s->Cout;
-    y += (phase / 2 * s->W + phase % 2) * C;
+    int64_t rows = s->N * s->H / 2, columns = s->W / 2, pixel = s->Cout * (int64_t)dtype_size(s->out_dtype);
+    y += (phase / 2 * s->W + phase % 2) * pixel;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t j = 0; j < columns; j++)
-            memcpy(y + (2 * r * s->W + 2 * j) * C, from + (r * columns + j) * C, (size_t)C * sizeof *y);
+            memcpy(y + (2 * r * s->W + 2 * j) * pixel, from + (r * columns + j) * pixel, (size_t)pixel);
 }
 
 Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y, bool *done)
 {
     Prim *prims[PHASES];
     const Packed *packed;
-    size_t scratchpad_bytes = 0, phase_bytes = ALIGN64((size_t)(s->N * s->H / 2 * s->W / 2 * s->Cout) * sizeof(uint16_t));
+    size_t scratchpad_bytes = 0, phase_bytes = ALIGN64((size_t)(s->N * s->H / 2 * s->W / 2 * s->Cout) * dtype_size(s->out_dtype));
     *done = false;
-    if (s->dtype != DTYPE_BF16 || s->out_dtype != DTYPE_BF16 || s->kernel != 3 || s->stride != 1 || s->Cin < LEAST_CHANNELS)
+    if (s->dtype != DTYPE_BF16 || s->kernel != 3 || s->stride != 1 || s->Cin < LEAST_CHANNELS)
         return STATUS_OK;
     for (int i = 0; i < PHASES; i++) {
         TRY(phase_primitive(k->onednn, s, i, bias != NULL, &prims[i]));
@@ -67,7 +67,7 @@ Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Pa
     for (int i = 0; i < PHASES; i++) {
         const char *block = (const char *)packed->block + (size_t)i * packed->bytes;
         TRY(onednn_forward_packed(k, prims[i], block, x, bias, NULL, scratch, scratch + phase_bytes));
-        spread(s, i, (const uint16_t *)scratch, y);
+        spread(s, i, scratch, y);
     }
     *done = true;
     return STATUS_OK;

@@ -12,14 +12,17 @@ typedef struct Conv2d {
     Param *weight, *bias; /* (Cout,Cin,k,k), (Cout) */
     int kernel, stride;   /* 1 or 3; 1 or 2. Padding is kernel/2 */
     bool out_f32;         /* the result is f32 whatever the input is (a model's last layer) */
+    bool wide;            /* so it is on a wide tape (tape.h) */
 } Conv2d;
 
 typedef struct Linear {
     Param *weight, *bias; /* (out,in) or (out,in,1), (out) */
+    bool wide;            /* the result is f32 on a wide tape (tape.h) */
 } Linear;
 
 typedef struct Norm {
     Param *gamma, *beta; /* (C): PyTorch's weight and bias */
+    bool wide;           /* group norm: the result is f32 on a wide tape (tape.h) where x is */
 } Norm;
 
 enum { GROUP_NORM_GROUPS = 32 };
@@ -32,7 +35,7 @@ Linear linear1d_make(ParamSet *set, int64_t in, int64_t out, float scale, const 
 Norm norm_make(ParamSet *set, int64_t channels, const char *name);
 
 /* --- linear algebra --- */
-/* x (N,H,W,Cin) -> (N,H/stride,W/stride,Cout), plus residual of that shape if not NULL. */
+/* x (N,H,W,Cin) -> (N,H/stride,W/stride,Cout), plus residual of that shape if not NULL, which on a wide tape may be f32 or bf16. */
 Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual);
 /* op_conv2d() of op_upsample2x() of x: (N,2H,2W,Cout), with 4 multiplications of 9 where no gradient is wanted and kernels allow. */
 Tensor *op_conv2d_upsampled(Tape *t, Tensor *x, const Conv2d *c);
@@ -45,7 +48,8 @@ Tensor *op_attention(Tape *t, Tensor *qkv, Tensor *encoder_kv, int heads, bool s
 Tensor *op_causal_attention(Tape *t, Tensor *qkv, int heads, bool split_first);
 
 /* --- norms and activations --- */
-/* x (N,H,W,C) or (N,T,C), film (N,2C) or NULL -> act(norm(x) * (1 + scale) + shift). */
+/* x (N,H,W,C) or (N,T,C), film (N,2C) or NULL, of x's dtype -> act(norm(x) * (1 + scale) + shift), bf16 on a wide tape
+ * unless the norm is wide, too. */
 Tensor *op_group_norm(Tape *t, Tensor *x, const Norm *norm, Tensor *film, Activation act);
 Tensor *op_layer_norm(Tape *t, Tensor *x, const Norm *norm);
 Tensor *op_silu(Tape *t, Tensor *x);

@@ -54,6 +54,14 @@ static void conv2d_backward(Tape *t, Node *node)
     tape_grad_add(t, n->x, g);
 }
 
+static bool residual_fits(Tape *t, const Tensor *residual, const Tensor *y)
+{
+    if (!residual) return true;
+    Tensor as_y = *residual;
+    if (tape_wide(t) && residual->dtype == DTYPE_F32) as_y.dtype = y->dtype;
+    return op_expect(t, same_shape(&as_y, y), "conv2d", "a residual shaped like the result", residual);
+}
+
 Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
 {
     if (tape_failed(t)) return NULL;
@@ -62,12 +70,14 @@ Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
     char expected[96];
     snprintf(expected, sizeof expected, "(N,H,W,%lld) for %s", (long long)w[1], c->weight->name);
     if (!op_expect(t, x->ndim == 4 && x->dims[3] == w[1], "conv2d", expected, x)) return NULL;
+    bool wide = tape_wide(t);
     ConvShape s = {.N = x->dims[0], .H = x->dims[1], .W = x->dims[2], .Cin = w[1], .Cout = w[0], .kernel = c->kernel,
-                   .stride = c->stride, .dtype = x->dtype, .out_dtype = c->out_f32 ? DTYPE_F32 : x->dtype};
+                   .stride = c->stride, .dtype = x->dtype, .out_dtype = c->out_f32 || (c->wide && wide) ? DTYPE_F32 : x->dtype,
+                   .residual_f32 = residual && residual->dtype == DTYPE_F32};
     int64_t dims[4] = {s.N, (s.H + s.stride - 1) / s.stride, (s.W + s.stride - 1) / s.stride, s.Cout};
     Tensor *y = tape_tensor(t, s.out_dtype, 4, dims);
-    if (!y || (residual && !op_expect(t, same_shape(residual, y), "conv2d", "a residual shaped like the result", residual)))
-        return NULL;
+    if (wide && residual && s.out_dtype == DTYPE_F32) residual = op_cast(t, residual, DTYPE_F32);
+    if (!y || !residual_fits(t, residual, y)) return NULL;
     Kernels *k = tape_kernels(t);
     tape_count_flops(t, conv_flops(&s));
     op_check(t, k->conv2d(k, &s, x->data, c->weight, c->bias, residual ? residual->data : NULL, y->data), "conv2d");
@@ -94,8 +104,8 @@ static Tensor *upsampled_at_once(Tape *t, Tensor *x, const Conv2d *c, bool *done
     if (x->ndim != 4 || x->dims[3] != w[1]) return NULL;
     tape_op(t, "conv 3x3, doubled");
     ConvShape s = {.N = x->dims[0], .H = 2 * x->dims[1], .W = 2 * x->dims[2], .Cin = w[1], .Cout = w[0], .kernel = c->kernel,
-                   .stride = 1, .dtype = x->dtype, .out_dtype = x->dtype};
-    Tensor *y = tape_tensor(t, s.dtype, 4, (int64_t[]){s.N, s.H, s.W, s.Cout});
+                   .stride = 1, .dtype = x->dtype, .out_dtype = c->wide && tape_wide(t) ? DTYPE_F32 : x->dtype};
+    Tensor *y = tape_tensor(t, s.out_dtype, 4, (int64_t[]){s.N, s.H, s.W, s.Cout});
     if (!y) return NULL;
     op_check(t, k->conv2d_upsampled(k, &s, x->data, c->weight, c->bias, y->data, done), "conv2d_upsampled");
     if (*done) tape_count_flops(t, conv_flops(&s) * 4 / 9);
@@ -150,8 +160,8 @@ Tensor *op_linear(Tape *t, Tensor *x, const Linear *l, Tensor *residual)
     char expected[96];
     snprintf(expected, sizeof expected, "(...,%lld) for %s", (long long)in, l->weight->name);
     if (!op_expect(t, tensor_channels(x) == in, "linear", expected, x)) return NULL;
-    LinearShape s = {.rows = tensor_rows(x), .in = in, .out = out, .dtype = x->dtype, .out_dtype = x->dtype,
-                     .images = x->dims[0]};
+    LinearShape s = {.rows = tensor_rows(x), .in = in, .out = out, .dtype = x->dtype,
+                     .out_dtype = l->wide && tape_wide(t) ? DTYPE_F32 : x->dtype, .images = x->dims[0]};
     int64_t dims[TENSOR_MAX_DIMS];
     for (int i = 0; i < x->ndim; i++) dims[i] = x->dims[i];
     dims[x->ndim - 1] = s.out;

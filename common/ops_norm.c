@@ -39,8 +39,8 @@ Tensor *op_group_norm(Tape *t, Tensor *x, const Norm *norm, Tensor *film, Activa
                            "group_norm", "film (N,2C)", film))
         return NULL;
     GroupNormShape s = {.N = N, .pixels = tensor_rows(x) / N, .C = C, .groups = GROUP_NORM_GROUPS, .act = act,
-                        .dtype = x->dtype};
-    Tensor *y = tensor_like(t, x);
+                        .dtype = tape_wide(t) && !norm->wide ? DTYPE_BF16 : x->dtype, .x_f32 = x->dtype == DTYPE_F32};
+    Tensor *y = tape_tensor(t, s.dtype, x->ndim, x->dims);
     Tensor *stats = tape_tensor(t, DTYPE_F32, 3, (int64_t[]){N, s.groups, 2});
     if (tape_failed(t)) return NULL;
     Kernels *k = tape_kernels(t);

@@ -8,6 +8,7 @@ static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weigh
     ConvJob job = {.g = geometry_forward(s),
                    .type = s->dtype,
                    .out_type = s->out_dtype,
+                   .residual_type = s->residual_f32 ? DTYPE_F32 : s->out_dtype,
                    .x = x,
                    .residual = residual,
                    .y = y,
@@ -20,7 +21,8 @@ static Status conv2d(Kernels *k, const ConvShape *s, const void *x, Param *weigh
 static Status conv2d_backward_data(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x)
 {
     int64_t taps = (int64_t)s->kernel * s->kernel;
-    ConvJob job = {.g = geometry_backward(s), .type = s->out_dtype, .out_type = s->dtype, .x = d_y, .y = d_x};
+    ConvJob job = {.g = geometry_backward(s), .type = s->out_dtype, .out_type = s->dtype, .residual_type = s->dtype, .x = d_y,
+                   .y = d_x};
     const float *values = param_fetch(weight);
     if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", weight->size, weight->name);
     return convolve(k, &job, &(ConvWeights){values, taps, s->Cin * taps, true});

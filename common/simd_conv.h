@@ -101,7 +101,7 @@ typedef struct ConvWeights {
 
 typedef struct ConvJob {
     ConvGeometry g;
-    DType type, out_type;
+    DType type, out_type, residual_type;
     const void *x, *residual;
     void *y;
     const float *bias;
@@ -123,7 +123,7 @@ static inline void pack_panel(const ConvJob *job, const ConvWeights *w, int64_t 
         }
 }
 
-FORCE_INLINE void write_tile(DType type, const ConvJob *job, const float *tile, int64_t pixel, int64_t rows,
+FORCE_INLINE void write_tile(DType type, DType residual_type, const ConvJob *job, const float *tile, int64_t pixel, int64_t rows,
                              int64_t column, int64_t columns)
 {
     for (int64_t m = 0; m < rows; m++) {
@@ -132,14 +132,14 @@ FORCE_INLINE void write_tile(DType type, const ConvJob *job, const float *tile, 
         if (bias && job->residual)
 #pragma omp simd
             for (int64_t j = 0; j < columns; j++)
-                store(type, job->y, at + j, sum[j] + bias[j] + load(type, job->residual, at + j));
+                store(type, job->y, at + j, sum[j] + bias[j] + load(residual_type, job->residual, at + j));
         else if (bias)
 #pragma omp simd
             for (int64_t j = 0; j < columns; j++) store(type, job->y, at + j, sum[j] + bias[j]);
         else if (job->residual)
 #pragma omp simd
             for (int64_t j = 0; j < columns; j++)
-                store(type, job->y, at + j, sum[j] + load(type, job->residual, at + j));
+                store(type, job->y, at + j, sum[j] + load(residual_type, job->residual, at + j));
         else
 #pragma omp simd
             for (int64_t j = 0; j < columns; j++) store(type, job->y, at + j, sum[j]);
@@ -169,8 +169,11 @@ static inline void convolve_block(const ConvJob *job, int64_t row, int64_t first
                          .K = length};
             int64_t columns = conv_min(TILE_COLUMNS, g->Cout - column);
             tile_product(&p, tile, TILE_COLUMNS, false);
-            WITH_DTYPE(job->out_type, TYPE,
-                       write_tile(TYPE, job, tile, pixel + m, conv_min(TILE_ROWS, count - m), column, columns));
+            int64_t tile_rows = conv_min(TILE_ROWS, count - m);
+            if (job->residual_type == job->out_type)
+                WITH_DTYPE(job->out_type, TYPE, write_tile(TYPE, TYPE, job, tile, pixel + m, tile_rows, column, columns));
+            else
+                write_tile(job->out_type, job->residual_type, job, tile, pixel + m, tile_rows, column, columns);
         }
 }
 

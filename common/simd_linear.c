@@ -7,6 +7,7 @@ static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *wei
     ConvJob job = {.g = geometry_flat(s->rows, s->in, s->out),
                    .type = s->dtype,
                    .out_type = s->out_dtype,
+                   .residual_type = s->out_dtype,
                    .x = x,
                    .residual = residual,
                    .y = y,
@@ -19,7 +20,8 @@ static Status linear(Kernels *k, const LinearShape *s, const void *x, Param *wei
 static Status linear_backward_data(Kernels *k, const LinearShape *s, const void *d_y, Param *weight, void *d_x)
 {
     ConvJob job = {
-        .g = geometry_flat(s->rows, s->out, s->in), .type = s->out_dtype, .out_type = s->dtype, .x = d_y, .y = d_x};
+        .g = geometry_flat(s->rows, s->out, s->in), .type = s->out_dtype, .out_type = s->dtype, .residual_type = s->dtype,
+        .x = d_y, .y = d_x};
     const float *values = param_fetch(weight);
     if (!values) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", weight->size, weight->name);
     return convolve(k, &job, &(ConvWeights){values, 1, s->in, false});

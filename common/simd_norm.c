@@ -86,12 +86,18 @@ static Status prepare(Kernels *k, NormJob *job)
     return STATUS_OK;
 }
 
+/* Of x and film. */
+static DType x_type(const NormJob *job)
+{
+    return job->s->x_f32 ? DTYPE_F32 : job->s->dtype;
+}
+
 /* 1 + scale, and shift, of channel c of image n. */
 static void film_of(const NormJob *job, int64_t n, int64_t c, double *scale, double *shift)
 {
     int64_t at = n * 2 * job->s->C + c;
-    *scale = job->film ? 1 + (double)load(job->s->dtype, job->film, at) : 1;
-    *shift = job->film ? (double)load(job->s->dtype, job->film, at + job->s->C) : 0;
+    *scale = job->film ? 1 + (double)load(x_type(job), job->film, at) : 1;
+    *shift = job->film ? (double)load(x_type(job), job->film, at + job->s->C) : 0;
 }
 
 /* --- forward --- */
@@ -148,7 +154,7 @@ FORCE_INLINE void span_moments(DType type, const NormJob *job, int64_t n, int64_
 
 static void reduce_forward(const NormJob *job, int64_t n, int64_t span)
 {
-    WITH_DTYPE(job->s->dtype, TYPE, span_moments(TYPE, job, n, span));
+    WITH_DTYPE(x_type(job), TYPE, span_moments(TYPE, job, n, span));
 }
 
 /* Joins the moments of the spans into those of the first one. */
@@ -195,7 +201,7 @@ static void finish_forward(const NormJob *job, int64_t n, int64_t span)
     }
 }
 
-FORCE_INLINE void span_forward(DType type, Activation act, const NormJob *job, int64_t n, int64_t span)
+FORCE_INLINE void span_forward(DType x_dtype, DType type, Activation act, const NormJob *job, int64_t n, int64_t span)
 {
     int64_t C = job->s->C, first = n * job->s->pixels, from = span * job->span;
     const float *center = job->affine + n * 5 * C, *a = center + C, *b = a + C;
@@ -203,12 +209,15 @@ FORCE_INLINE void span_forward(DType type, Activation act, const NormJob *job, i
 #pragma omp simd
         for (int64_t c = 0; c < C; c++)
             store_result(type, job->y, row * C + c,
-                         act_forward(type, act, (load(type, job->x, row * C + c) - center[c]) * a[c] + b[c]));
+                         act_forward(type, act, (load(x_dtype, job->x, row * C + c) - center[c]) * a[c] + b[c]));
 }
 
 static void apply_forward(const NormJob *job, int64_t n, int64_t span)
 {
-    WITH_DTYPE(job->s->dtype, TYPE, WITH_ACTIVATION(job->s->act, ACT, span_forward(TYPE, ACT, job, n, span)));
+    if (job->s->x_f32 && job->s->dtype == DTYPE_BF16)
+        WITH_ACTIVATION(job->s->act, ACT, span_forward(DTYPE_F32, DTYPE_BF16, ACT, job, n, span));
+    else
+        WITH_DTYPE(job->s->dtype, TYPE, WITH_ACTIVATION(job->s->act, ACT, span_forward(TYPE, TYPE, ACT, job, n, span)));
 }
 
 static Status group_norm(Kernels *k, const GroupNormShape *s, const void *x, const float *gamma, const float *beta,

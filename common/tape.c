@@ -23,7 +23,7 @@ struct Tape {
     Tensor *recycled; /* structs given back while not recording, linked through grad */
     Node **nodes;
     int node_count, node_capacity;
-    bool recording, dropout;
+    bool recording, wide, dropout;
     DType dtype;
     RngKey dropout_key;
     uint32_t dropout_calls;
@@ -114,6 +114,21 @@ void tape_set_dtype(Tape *t, DType type)
 DType tape_dtype(const Tape *t)
 {
     return t->dtype;
+}
+
+void tape_set_wide(Tape *t, bool on)
+{
+    t->wide = on;
+}
+
+bool tape_wide(const Tape *t)
+{
+    return t->wide && !t->recording && t->dtype == DTYPE_BF16;
+}
+
+DType tape_wide_dtype(const Tape *t)
+{
+    return tape_wide(t) ? DTYPE_F32 : t->dtype;
 }
 
 void tape_set_dropout(Tape *t, RngKey key)

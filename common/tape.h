@@ -47,6 +47,11 @@ bool tape_recording(const Tape *t);
 /* Activations' dtype: what models cast their inputs to. f32 at first. */
 void tape_set_dtype(Tape *t, DType type);
 DType tape_dtype(const Tape *t);
+/* With bf16 activations, what layers call wide (ops.h) stays f32: results that are only normalised or added, which makes no
+ * multiplication dearer. For sampling: while the tape records, nothing is wide. Off at first. */
+void tape_set_wide(Tape *t, bool on);
+bool tape_wide(const Tape *t);        /* is anything? */
+DType tape_wide_dtype(const Tape *t); /* of what is: f32, or the activations' dtype */
 
 /* Dropout draws from this key (stream RNG_DROPOUT); probability 0 until set, so that sampling never drops. */
 void tape_set_dropout(Tape *t, RngKey key);

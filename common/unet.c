@@ -36,6 +36,8 @@ static int64_t make_output_blocks(UNet *u, ParamSet *set)
             }
         }
     }
+    UNetBlock *last = &u->output[n - 1];
+    last->res.out_conv.wide = !last->has_attention; /* only out_norm reads it */
     u->output_count = n;
     return ch;
 }
@@ -49,6 +51,7 @@ Status unet_new(const UNetConfig *config, ParamSet *params, UNet **out)
     int64_t ch = make_output_blocks(u, params);
     u->out_norm = norm_make(params, ch, "out.0");
     u->out_conv = conv2d_make(params, ch, config->out_channels, 3, 1, 0, "out.2");
+    u->out_norm.wide = true; /* the last convolution has few outputs, so multiplies in f32 */
     u->out_conv.out_f32 = true;
     if (!u->out_conv.bias) { /* the last parameter could not be registered */
         unet_free(u);
@@ -83,6 +86,7 @@ UNetCondition unet_condition(Tape *t, const UNet *u, Tensor *text, Tensor *poole
     tape_block(t, "encoder_kv", -1);
     if (e->label_emb && labels) {
         Tensor *rows = op_embedding(t, labels, N, e->label_emb);
+        rows = op_cast(t, rows, tape_wide_dtype(t));
         c.emb = pooled ? op_add(t, pooled, rows) : rows;
     }
     if (!text) return c;
@@ -104,9 +108,10 @@ Tensor *unet_forward(Tape *t, const UNet *u, Tensor *x, const float *timesteps, 
     for (int i = 0; i < u->output_count; i++) {
         Tensor *skip = code.blocks[e->input_count - 1 - i], *below = h;
         tape_block(t, "output_blocks", i);
-        Tensor *all = op_repeat(t, skip, rows), *both = op_concat(t, h, all);
+        Tensor *narrow = op_cast(t, skip, tape_dtype(t)), *all = op_repeat(t, narrow, rows), *both = op_concat(t, h, all);
         tape_release(t, below);
         tape_release(t, skip);
+        tape_release(t, narrow);
         tape_release(t, all);
         h = unet_block_forward(t, e, &u->output[i], both, code.emb_act, condition);
         tape_release(t, both);

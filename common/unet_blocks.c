@@ -21,9 +21,11 @@ ResBlock resblock_make(ParamSet *set, int64_t cin, int64_t emb, int64_t cout, bo
     b.in_norm = norm_make(set, cin, join(name, prefix, "in_layers.0"));
     b.in_conv = conv2d_make(set, cin, cout, 3, 1, 1, join(name, prefix, "in_layers.2"));
     b.emb_proj = linear_make(set, emb, scale_shift_norm ? 2 * cout : cout, 1, join(name, prefix, "emb_layers.1"));
+    b.in_conv.wide = b.emb_proj.wide = true; /* only the norm below reads them */
     b.out_norm = norm_make(set, cout, join(name, prefix, "out_layers.0"));
     b.out_conv = conv2d_make(set, cout, cout, 3, 1, 0, join(name, prefix, "out_layers.3"));
     if (b.has_skip) b.skip = conv2d_make(set, cin, cout, 1, 1, 1, join(name, prefix, "skip_connection"));
+    b.skip.wide = true; /* only added */
     return b;
 }
 
@@ -59,7 +61,7 @@ Tensor *resblock_forward(Tape *t, const ResBlock *b, Tensor *x, Tensor *emb_act)
     }
     h = instead(t, h, op_group_norm(t, h, &b->out_norm, film, ACT_SILU));
     h = instead(t, h, op_dropout(t, h, b->dropout));
-    if (b->has_skip) x = op_conv2d(t, x, &b->skip, NULL);
+    if (b->has_skip) x = op_conv2d(t, op_cast(t, x, tape_dtype(t)), &b->skip, NULL);
     x = op_repeat(t, x, rows);
     return tape_scope_end(t, scope, op_conv2d(t, h, &b->out_conv, x));
 }
@@ -99,7 +101,7 @@ Tensor *op_timestep_embedding(Tape *t, const float *timesteps, int64_t N, int di
         return NULL;
     }
     timestep_embedding(timesteps, (int)N, dim, values);
-    Tensor *y = tape_input(t, tape_dtype(t), 2, (int64_t[]){N, dim}, values);
+    Tensor *y = tape_input(t, tape_wide_dtype(t), 2, (int64_t[]){N, dim}, values);
     free(values);
     return y;
 }

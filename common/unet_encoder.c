@@ -220,7 +220,7 @@ static Tensor *embed_time(Tape *t, const UNetEncoder *e, const float *timesteps,
     emb = op_linear(t, op_silu(t, emb), &e->time_embed[1], NULL);
     unet_trace_block(trace, "time_embed", -1, emb);
     if (condition->emb) emb = op_add(t, emb, condition->emb);
-    return tape_scope_end(t, scope, op_silu(t, emb));
+    return tape_scope_end(t, scope, op_cast(t, op_silu(t, emb), tape_dtype(t)));
 }
 
 UNetEncoding unet_encoder_forward(Tape *t, const UNetEncoder *e, Tensor *x, const float *timesteps,
@@ -230,7 +230,8 @@ UNetEncoding unet_encoder_forward(Tape *t, const UNetEncoder *e, Tensor *x, cons
     if (tape_failed(t)) return code;
     tape_block(t, "time_embed", -1);
     code.emb_act = embed_time(t, e, timesteps, condition->N ? condition->N : x->dims[0], condition, trace);
-    Tensor *h = op_cast(t, x, tape_dtype(t));
+    /* The first convolution has few inputs, so multiplies in f32 where that is wide: eps is a small difference of what x holds. */
+    Tensor *h = op_cast(t, x, tape_wide_dtype(t));
     for (int i = 0; i < e->input_count; i++) {
         tape_block(t, "input_blocks", i);
         code.blocks[i] = h = unet_block_forward(t, e, &e->input[i], h, code.emb_act, condition);

@@ -125,6 +125,29 @@ static void group_norm_matches_reference(void **state)
     }
 }
 
+/* x and film in f32, y in bf16. */
+static void group_norm_takes_f32_to_bf16(void **state)
+{
+    (void)state;
+    for (int set = 0; set < KERNEL_SETS; set++) {
+        Kernels *k = kernel_set_open(&kernel_sets[set]);
+        for (int i = 0; i < CASES; i++) {
+            GroupNormShape s = cases[i].shape;
+            char label[128];
+            s.dtype = DTYPE_BF16;
+            s.x_f32 = true;
+            snprintf(label, sizeof label, "%s, group norm, case %d, f32 to bf16", kernel_sets[set].label, i);
+            NormArrays a = arrays_new(&cases[i], DTYPE_F32);
+            values_free(&a.y);
+            a.y = values_output(DTYPE_BF16, a.x.n);
+            run_forward(k, &s, cases[i].film, &a);
+            check_forward(label, &cases[i], &s, &a, 2e-6);
+            arrays_free(&a);
+        }
+        kernels_free(k);
+    }
+}
+
 /* A mean far above the standard deviation must not cost digits; nor may one pixel far from all others. */
 static void group_norm_is_robust(void **state)
 {
@@ -248,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(group_norm_matches_reference),
+        cmocka_unit_test(group_norm_takes_f32_to_bf16),
         cmocka_unit_test(group_norm_is_robust),
         cmocka_unit_test(group_norm_ignores_threads_and_batch),
         cmocka_unit_test(layer_norm_matches_reference),

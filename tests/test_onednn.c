@@ -33,7 +33,7 @@ static Conv conv_new(ConvShape s)
     c.x = values_random(s.dtype, s.N * s.H * s.W * s.Cin, 0, 1);
     c.w = values_random(DTYPE_F32, weights, 0, 0.1);
     c.b = values_random(DTYPE_F32, s.Cout, 0, 1);
-    c.r = values_random(s.out_dtype, y_size(&s), 0, 1);
+    c.r = values_random(s.residual_f32 ? DTYPE_F32 : s.out_dtype, y_size(&s), 0, 1);
     c.y = values_output(s.out_dtype, y_size(&s));
     c.d_x = values_output(s.dtype, c.x.n);
     c.d_w = values_random(DTYPE_F32, weights, 0, 1);
@@ -181,6 +181,29 @@ static void steady_state_allocates_nothing(void **state)
     kernels_free(k);
 }
 
+/* A residual in f32 that is added before y is rounded to bf16: at once, in parts and in 8 bits, as the plain kernels do. */
+static void wide_residuals(void **state)
+{
+    (void)state;
+    static const ConvShape shapes[] = {{2, 9, 8, 24, 40, 3, 1, DTYPE_BF16, DTYPE_BF16, true},
+                                       {2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16, true},
+                                       {1, 16, 16, 32, 32, 1, 1, DTYPE_BF16, DTYPE_BF16, true}};
+    Kernels *k = open_or_skip(), *plain = kernel_set_open(&kernel_sets[1]);
+    for (int i = 0; i < 6; i++) {
+        Conv c = conv_new(shapes[i / 2]);
+        Values y = values_output(DTYPE_BF16, c.y.n);
+        for (int64_t j = 0; j < c.w.n; j++) ((float *)c.w.data)[j] = bf16_to_f32(f32_to_bf16(((float *)c.w.data)[j]));
+        assert_int_equal(STATUS_OK, plain->conv2d(plain, &c.s, c.x.data, &c.weight, &c.bias, c.r.data, y.data));
+        c.weight.int8 = i % 2;
+        forward(k, &c, c.r.data);
+        assert_near("y", &c.y, &y, i % 2 ? 3e-2 : 1e-2);
+        values_free(&y);
+        conv_free(&c);
+    }
+    kernels_free(k);
+    kernels_free(plain);
+}
+
 static void run_doubled(Kernels *k, const ConvShape *s, const void *x, Conv *c, void *y)
 {
     bool done;
@@ -193,16 +216,20 @@ static void run_doubled(Kernels *k, const ConvShape *s, const void *x, Conv *c, 
 static void doubled_pictures(void **state)
 {
     (void)state;
-    static const ConvShape shapes[] = {{2, 8, 6, 112, 32, 3, 1, DTYPE_BF16, DTYPE_BF16}, {3, 2, 2, 96, 40, 3, 1, DTYPE_BF16, DTYPE_BF16},
-                                       {2, 14, 18, 384, 64, 3, 1, DTYPE_BF16, DTYPE_BF16}, {2, 16, 16, 768, 96, 3, 1, DTYPE_BF16, DTYPE_BF16}};
+    static const ConvShape shapes[] = {{2, 8, 6, 112, 32, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+                                       {3, 2, 2, 96, 40, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+                                       {2, 14, 18, 384, 64, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+                                       {2, 16, 16, 768, 96, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+                                       {2, 14, 18, 128, 48, 3, 1, DTYPE_BF16, DTYPE_F32, false}};
     Kernels *k = open_or_skip(), *plain = kernel_set_open(&kernel_sets[1]);
     if (!k->native_bf16) skip();
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 10; i++) {
         ConvShape s = shapes[i / 2];
         Conv c = conv_new(s); /* a quarter of its x is used */
         int64_t from = s.H / 2 * s.W / 2 * s.Cin, y = s.H * s.W * s.Cout;
         Values x = values_output(DTYPE_F32, s.N * from), doubled = values_output(DTYPE_F32, 4 * x.n);
-        Values exact = values_output(DTYPE_F32, c.y.n), want = values_output(DTYPE_BF16, c.y.n);
+        Values exact = values_output(DTYPE_F32, c.y.n), want = values_output(s.out_dtype, c.y.n);
+        size_t y_bytes = dtype_size(s.out_dtype);
         for (int64_t j = 0; j < x.n; j++) ((float *)x.data)[j] = (float)c.x.exact[j];
         run_doubled(k, &s, c.x.data, &c, want.data);
         if (i % 2) {
@@ -217,8 +244,8 @@ static void doubled_pictures(void **state)
             use_threads(run % 2 ? 1 : 2);
             s.N = run / 2 ? 1 : shapes[i / 2].N;
             for (int64_t n = 0; n < shapes[i / 2].N; n += s.N)
-                run_doubled(k, &s, (uint16_t *)c.x.data + n * from, &c, (uint16_t *)c.y.data + n * y);
-            if (run == 0) memcpy(want.data, c.y.data, (size_t)c.y.n * sizeof(uint16_t));
+                run_doubled(k, &s, (uint16_t *)c.x.data + n * from, &c, (char *)c.y.data + (size_t)(n * y) * y_bytes);
+            if (run == 0) memcpy(want.data, c.y.data, (size_t)c.y.n * y_bytes);
             assert_near("y", &c.y, &exact, 1e-2);
             assert_values_same("y", &c.y, &want);
         }
@@ -256,9 +283,9 @@ static void count_up(void *data)
 static void parts_add_up(void **state)
 {
     (void)state;
-    static const ConvShape shapes[] = {{2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
-                                       {1, 5, 7, 1344, 272, 3, 1, DTYPE_BF16, DTYPE_BF16},
-                                       {1, 4, 3, 960, 256, 3, 1, DTYPE_BF16, DTYPE_F32}};
+    static const ConvShape shapes[] = {{2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+                                       {1, 5, 7, 1344, 272, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+                                       {1, 4, 3, 960, 256, 3, 1, DTYPE_BF16, DTYPE_F32, false}};
     Kernels *k = open_or_skip();
     for (int i = 0; i < 3; i++) {
         Conv c = conv_new(shapes[i]);
@@ -487,10 +514,10 @@ static void wrong_implementations_are_avoided(void **state)
 {
     (void)state;
     static const ConvShape shapes[] = {
-        {5, 24, 28, 3, 6, 1, 1, DTYPE_BF16, DTYPE_BF16},  {5, 9, 14, 23, 17, 1, 1, DTYPE_BF16, DTYPE_BF16},
-        {5, 12, 12, 4, 25, 1, 1, DTYPE_BF16, DTYPE_BF16}, {3, 9, 1, 19, 33, 3, 2, DTYPE_BF16, DTYPE_BF16},
-        {1, 1, 1, 16, 64, 3, 2, DTYPE_BF16, DTYPE_BF16},  {3, 7, 1, 16, 16, 3, 2, DTYPE_BF16, DTYPE_BF16},
-        {2, 8, 8, 16, 32, 3, 1, DTYPE_F32, DTYPE_F32},    {2, 8, 8, 32, 6, 3, 1, DTYPE_BF16, DTYPE_F32},
+        {5, 24, 28, 3, 6, 1, 1, DTYPE_BF16, DTYPE_BF16, false},  {5, 9, 14, 23, 17, 1, 1, DTYPE_BF16, DTYPE_BF16, false},
+        {5, 12, 12, 4, 25, 1, 1, DTYPE_BF16, DTYPE_BF16, false}, {3, 9, 1, 19, 33, 3, 2, DTYPE_BF16, DTYPE_BF16, false},
+        {1, 1, 1, 16, 64, 3, 2, DTYPE_BF16, DTYPE_BF16, false},  {3, 7, 1, 16, 16, 3, 2, DTYPE_BF16, DTYPE_BF16, false},
+        {2, 8, 8, 16, 32, 3, 1, DTYPE_F32, DTYPE_F32, false},    {2, 8, 8, 32, 6, 3, 1, DTYPE_BF16, DTYPE_F32, false},
     };
     kernels_free(open_or_skip());
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) assert_like_plain(shapes[i]);
@@ -502,11 +529,11 @@ static void bits_ignore_threads_and_batch(void **state)
 {
     (void)state;
     static const ConvShape shapes[] = {
-        {2, 2, 2, 896, 64, 3, 2, DTYPE_F32, DTYPE_F32},      {2, 1, 3, 448, 96, 3, 1, DTYPE_F32, DTYPE_F32},
-        {2, 7, 7, 896, 64, 3, 1, DTYPE_BF16, DTYPE_BF16},    {2, 12, 12, 896, 192, 3, 1, DTYPE_BF16, DTYPE_BF16},
-        {4, 16, 20, 576, 192, 3, 1, DTYPE_BF16, DTYPE_BF16}, {10, 1, 1, 512, 40, 1, 1, DTYPE_F32, DTYPE_F32},
-        {16, 1, 1, 256, 512, 1, 1, DTYPE_BF16, DTYPE_BF16},  {3, 8, 8, 128, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
-        {2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},   {3, 5, 7, 1344, 256, 3, 1, DTYPE_BF16, DTYPE_BF16},
+        {2, 2, 2, 896, 64, 3, 2, DTYPE_F32, DTYPE_F32, false},      {2, 1, 3, 448, 96, 3, 1, DTYPE_F32, DTYPE_F32, false},
+        {2, 7, 7, 896, 64, 3, 1, DTYPE_BF16, DTYPE_BF16, false},    {2, 12, 12, 896, 192, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+        {4, 16, 20, 576, 192, 3, 1, DTYPE_BF16, DTYPE_BF16, false}, {10, 1, 1, 512, 40, 1, 1, DTYPE_F32, DTYPE_F32, false},
+        {16, 1, 1, 256, 512, 1, 1, DTYPE_BF16, DTYPE_BF16, false},  {3, 8, 8, 128, 256, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
+        {2, 8, 8, 768, 256, 3, 1, DTYPE_BF16, DTYPE_BF16, false},   {3, 5, 7, 1344, 256, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
     };
     Kernels *k = open_or_skip();
     for (size_t i = 0; i < 3 * sizeof shapes / sizeof *shapes; i++) {
@@ -577,6 +604,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(layouts_are_shared),
         cmocka_unit_test(parts_add_up),
+        cmocka_unit_test(wide_residuals),
         cmocka_unit_test(doubled_pictures),
         cmocka_unit_test(weights_of_patches),
         cmocka_unit_test(full_slots_make_room),

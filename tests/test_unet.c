@@ -1,8 +1,11 @@
 /* What the U-Net promises beside its numbers, which the fixtures test (test_parity.c). */
 #include "tests/support_models.h"
 
+#include "common/rng.h"
 #include "common/tape.h"
+#include "text_transformer/text_unet_file.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -33,10 +36,11 @@ static void pictures_of_a_pair_are_given_once(void **state)
     for (int i = 0; i < PAIR; i++) tokens[i * ctx] = i + 1;
     for (int i = 0; i < PAIR * SIDE * SIDE * 3; i++) x[i] = (float)(i % (N * SIDE * SIDE * 3) % 17) / 8 - 1;
     assert_int_equal(STATUS_OK, kernels_new(KERNELS_BEST, &k));
-    for (int type = 0; type < 2; type++) {
+    for (int kind = 0; kind < 3; kind++) {
         Tape *t;
         assert_int_equal(STATUS_OK, tape_new(k, &t));
-        tape_set_dtype(t, (DType)type);
+        tape_set_dtype(t, kind ? DTYPE_BF16 : DTYPE_F32);
+        tape_set_wide(t, kind == 2);
         UNetCondition c = text_unet_encode(t, m, tokens, mask, NULL, PAIR, NULL);
         Tensor *twice = answer(t, m, PAIR, x, &c), *once = answer(t, m, N, x, &c);
         assert_int_equal(STATUS_OK, tape_status(t));
@@ -45,6 +49,59 @@ static void pictures_of_a_pair_are_given_once(void **state)
         size_t half = tensor_bytes(once) / 2; /* the captions differ */
         assert_memory_not_equal(once->data, (char *)once->data + half, half);
         tape_free(t);
+    }
+    text_unet_free(m);
+    kernels_free(k);
+}
+
+/* The default base model's answer to x at a timestep, in f32, bf16, or bf16 with what is wide in f32. */
+static void answer_of_default(Kernels *k, const TextUNet *m, int kind, float timestep, const float *x, float *out)
+{
+    enum { SIZE = 64 };
+    Tape *t;
+    int32_t tokens[CTX] = {1, 2, 3};
+    uint8_t mask[CTX] = {1, 1, 1};
+    assert_in_range(m->config.text.ctx, 3, CTX);
+    assert_int_equal(STATUS_OK, tape_new(k, &t));
+    tape_set_dtype(t, kind ? DTYPE_BF16 : DTYPE_F32);
+    tape_set_wide(t, kind == 2);
+    UNetCondition c = text_unet_encode(t, m, tokens, mask, NULL, 1, NULL);
+    TextUNetInput in = {.timesteps = &timestep, .x = tape_input(t, DTYPE_F32, 4, (int64_t[]){1, SIZE, SIZE, 3}, x)};
+    Tensor *y = text_unet_forward(t, m, &in, &c, NULL);
+    assert_int_equal(STATUS_OK, tape_status(t));
+    assert_int_equal(SIZE * SIZE * 6, tensor_size(y));
+    for (int p = 0; p < SIZE * SIZE; p++) memcpy(out + 3 * p, (float *)y->data + 6 * p, 3 * sizeof(float));
+    tape_free(t);
+}
+
+/* What is wide costs no multiplication, and bf16 answers are nearer to those in f32 for it (SPEED.md, "Sixteen bits"): among much
+ * noise the first and the last layers count, among little noise those inside, too. */
+static void wide_results_are_nearer(void **state)
+{
+    (void)state;
+    enum { VALUES = 64 * 64 * 3 };
+    static const struct {
+        float timestep, signal, noise, most; /* most: of bf16's squared error that may be left */
+    } cases[] = {{700, 0.45f, 0.89f, 0.15f}, {30, 0.998f, 0.06f, 0.15f}};
+    static float x[VALUES], answers[3][VALUES];
+    TextUNet *m;
+    Kernels *k;
+    assert_int_equal(STATUS_OK, text_unet_load("data/weights/base.h5", "base", &m, NULL));
+    assert_int_equal(STATUS_OK, kernels_new(KERNELS_BEST, &k));
+    for (int i = 0; i < 2; i++) {
+        double error[3] = {0};
+        rng_normal(&(RngKey){.seed = 11, .stream = RNG_INIT_NOISE}, x, VALUES);
+        for (int j = 0; j < VALUES; j++) { /* a disc before a white wall */
+            bool inside = hypot(j / 3 % 64 - 32, j / 3 / 64 - 32) < 20;
+            x[j] = cases[i].signal * (inside ? 0.3f * (float)(j % 3) - 0.4f : 1) + cases[i].noise * x[j];
+        }
+        for (int kind = 0; kind < 3; kind++) {
+            answer_of_default(k, m, kind, cases[i].timestep, x, answers[kind]);
+            for (int j = 0; j < VALUES; j++) error[kind] += pow(answers[kind][j] - answers[0][j], 2);
+        }
+        if (!(error[1] > 0 && error[2] < cases[i].most * error[1]))
+            fail_msg("timestep %g: squared error %g, wide %g", cases[i].timestep, error[1], error[2]);
+        print_message("timestep %g: wide results leave %.3f of the squared error\n", cases[i].timestep, error[2] / error[1]);
     }
     text_unet_free(m);
     kernels_free(k);
@@ -75,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_of_a_pair_are_given_once),
+        cmocka_unit_test(wide_results_are_nearer),
         cmocka_unit_test(odd_numbers_of_pictures_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

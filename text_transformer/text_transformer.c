@@ -77,6 +77,7 @@ Status text_transformer_new(const TextConfig *config, int64_t pooled_width, Para
     if (config->padding)
         x->padding_embedding = params_add(params, INIT_NORMAL, PADDING_STD, 2, (int64_t[]){config->ctx, W}, "padding_embedding");
     x->proj = linear_make(params, W, pooled_width, 1, "transformer_proj");
+    x->proj.wide = true; /* only added to the time embedding */
     if (!x->proj.bias) {
         text_transformer_free(x);
         return status_fail(STATUS_NO_MEMORY, "out of memory for the text transformer's parameters");
