@@ -72,7 +72,8 @@ Status stage_model_init(StageModel *m, Kernels *kernels, const TextUNet *model, 
     *m = (StageModel){.model = model, .in = in, .n = in->n};
     TRY(tape_new(kernels, &m->tape));
     tape_set_dtype(m->tape, o->precision);
-    tape_set_wide(m->tape, true);
+    /* The upsampler's rounding is not seen in its pictures, and its largest layers would take a twentieth longer: see SPEED.md. */
+    tape_set_wide(m->tape, !model->config.low_res);
     tape_set_profile(m->tape, o->profile);
     m->timesteps = malloc((size_t)(2 * in->n) * sizeof(float));
     m->levels = calloc((size_t)(2 * in->n), sizeof(float));
