@@ -104,7 +104,8 @@ static void bench_init(Bench *b, Kernels *k, const Case *c, DType type)
     memset(b, 0, sizeof *b);
     b->k = k;
     b->is_linear = c->kernel == 0;
-    b->s = (ConvShape){c->N, c->H, c->H, c->Cin, c->Cout, c->kernel, c->stride, type, out};
+    b->s = (ConvShape){.N = c->N, .H = c->H, .W = c->H, .Cin = c->Cin, .Cout = c->Cout, .kernel = c->kernel, .stride = c->stride,
+                       .dtype = type, .out_dtype = out};
     b->linear = (LinearShape){c->N * c->H, c->Cin, c->Cout, type, out, 0};
     int64_t inputs = b->is_linear ? c->N * c->H : c->N * c->H * c->H, outputs = b->is_linear ? inputs : c->N * H2 * H2;
     b->x = array_new(type, inputs * c->Cin, true);

@@ -160,7 +160,8 @@ static void attention_backward(const Bench *b)
 
 static ConvShape conv_shape(const Bench *b)
 {
-    return (ConvShape){b->N, b->H, b->H, b->C, b->C, 3, 1, b->type, b->type};
+    return (ConvShape){.N = b->N, .H = b->H, .W = b->H, .Cin = b->C, .Cout = b->C, .kernel = 3, .stride = 1, .dtype = b->type,
+                       .out_dtype = b->type};
 }
 
 static void conv2d(const Bench *b)
