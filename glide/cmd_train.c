@@ -82,12 +82,11 @@ enum {
 static const struct {
     const char *name;
     unsigned targets;
-} partial[] = {{"init", OF_UNETS},          {"inpaint", OF_UNETS},     {"micro-batch", OF_UNETS},       {"side", OF_UNETS},
-               {"text-lr", OF_UNETS},       {"drop", OF_UNETS},        {"photos", OF_UNETS},            {"flip", OF_UNETS},
-               {"min-snr", OF_UNETS},       {"snr-floor", OF_UNETS},   {"noisy-steps", OF_UNETS},       {"vb-weight", OF_UNETS},
-               {"no-samples", OF_UNETS},    {"korean", OF_READERS},    {"checkpoint-blocks", OF_UNETS}, {"vocab", OF_READERS},
-               {"degrade", OF_UPSAMPLER},   {"subgroups", OF_CLASSIFIER}, {"noise-conditioning", OF_UPSAMPLER},
-               {"unseen", OF_UNETS}};
+} partial[] = {{"inpaint", OF_UNETS},  {"micro-batch", OF_UNETS}, {"side", OF_UNETS},           {"text-lr", OF_UNETS},
+               {"drop", OF_UNETS},     {"photos", OF_UNETS},      {"flip", OF_UNETS},           {"min-snr", OF_UNETS},
+               {"snr-floor", OF_UNETS}, {"noisy-steps", OF_UNETS}, {"vb-weight", OF_UNETS},      {"no-samples", OF_UNETS},
+               {"unseen", OF_UNETS},   {"korean", OF_READERS},    {"vocab", OF_READERS},        {"checkpoint-blocks", OF_UNETS},
+               {"degrade", OF_UPSAMPLER}, {"noise-conditioning", OF_UPSAMPLER}, {"subgroups", OF_CLASSIFIER}};
 
 static Status check_options(CliArgs *args, TrainTarget target)
 {

@@ -99,13 +99,13 @@ static Status new_model(Trainer *tr, const char **subjects, const char **styles)
     return STATUS_OK;
 }
 
-static Status open_model(Trainer *tr, const H5File *resume)
+static Status open_model(Trainer *tr, const H5File *file)
 {
     ClassifierTraining *c = tr->state;
-    if (resume) {
-        TRY(classifier_read_header(resume, &c->model));
+    if (file) {
+        TRY(classifier_read_header(file, &c->model));
         if (c->model->subject_names) return STATUS_OK;
-        return status_fail(STATUS_BAD_INPUT, "%s: names no classes, so there is nothing to train it on", h5file_path(resume));
+        return status_fail(STATUS_BAD_INPUT, "%s: names no classes, so there is nothing to train it on", h5file_path(file));
     }
     const char **names = calloc(2 * (size_t)dataset_count(tr->dataset), sizeof *names);
     Status s =
@@ -122,14 +122,14 @@ static Status open_subgroups(const char *chosen, Subgroups **out)
     return subgroups_load(path, out);
 }
 
-static Status open_training(Trainer *tr, const H5File *resume)
+static Status open_training(Trainer *tr, const H5File *file)
 {
     const TrainerOptions *o = tr->options;
     ClassifierTraining *c = tr->state = calloc(1, sizeof *c);
     if (c) c->labels = calloc((size_t)dataset_count(tr->dataset), sizeof *c->labels);
     if (!c || !c->labels) return status_fail(STATUS_NO_MEMORY, "out of memory for training");
     TRY(open_subgroups(o->subgroups, &c->subgroups));
-    TRY(open_model(tr, resume));
+    TRY(open_model(tr, file));
     tr->params = &c->model->params;
     for (int i = 0; i < dataset_count(tr->dataset); i++) {
         const DatasetItem *item = dataset_item(tr->dataset, i);

@@ -167,12 +167,12 @@ static void free_own(ClipTraining *own)
     free(own);
 }
 
-static Status open_training(Trainer *tr, const H5File *resume)
+static Status open_training(Trainer *tr, const H5File *file)
 {
     Clip *m = NULL;
     ClipTraining *own = calloc(1, sizeof *own);
     if (!own) return status_fail(STATUS_NO_MEMORY, "out of memory for training");
-    Status s = resume ? read_model(resume, own, &m) : new_model(tr, own, &m);
+    Status s = file ? read_model(file, own, &m) : new_model(tr, own, &m);
     if (s == STATUS_OK) s = diffusion_init(&own->noise, m->config.beta_schedule, m->config.n_timesteps, "");
     if (s != STATUS_OK) {
         clip_free(m);

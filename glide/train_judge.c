@@ -135,10 +135,10 @@ static Status measure(Trainer *tr, const int *pictures, int n, double measured[T
 
 /* --- opening and saving ----------------------------------------------------------------------------- */
 
-static Status open_training(Trainer *tr, const H5File *resume)
+static Status open_training(Trainer *tr, const H5File *file)
 {
     Judge *j = NULL;
-    TRY(resume ? judge_read_header(resume, &j) : new_model(tr, &j));
+    TRY(file ? judge_read_header(file, &j) : new_model(tr, &j));
     tr->params = &j->params;
     const ContrastNet net = {j, j->config.embedding, j->config.logit_scale, HALF_JUDGE, share, release, see, read, measure};
     return contrast_open(tr, &net, NULL);

@@ -55,24 +55,46 @@ static Status new_model(Trainer *tr)
     return STATUS_OK;
 }
 
-static Status open_model(Trainer *tr, const H5File *resume)
+/* It has what the options ask for; a checkpoint's optimiser would not know what the model does not have yet. */
+static Status check_checkpoint(const Trainer *tr, const H5File *file)
+{
+    const TextUNetConfig *c = &((UNetTraining *)tr->state)->model->config;
+    if (tr->options->inpaint && !c->inpaint)
+        return status_fail(STATUS_BAD_INPUT, "%s: is no inpainting model; expected --init instead of --resume to make it one",
+                           h5file_path(file));
+    if (tr->options->noise_conditioning && !c->low_res_level)
+        return status_fail(STATUS_BAD_INPUT, "%s: is not told noise levels; expected --init instead of --resume to make it so",
+                           h5file_path(file));
+    return STATUS_OK;
+}
+
+static Status open_model(Trainer *tr, const H5File *file)
+{
+    UNetTraining *u = tr->state;
+    if (!file) return new_model(tr);
+    TRY(text_unet_read_header(file, &u->model));
+    if (!u->model->bpe) return status_fail(STATUS_BAD_INPUT, "%s: holds no tokenizer to train with", h5file_path(file));
+    return tr->options->resume ? check_checkpoint(tr, file) : STATUS_OK;
+}
+
+static void use_model(Trainer *tr)
+{
+    UNetTraining *u = tr->state;
+    tr->params = &u->model->params;
+    for (int i = 0; i < tr->params->count; i++) {
+        Param *p = tr->params->items[i];
+        if (!strncmp(p->name, "transformer.", strlen("transformer."))) p->lr_scale = (float)tr->options->text_lr;
+    }
+    unet_set_checkpoint(u->model->unet, tr->options->checkpoint_blocks);
+}
+
+static Status extend(Trainer *tr)
 {
     const TrainerOptions *o = tr->options;
     UNetTraining *u = tr->state;
-    if (resume) {
-        TRY(text_unet_read_header(resume, &u->model));
-        const TextUNetConfig *c = &u->model->config;
-        if (o->inpaint && !c->inpaint)
-            return status_fail(STATUS_BAD_INPUT, "%s: is no inpainting model; expected --init instead of --resume to make it one",
-                               h5file_path(resume));
-        if (o->noise_conditioning && !c->low_res_level)
-            return status_fail(STATUS_BAD_INPUT, "%s: is not told noise levels; expected --init instead of --resume to make it so",
-                               h5file_path(resume));
-        return STATUS_OK;
-    }
-    TRY(o->init ? text_unet_load(o->init, tr->kind->name, &u->model, NULL) : new_model(tr));
     if (o->inpaint && !u->model->config.inpaint) TRY(text_unet_add_inpaint(&u->model));
     if (o->noise_conditioning && is_upsampler(tr) && !u->model->config.low_res_level) TRY(text_unet_add_level(&u->model));
+    use_model(tr);
     return STATUS_OK;
 }
 
@@ -92,22 +114,15 @@ static Status open_batches(Trainer *tr)
     return batches_new(tr->dataset, u->model->bpe, &plain, &u->held_out_silent);
 }
 
-static Status open_training(Trainer *tr, const H5File *resume)
+static Status open_training(Trainer *tr, const H5File *file)
 {
     UNetTraining *u = tr->state = calloc(1, sizeof *u);
     if (u) u->workspace = train_workspace_new();
     if (!u || !u->workspace) return status_fail(STATUS_NO_MEMORY, "out of memory for training");
-    TRY(open_model(tr, resume));
-    const TextUNetConfig *c = &u->model->config;
-    tr->params = &u->model->params;
-    for (int i = 0; i < tr->params->count; i++) {
-        Param *p = tr->params->items[i];
-        if (!strncmp(p->name, "transformer.", strlen("transformer."))) p->lr_scale = (float)tr->options->text_lr;
-    }
-    unet_set_checkpoint(u->model->unet, tr->options->checkpoint_blocks);
-    if (!u->model->bpe) return status_fail(STATUS_BAD_INPUT, "%s: holds no tokenizer to train with", tr->options->init);
+    TRY(open_model(tr, file));
+    use_model(tr);
     TRY(open_batches(tr));
-    return diffusion_init(&u->diffusion, c->noise_schedule, c->diffusion_steps, "");
+    return diffusion_init(&u->diffusion, u->model->config.noise_schedule, u->model->config.diffusion_steps, "");
 }
 
 static void close_training(Trainer *tr)
@@ -314,7 +329,7 @@ static Status measure(Trainer *tr, double measured[TRAIN_MEASURES], char *text, 
 
 #define UNET_KIND                                                                                                                 \
     .loss_names = {"mse", "vb"}, .measure_names = {"held_out", "held_out_x_0", "held_out_silent"},                                 \
-    .curve_names = {"mse, weighted", "vb (bits)", "mse, held out"}, .open = open_training, .close = close_training,                \
+    .curve_names = {"mse, weighted", "vb (bits)", "mse, held out"}, .open = open_training, .extend = extend, .close = close_training, \
     .write_header = write_header, .worker_open = worker_open, .worker_close = worker_close, .step = step, .measure = measure,      \
     .samples = train_unet_samples
 

@@ -29,7 +29,7 @@ typedef struct TrainerOptions {
     TrainTarget target;
     const char *data, *config, *out; /* out ends in ".h5" */
     const char *subgroups; /* classifier: the file of subgroups; NULL: the project's data/subgroups.tsv */
-    const char *init;   /* a weights file to start from instead of random weights; NULL: none. U-Nets */
+    const char *init;   /* a weights file of the same kind to start from, in place of random weights; NULL: none */
     bool inpaint;       /* U-Nets: it is shown a part of the picture; a model of `init` that is not gets the channels it lacks */
     double unseen;      /* share of training rows of which an inpainting model is shown nothing; of held-out rows always */
     DegradeKind degrade; /* upsampler */

@@ -31,12 +31,9 @@ static Status read_counters(Trainer *tr, const H5File *file)
 }
 
 /* params/ of a checkpoint are the averaged weights, like any weights file's; the raw ones are in checkpoint/raw. */
-static Status resume_values(Trainer *tr, const H5File *file)
+static Status resume_optimizer(Trainer *tr, const H5File *file)
 {
     ParamSet *params = tr->params;
-    TRY(weights_bind(file, params));
-    TRY(params_alloc_grads(params));
-    TRY(optimizer_init(&tr->optimizer, params, &tr->options->optimizer));
     TRY(weights_read_array(file, "checkpoint/raw", params, tr->optimizer.ema));
     optimizer_swap_ema(&tr->optimizer);
     TRY(weights_read_array(file, "checkpoint/adam_m", params, tr->optimizer.m));
@@ -44,21 +41,27 @@ static Status resume_values(Trainer *tr, const H5File *file)
     return read_counters(tr, file);
 }
 
+static Status open_values(Trainer *tr, const H5File *file)
+{
+    const TrainerOptions *o = tr->options;
+    TRY(tr->kind->open(tr, file));
+    if (file) TRY(weights_bind(file, tr->params));
+    if (file && !o->resume && tr->kind->extend) TRY(tr->kind->extend(tr));
+    TRY(params_alloc_grads(tr->params));
+    TRY(optimizer_init(&tr->optimizer, tr->params, &o->optimizer));
+    return o->resume ? resume_optimizer(tr, file) : STATUS_OK;
+}
+
 static Status open_model(Trainer *tr)
 {
     const TrainerOptions *o = tr->options;
-    if (o->resume) {
-        char path[TRAIN_PATH];
-        H5File *file;
-        TRY(weights_open(trainer_path(tr, ".resume.h5", path, sizeof path), tr->kind->name, &file));
-        Status s = tr->kind->open(tr, file);
-        if (s == STATUS_OK) s = resume_values(tr, file);
-        h5file_close(file);
-        return s;
-    }
-    TRY(tr->kind->open(tr, NULL));
-    TRY(params_alloc_grads(tr->params));
-    return optimizer_init(&tr->optimizer, tr->params, &o->optimizer);
+    char path[TRAIN_PATH];
+    const char *from = o->resume ? trainer_path(tr, ".resume.h5", path, sizeof path) : o->init;
+    H5File *file = NULL;
+    if (from) TRY(weights_open(from, tr->kind->name, &file));
+    Status s = open_values(tr, file);
+    h5file_close(file);
+    return s;
 }
 
 /* --- history -------------------------------------------------------------------------------------- */

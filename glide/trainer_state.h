@@ -49,9 +49,11 @@ typedef struct TrainKind {
     const char *loss_names[TRAIN_LOSSES], *measure_names[TRAIN_MEASURES]; /* columns of the history */
     const char *curve_names[TRAIN_LOSSES + 1];                            /* of the losses and the first measure */
     void (*defaults)(TrainerOptions *o);
-    /* The model with what it is trained on: tr->state and tr->params. resume: its configuration is that of this file, whose values
-     * are read later. *tr is closed even after a failure. */
-    Status (*open)(Trainer *tr, const H5File *resume);
+    /* The model with what it is trained on: tr->state and tr->params. file: a checkpoint or weights to start from, whose
+     * configuration it has; its values are read later. NULL: a new model. *tr is closed even after a failure. */
+    Status (*open)(Trainer *tr, const H5File *file);
+    /* The model of `init` gets what it lacks for the options, maybe in another ParamSet. NULL: there is nothing to get. */
+    Status (*extend)(Trainer *tr);
     void (*close)(Trainer *tr);
     Status (*write_header)(const Trainer *tr, H5File *file); /* configuration, tokenizer, names */
     /* w->state and, unless it is the first worker (w->first == 0), w->params. */

@@ -177,6 +177,27 @@ static void test_resume_continues_bit_for_bit(void **state)
     }
 }
 
+/* Weights are a start, with the names and tokenizers of their file: a step that changes nothing leaves them as they are. */
+static void test_init_starts_from_weights(void **state)
+{
+    (void)state;
+    for (TrainTarget target = TRAIN_CLASSIFIER; target <= TRAIN_JUDGE; target++) {
+        TrainerOptions o = tiny_options(target, in_test_folder("first.h5"));
+        OK(trainer_run(&o));
+        o.init = in_test_folder("first.h5");
+        o.out = in_test_folder("second.h5");
+        o.n_vocab = 258; /* the file's tokenizer counts */
+        o.optimizer.total_steps = 1;
+        o.optimizer.lr = 0;
+        OK(trainer_run(&o));
+        assert_same_weights(in_test_folder("first.h5"), in_test_folder("second.h5"));
+        assert_true(history_at(in_test_folder("second.loss.csv"), 1, 1) < history_at(in_test_folder("first.loss.csv"), 1, 1));
+        o.target = target == TRAIN_JUDGE ? TRAIN_CLASSIFIER : target + 1;
+        assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
+        assert_non_null(strstr(status_message(), "first.h5"));
+    }
+}
+
 /* The loss and its gradient are those of the whole batch, however many workers share it. */
 static void test_workers(void **state)
 {
@@ -337,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_wrong_input),
         cmocka_unit_test(test_workers),
         cmocka_unit_test(test_resume_continues_bit_for_bit),
+        cmocka_unit_test(test_init_starts_from_weights),
         cmocka_unit_test(test_classifier_learns),
         cmocka_unit_test(test_judge_learns),
         cmocka_unit_test(test_clip_learns),
