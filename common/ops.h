@@ -103,8 +103,6 @@ Tensor *op_text_embedding(Tape *t, const int32_t *tokens, const uint8_t *mask, i
                           Param *position, Param *padding);
 
 /* --- losses, always f32 --- */
-/* Mean over everything but N of (x - target)^2, times weight[n] (NULL: 1). x (N,...), target f32 of the same shape -> (N). */
-Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight);
 /* logits (N,K), labels (N) -> (N). */
 Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels);
 

@@ -136,27 +136,6 @@ static Tensor *loss_result(Tape *t, Tensor *x, Tensor *loss, Tensor *d_x)
     return loss;
 }
 
-Tensor *op_mse(Tape *t, Tensor *x, const float *target, const float *weight)
-{
-    tape_op(t, "loss");
-    if (tape_failed(t)) return NULL;
-    Tensor *loss = tape_tensor(t, DTYPE_F32, 1, x->dims);
-    Tensor *d_x = tape_tensor(t, DTYPE_F32, x->ndim, x->dims);
-    if (tape_failed(t)) return NULL;
-    int64_t N = x->dims[0], row = tensor_size(x) / N;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < N; i++) {
-        double sum = 0, w = weight ? weight[i] : 1;
-        for (int64_t j = i * row; j < (i + 1) * row; j++) {
-            float difference = tensor_load(x, j) - target[j];
-            sum += (double)difference * difference;
-            ((float *)d_x->data)[j] = (float)(2 * w / (double)row) * difference;
-        }
-        ((float *)loss->data)[i] = (float)(w * sum / (double)row);
-    }
-    return loss_result(t, x, loss, d_x);
-}
-
 Tensor *op_cross_entropy(Tape *t, Tensor *logits, const int32_t *labels)
 {
     tape_op(t, "loss");
