@@ -1,6 +1,7 @@
 /* glide serve as existing clients see it: OpenAI's images API and A1111's. */
 #include "common/base64.h"
 #include "glide/serve/serve_json.h"
+#include "glide/serve/serve_request.h"
 #include "tests/support_folder.h"
 #include "tests/support_models.h"
 #include "tests/support_serve.h"
@@ -9,6 +10,7 @@
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static Server *server;
@@ -177,6 +179,10 @@ static void test_openai_edits(void **state)
     check_edit((Part[]){{"image", "no picture", NULL, 0}, {"prompt", "sun", NULL, 0}, {0}}, 400, 0, 0, "image");
     check_edit((Part[]){{"image", NULL, picture, size}, {0}}, 400, 0, 0, "prompt");
     check_edit((Part[]){{"image", NULL, picture, size}, {"prompt", "x", NULL, 0}, {"n", "frog", NULL, 0}, {0}}, 400, 0, 0, "n:");
+    check_edit((Part[]){{"image", NULL, picture, size}, {"prompt", "\xff", NULL, 0}, {0}}, 400, 0, 0, "prompt: expected a text");
+    char longer[JOB_MOST_PROMPT + 2] = "";
+    memset(longer, 'x', sizeof longer - 1);
+    check_edit((Part[]){{"image", NULL, picture, size}, {"prompt", longer, NULL, 0}, {0}}, 400, 0, 0, "expected at most 4096 bytes");
     check_edit((Part[]){{"image", NULL, picture, size},
                         {"mask", NULL, mask, mask_size},
                         {"prompt", "x", NULL, 0},

@@ -170,7 +170,7 @@ void openai_generate(Request *r, Reply *out)
 
 /* --- edits ------------------------------------------------------------------------------------------ */
 
-/* The texts of a form as a JSON object, numbers as numbers. */
+/* The texts of a form as a JSON object, numbers as numbers; false, which no field takes, for what is neither. */
 static json_t *form_json(const Multipart *m)
 {
     static const char *const numbers[] = {"n", "seed", "guidance_scale"};
@@ -178,11 +178,13 @@ static json_t *form_json(const Multipart *m)
     for (int i = 0; i < m->count; i++) {
         const MultipartPart *p = &m->parts[i];
         bool number = false;
-        if (!strncmp(p->name, "image", 5) || !strcmp(p->name, "mask") || p->size > JOB_MOST_PROMPT) continue;
+        if (!strncmp(p->name, "image", 5) || !strcmp(p->name, "mask")) continue;
         for (int k = 0; k < 3; k++) number = number || !strcmp(p->name, numbers[k]);
-        json_t *value = number ? json_loadb(p->bytes, p->size, JSON_DECODE_ANY, NULL) : json_stringn(p->bytes, p->size);
+        json_t *value = !number       ? json_stringn(p->bytes, p->size)
+                        : p->size > 40 ? NULL
+                                       : json_loadb(p->bytes, p->size, JSON_DECODE_ANY, NULL);
         if (!strcmp(p->name, "stream")) json_decref(value), value = json_boolean(p->size == 4 && !memcmp(p->bytes, "true", 4));
-        json_object_set_new(json, p->name, value ? value : json_string("?"));
+        json_object_set_new(json, p->name, value ? value : json_false());
     }
     return json;
 }
