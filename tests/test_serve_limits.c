@@ -286,6 +286,26 @@ static void test_malformed(void **state)
     assert_int_equal(status_of("GET", "/api/jobs", NULL, NULL, 0), 200);
 }
 
+/* Refusals that quote bytes which are not UTF-8, or that end within a character, say what is wrong all the same. */
+static void test_quoted_bytes(void **state)
+{
+    static const char *const paths[] = {"/%FF", "/v1/models%FF", "/sdapi/v1/%C3", "/api/timesteps?steps=%FF"};
+    static const int expected[] = {404, 404, 404, 400};
+    static const char *const said[] = {"no such thing", "no such thing", "no such thing", "respacing"};
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        HttpAnswer a;
+        http_ask(port, "GET", paths[i], NULL, NULL, 0, &a);
+        assert_int_equal(a.status, expected[i]);
+        assert_non_null(strstr(a.body, said[i]));
+        http_release(&a);
+    }
+    json_t *json = http_json(port, "POST", "/api/jobs",
+                             "{\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\xc3\xa9\": 1}", 400);
+    assert_non_null(strstr(text_of(json, "error"), "no such field"));
+    json_decref(json);
+}
+
 /* --- beginnings and ends --- */
 static void test_port_in_use(void **state)
 {
@@ -328,8 +348,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_other_sites),  cmocka_unit_test(test_bodies),      cmocka_unit_test(test_large_picture),
         cmocka_unit_test(test_full_queue),   cmocka_unit_test(test_client_gone), cmocka_unit_test(test_slow_sender),
-        cmocka_unit_test(test_many_clients), cmocka_unit_test(test_malformed),   cmocka_unit_test(test_port_in_use),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_many_clients), cmocka_unit_test(test_malformed),   cmocka_unit_test(test_quoted_bytes),
+        cmocka_unit_test(test_port_in_use),  cmocka_unit_test(test_stop),
     };
     const struct CMUnitTest with_key[] = {cmocka_unit_test(test_key)};
     if (tiny_weights_setup(NULL) != 0) return 1;

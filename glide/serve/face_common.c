@@ -1,6 +1,7 @@
 /* What the faces share: queueing, waiting, recipes. */
 #include "common/base64.h"
 #include "common/image_read.h"
+#include "glide/json_text.h"
 #include "glide/recipe.h"
 #include "glide/serve/serve_faces.h"
 #include "glide/serve/serve_json.h"
@@ -107,11 +108,11 @@ json_t *face_recipe(const unsigned char *png, size_t size, Reply *out)
     const char *parameters = png_texts_find(&texts, "parameters");
     if (recipe_from_png("the picture", &texts, &recipe) != STATUS_OK) recipe = NULL;
     for (int i = 0; recipe && i < recipe->count; i++)
-        json_object_set_new(lines, recipe->lines[i].key, json_string(recipe->lines[i].value));
-    for (int i = 0; !recipe && i < texts.count; i++) json_object_set_new(lines, texts.keys[i], json_string(texts.values[i]));
+        json_object_set_new(lines, recipe->lines[i].key, json_text(recipe->lines[i].value));
+    for (int i = 0; !recipe && i < texts.count; i++) json_object_set_new(lines, texts.keys[i], json_text(texts.values[i]));
     json_object_set_new(json, "ours", json_boolean(recipe != NULL));
     json_object_set_new(json, "lines", lines);
-    json_object_set_new(json, "parameters", json_string(parameters ? parameters : ""));
+    json_object_set_new(json, "parameters", json_text(parameters ? parameters : ""));
     json_object_set_new(json, "request", recipe ? request_from_recipe(recipe) : json_null());
     recipe_free(recipe);
     png_texts_release(&texts);

@@ -1,6 +1,7 @@
 #include "glide/serve/serve_http.h"
 
 #include "common/base64.h"
+#include "glide/json_text.h"
 #include "glide/serve/serve_server.h"
 
 #include <errno.h>
@@ -56,14 +57,15 @@ static json_t *error_json(Face face, const Reply *reply)
                        : reply->status == 429 || reply->status == 503 ? "rate_limit_error"
                        : reply->status < 500                          ? "invalid_request_error"
                                                                       : "server_error";
+    json_t *message = json_text(reply->message); /* may name bytes of the request's, or end within a character */
     if (face == FACE_OPENAI)
-        return json_pack("{s:{s:s,s:s,s:s?,s:n}}", "error", "message", reply->message, "type", type, "param",
-                         *reply->param ? reply->param : NULL, "code");
+        return json_pack("{s:{s:o,s:s,s:o,s:n}}", "error", "message", message, "type", type, "param",
+                         *reply->param ? json_text(reply->param) : json_null(), "code");
     if (face == FACE_A1111) {
         const char *name = reply->status == 422 ? "HTTPValidationError" : reply->status < 500 ? "HTTPException" : "Error";
-        return json_pack("{s:s,s:s,s:s,s:s}", "error", name, "detail", reply->message, "body", "", "errors", reply->message);
+        return json_pack("{s:s,s:O,s:s,s:o}", "error", name, "detail", message, "body", "", "errors", message);
     }
-    return json_pack("{s:i,s:s}", "status", reply->status, "error", reply->message);
+    return json_pack("{s:i,s:o}", "status", reply->status, "error", message);
 }
 
 static const char page_policy[] =

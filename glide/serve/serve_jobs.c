@@ -1,5 +1,6 @@
 #include "glide/serve/serve_jobs.h"
 
+#include "glide/json_text.h"
 #include "glide/serve/serve_term.h"
 
 #include <math.h>
@@ -194,7 +195,7 @@ static void end_job(Jobs *q, Job *job, Status status, const char *message)
     job->state = state;
     if (status == STATUS_OK) job->fraction = 1;
     jobs_event(q, job, types[state],
-               json_pack("{s:s,s:i,s:f}", "message", job->error, "pictures", job->pictures_done, "seconds",
+               json_pack("{s:o,s:i,s:f}", "message", json_text(job->error), "pictures", job->pictures_done, "seconds",
                          job->started > 0 ? job->finished - job->started : 0.0),
                NULL);
     tell_positions(q);
@@ -387,12 +388,12 @@ json_t *jobs_show(const Jobs *q, const Job *job)
 {
     const char *fixed = job_fixed(job);
     json_t *out = json_pack(
-        "{s:I,s:s,s:i,s:f,s:o,s:s,s:i,s:i,s:f,s:o,s:o,s:o,s:i,s:s*,s:o,s:s*}", "id", (json_int_t)job->id, "state",
+        "{s:I,s:s,s:i,s:f,s:o,s:s,s:i,s:i,s:f,s:o,s:o,s:o,s:i,s:s*,s:o,s:o*}", "id", (json_int_t)job->id, "state",
         job_state_name(job->state), "position", jobs_position(q, job), "fraction", job->fraction, "seconds_left",
         json_number_or_null(jobs_seconds_left(q, job)), "stage", job->upsampling ? "upsampler" : "base", "step", job->step, "steps",
         job->steps, "created", job->created, "started", job->started > 0 ? json_real(job->started) : json_null(), "finished",
         job->finished > 0 ? json_real(job->finished) : json_null(), "pictures", show_pictures(job), "saved_step", job->saved,
-        "fixed", fixed, "timesteps", show_timesteps(job), "error", *job->error ? job->error : NULL);
+        "fixed", fixed, "timesteps", show_timesteps(job), "error", *job->error ? json_text(job->error) : NULL);
     if (out && job->request.parent) {
         json_object_set_new(out, "parent", json_integer((json_int_t)job->request.parent));
         json_object_set_new(out, "from_step", json_integer(job->request.resume.done));
