@@ -217,6 +217,7 @@ float *sampler_remember(Sampler *s)
         s->remembered[i] = s->remembered[i - 1];
     }
     s->memory[0] = room;
+    s->kept += s->kept <= last;
     s->remembered[0] = sampler_lambda(&s->level);
     return room;
 }

@@ -158,6 +158,7 @@ struct Sampler {
     SamplerRow *rows;  /* (N) */
     float *memory[SAMPLER_MEMORY];     /* (N,H,W,3) each, newest first; NULL beyond kind->memory */
     double remembered[SAMPLER_MEMORY]; /* half the log SNR of each */
+    int kept;          /* pictures in memory: the others were never written */
     int taken;         /* steps since the memory was dropped */
     int expected;      /* the step that follows the last one */
 };

@@ -16,8 +16,7 @@ Status sampler_save(const Sampler *s, const float *x, int done, SamplerState *ou
     size_t bytes = (size_t)sampler_size(s) * sizeof *x;
     *out = (SamplerState){.done = done, .size = sampler_size(s), .taken = s->taken, .expected = s->expected};
     bool ok = copy(x, bytes, &out->x);
-    int pictures = s->options.kind->memory < s->taken ? s->options.kind->memory : s->taken; /* the others were never written */
-    for (int i = 0; i < pictures; i++) {
+    for (int i = 0; i < s->kept && s->taken > 0; i++) { /* a single step may have left two */
         ok = copy(s->memory[i], bytes, &out->memory[i]) && ok;
         out->remembered[i] = s->remembered[i];
     }
@@ -31,9 +30,9 @@ void sampler_restore(Sampler *s, const SamplerState *state, float *x)
     size_t bytes = (size_t)state->size * sizeof *x;
     assert(state->size == sampler_size(s) && s->options.skip == state->done);
     memcpy(x, state->x, bytes);
-    for (int i = 0; i < s->options.kind->memory; i++) {
-        if (state->memory[i]) memcpy(s->memory[i], state->memory[i], bytes);
-        s->remembered[i] = state->remembered[i];
+    for (s->kept = 0; s->kept < s->options.kind->memory && state->memory[s->kept]; s->kept++) {
+        memcpy(s->memory[s->kept], state->memory[s->kept], bytes);
+        s->remembered[s->kept] = state->remembered[s->kept];
     }
     s->taken = state->taken;
     s->expected = state->expected;

@@ -4,6 +4,7 @@
 #include "tests/support_mixture.h"
 #include "tests/support_status.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -239,6 +240,38 @@ static void test_jumps(void **state)
     }
 }
 
+/* A run that another one of the same kind goes on from, at whatever step, ends in the same bits. */
+static void test_saved(void **state)
+{
+    enum { STEPS = 7 };
+    (void)state;
+    mallopt(M_PERTURB, 0x5a); /* what was not kept is not there by chance */
+    for (int k = 0; sampler_kind(k); k++) {
+        for (int done = 0; done <= STEPS; done++) {
+            Scene s, other;
+            SamplerState kept;
+            float x[SIZE], on[SIZE];
+            bool ascending = sampler_kind(k)->ascending;
+            scene_open(&s, sampler_kind(k)->name, "linear", "7", 3, 1);
+            scene_start(&s);
+            sampler_initial_noise(&s.sampler, 1, x);
+            for (int i = 0; i < done; i++) OK(sampler_step(&s.sampler, x, ascending ? i : STEPS - 1 - i));
+            OK(sampler_save(&s.sampler, x, done, &kept));
+            for (int i = done; i < STEPS; i++) OK(sampler_step(&s.sampler, x, ascending ? i : STEPS - 1 - i));
+            scene_open(&other, sampler_kind(k)->name, "linear", "7", 3, 1);
+            other.options.skip = done;
+            scene_start(&other);
+            sampler_restore(&other.sampler, &kept, on);
+            OK(sampler_run(&other.sampler, on));
+            if (memcmp(on, x, sizeof x)) fail_msg("%s, from step %d on: other bits", sampler_kind(k)->name, done);
+            sampler_state_release(&kept);
+            scene_close(&other);
+            scene_close(&s);
+        }
+    }
+    mallopt(M_PERTURB, 0);
+}
+
 /* Painting on a picture: known pixels come out exactly, a mask of zeros changes nothing, jumps cost steps of order 1. */
 static void test_known(void **state)
 {
@@ -368,8 +401,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_orders),     cmocka_unit_test(test_first_steps), cmocka_unit_test(test_last_step),
-        cmocka_unit_test(test_whole_runs), cmocka_unit_test(test_jumps),       cmocka_unit_test(test_known),
-        cmocka_unit_test(test_start_from), cmocka_unit_test(test_rows_alone),  cmocka_unit_test(test_names_and_errors),
+        cmocka_unit_test(test_whole_runs), cmocka_unit_test(test_jumps),       cmocka_unit_test(test_saved),
+        cmocka_unit_test(test_known),      cmocka_unit_test(test_start_from),  cmocka_unit_test(test_rows_alone),
+        cmocka_unit_test(test_names_and_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
