@@ -9,13 +9,17 @@
 #include <string.h>
 #include <strings.h>
 #include <jpeglib.h>
+#include <jerror.h>
+
+enum { FIRST_ROOM = 1 << 16 };
 
 /* libjpeg leaves by longjmp: what must be freed lives outside of the function that it leaves. */
 typedef struct JpegJob {
     struct jpeg_compress_struct jpeg;
     struct jpeg_error_mgr errors;
+    struct jpeg_destination_mgr to;
     unsigned char *bytes;
-    unsigned long size;
+    size_t room;
     char message[JMSG_LENGTH_MAX];
     jmp_buf leave;
 } JpegJob;
@@ -32,6 +36,33 @@ static void no_message(j_common_ptr info, int level)
     (void)info;
     (void)level;
 }
+
+/* --- into memory (jpeg_mem_dest() tells where its block is only in the end: after a failure nobody could free it) --- */
+
+static void make_room(j_compress_ptr jpeg)
+{
+    JpegJob *job = jpeg->client_data;
+    size_t room = job->room ? 2 * job->room : FIRST_ROOM;
+    unsigned char *bytes = realloc(job->bytes, room);
+    if (!bytes) ERREXIT1(jpeg, JERR_OUT_OF_MEMORY, 0);
+    job->to.next_output_byte = bytes + job->room;
+    job->to.free_in_buffer = room - job->room;
+    job->bytes = bytes;
+    job->room = room;
+}
+
+static boolean make_more_room(j_compress_ptr jpeg) /* all of it is used, whatever free_in_buffer says */
+{
+    make_room(jpeg);
+    return TRUE;
+}
+
+static void do_nothing(j_compress_ptr jpeg)
+{
+    (void)jpeg;
+}
+
+/* --- a file ------------------------------------------------------------------------------------------- */
 
 static void write_text(struct jpeg_compress_struct *jpeg, const char *text)
 {
@@ -51,7 +82,9 @@ static void compress(JpegJob *job, const Image *image, const JpegOptions *o)
     struct jpeg_compress_struct *jpeg = &job->jpeg;
     jpeg_create_compress(jpeg);
     jpeg->client_data = job;
-    jpeg_mem_dest(jpeg, &job->bytes, &job->size);
+    job->to = (struct jpeg_destination_mgr){
+        .init_destination = make_room, .empty_output_buffer = make_more_room, .term_destination = do_nothing};
+    jpeg->dest = &job->to;
     jpeg->image_width = (JDIMENSION)image->w;
     jpeg->image_height = (JDIMENSION)image->h;
     jpeg->input_components = 3;
@@ -99,7 +132,7 @@ Status jpeg_encode(const Image *image, const JpegOptions *options, unsigned char
         return status;
     }
     *bytes = job.bytes;
-    *size = job.size;
+    *size = job.room - job.to.free_in_buffer;
     return STATUS_OK;
 }
 

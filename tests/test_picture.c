@@ -2,6 +2,7 @@
 #include "common/image_read.h"
 #include "common/jpeg_write.h"
 #include "common/png_write.h"
+#include "common/rng.h"
 #include "glide/enlarge.h"
 #include "glide/frame.h"
 #include "glide/glide.h"
@@ -10,8 +11,12 @@
 #include "tests/support_status.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static Picture read_back(FileBytes f)
 {
@@ -159,6 +164,51 @@ static void test_jpeg_texts(void **state)
     assert_true(jpeg_is_named("a/b.JPG") && jpeg_is_named("x.jpeg") && !jpeg_is_named("a.jpg/b") && !jpeg_is_named("jpg"));
 }
 
+/* All that could be had without asking the system for more, so that what follows does not depend on what ran before. */
+static void use_up_memory(void)
+{
+    void *volatile taken;
+    do taken = malloc(1 << 14);
+    while (taken);
+}
+
+/* Encodes noise with ever more address space until it is enough; 0: every failure before that was one of memory. */
+static int encode_in_little_memory(void)
+{
+    Image noise;
+    struct rlimit limit;
+    unsigned long pages = 0;
+    if (image_init(1200, 1200, &noise) != STATUS_OK) return 1;
+    const RngKey key = {.stream = RNG_TEST};
+    for (size_t i = 0; i < image_bytes(&noise); i++) noise.pixels[i] = (uint8_t)rng_below(&key, (uint32_t)i, 256);
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (!f || fscanf(f, "%lu", &pages) != 1 || getrlimit(RLIMIT_AS, &limit) != 0) return 2;
+    for (int mib = 0, failures = 0; mib < 64; mib++, failures++) {
+        unsigned char *bytes;
+        size_t size;
+        limit.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE) + ((unsigned long)mib << 20);
+        if (setrlimit(RLIMIT_AS, &limit) != 0) return 3;
+        if (mib == 0) use_up_memory();
+        Status s = jpeg_encode(&noise, &(JpegOptions){.quality = 95}, &bytes, &size);
+        if (s == STATUS_OK) return failures > 4 ? 0 : 4; /* some came after the first block had grown */
+        if (s != STATUS_NO_MEMORY) return 5;
+    }
+    return 6;
+}
+
+static void test_jpeg_without_memory(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* their memory is not limited in this way */
+    skip();
+#endif
+    int end;
+    pid_t child = fork();
+    if (child == 0) _exit(encode_in_little_memory());
+    assert_int_equal(waitpid(child, &end, 0), child);
+    assert_int_equal(end, 0);
+}
+
 static void test_refused_webp(void **state)
 {
     (void)state;
@@ -303,9 +353,10 @@ static void test_16_bits_and_grey(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),          cmocka_unit_test(test_profiles),       cmocka_unit_test(test_orientation),
-        cmocka_unit_test(test_exif_blocks),    cmocka_unit_test(test_jpeg_texts),     cmocka_unit_test(test_refused_webp),
-        cmocka_unit_test(test_unseen_colours), cmocka_unit_test(test_alpha_enlarged), cmocka_unit_test(test_16_bits_and_grey),
+        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_profiles),       cmocka_unit_test(test_orientation),
+        cmocka_unit_test(test_exif_blocks),   cmocka_unit_test(test_jpeg_texts),     cmocka_unit_test(test_jpeg_without_memory),
+        cmocka_unit_test(test_refused_webp),  cmocka_unit_test(test_unseen_colours), cmocka_unit_test(test_alpha_enlarged),
+        cmocka_unit_test(test_16_bits_and_grey),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
