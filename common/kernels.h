@@ -77,9 +77,12 @@ struct Kernels {
     Status (*conv2d)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                      void *y);
     /* conv2d() of what upsample2x() makes of x (N,H/2,W/2,Cin), without making it; s says H and W of the doubled picture. NULL, or
-     * *done == false, where the two one after the other are to be called. */
+     * *done == false, where the two one after the other are to be called. trained: the backward passes below will follow. */
     Status (*conv2d_upsampled)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y,
-                               bool *done);
+                               bool trained, bool *done);
+    Status (*conv2d_upsampled_backward_data)(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x);
+    Status (*conv2d_upsampled_backward_weights)(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
+                                                pthread_mutex_t *lock, float *d_bias);
     Status (*conv2d_backward_data)(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x);
     /* Private to simd_winograd.c: where shapes go that it does not serve. */
     Status (*conv2d_direct)(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
@@ -125,6 +128,9 @@ struct Kernels {
     /* y = a*x + b*z; z may be NULL (then y = a*x); y may be x or z. */
     void (*axpby)(DType type, int64_t n, float a, const void *x, float b, const void *z, void *y);
     void (*cast)(DType from, DType to, int64_t n, const void *x, void *y);
+    /* y (rows,C) += bias (C), and its derivative: d_bias += the sums of d_y's columns, in an order that does not depend on threads. */
+    void (*add_bias)(DType type, int64_t rows, int64_t C, const float *bias, void *y);
+    void (*add_bias_backward)(DType type, int64_t rows, int64_t C, const void *d_y, float *d_bias);
     /* range: least and largest of x, and of 0. quantize: y = round(x / scale) + zero, between 0 and 255. */
     void (*range)(DType type, int64_t n, const void *x, float range[2]);
     void (*quantize)(DType type, int64_t n, const void *x, float scale, int zero, uint8_t *y);

@@ -112,20 +112,24 @@ static Status run_backward_data(Kernels *k, const ConvShape *s, const Prim *p, c
     return onednn_call_run(k->onednn, p, &c);
 }
 
-/* d_weight += the gradient at `blocked`, where the layout's memory points already */
-static Status add_gradient(Kernels *k, const Prim *p, const void *blocked, float *d_weight)
+Status onednn_plain_gradient(Kernels *k, const Prim *p, float *plain)
 {
     Onednn *o = k->onednn;
     const Layout *l = p->layout;
-    if (!l->reorder) {
-        k->axpby(DTYPE_F32, (int64_t)(l->bytes / sizeof(float)), 1, d_weight, 1, blocked, d_weight);
-        return STATUS_OK;
-    }
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, l->blocked}, {DNNL_ARG_TO, l->plain}};
-    dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, d_weight);
+    dnnl_status_t st = dnnl_memory_set_data_handle(l->plain, plain);
     if (st == dnnl_success) st = dnnl_primitive_execute(l->reorder, o->stream, 2, args);
     if (st == dnnl_success) st = dnnl_stream_wait(o->stream);
     return st == dnnl_success ? STATUS_OK : onednn_fail(st, "accumulation", &p->key);
+}
+
+/* d_weight += the gradient at `blocked`, where the layout's memory points already */
+static Status add_gradient(Kernels *k, const Prim *p, const void *blocked, float *d_weight)
+{
+    const Layout *l = p->layout;
+    if (l->reorder) return onednn_plain_gradient(k, p, d_weight);
+    k->axpby(DTYPE_F32, (int64_t)(l->bytes / sizeof(float)), 1, d_weight, 1, blocked, d_weight);
+    return STATUS_OK;
 }
 
 static Status run_backward_weights(Kernels *k, const ConvShape *s, const Prim *p, const void *x, const void *d_y,
@@ -278,6 +282,8 @@ Status onednn_install(Kernels *k)
     k->native_int8 = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_vnni) == dnnl_cpu_isa_avx512_core_vnni;
     k->conv2d = conv2d;
     k->conv2d_upsampled = onednn_conv2d_upsampled;
+    k->conv2d_upsampled_backward_data = onednn_conv2d_upsampled_backward_data;
+    k->conv2d_upsampled_backward_weights = onednn_conv2d_upsampled_backward_weights;
     k->conv2d_backward_data = conv2d_backward_data;
     k->conv2d_backward_weights = conv2d_backward_weights;
     k->linear = linear;

@@ -17,12 +17,11 @@ typedef enum { RESIDUAL_NONE, RESIDUAL_IN_PLACE, RESIDUAL_SEPARATE } Residual;
 /* Everything that a primitive depends on. Zero-filled before use: hashed and compared as bytes. */
 typedef struct Key {
     int64_t N, H, W, Cin, Cout;
-    int32_t kernel, stride;
-    int32_t dtype, out_dtype; /* of x and of y; equal in the backward passes */
+    int32_t kernel, stride; /* kernel 4, stride 2: for a doubled picture (onednn_upsampled.c) */
+    int32_t dtype, out_dtype; /* of x and of y; equal in the backward passes but that of kernel 4 */
     int32_t op, bias, residual, threads;
     int32_t residual_dtype; /* of a RESIDUAL_SEPARATE; otherwise DTYPE_F32, 0 */
-    int32_t int8;  /* forward: x in u8, weights in s8 */
-    int32_t phase; /* of a 2x2 kernel: which one of a 3x3's over a doubled picture, 2 * row + column (onednn_upsampled.c) */
+    int32_t int8; /* forward: x in u8, weights in s8 */
 } Key;
 
 #if DNNL_VERSION_MAJOR >= 3
@@ -43,9 +42,12 @@ typedef const dnnl_memory_desc_t *DescRef;
 typedef struct Layout {
     Desc desc; /* blocked; bf16, f32 or s8 */
     size_t bytes;
+    DType dtype; /* if not int8 */
     bool int8;
-    bool padded; /* more memory than values */
-    /* plain f32 (s8) -> blocked for weights; blocked -> plain f32, adding, for gradients (NULL when these are plain) */
+    bool doubling; /* of 4x4 sums (onednn_upsampled.c) */
+    bool padded;   /* more memory than values */
+    /* plain f32 (s8; dtype for sums) -> blocked for weights; blocked -> plain f32, adding (sums: overwriting), for gradients (NULL when
+     * these are plain) */
     dnnl_primitive_t reorder;
     dnnl_memory_t plain, blocked; /* handles are set for each call */
     struct Layout *next;
@@ -80,15 +82,14 @@ void onednn_primitives_free(Onednn *o);
 
 /* --- packed weights (onednn_weights.c) --- */
 
-/* A parameter's copy in one layout; for a primitive over a part of its input channels (onednn_parts.c) or over one phase of a
- * doubled picture (onednn_upsampled.c), the parts one after another, `bytes` from each to the next. It belongs to the parameter,
- * and any state that knows an equal layout may use it. */
+/* A parameter's copy in one layout, for a doubled picture the 4x4 sums of its weights; for a primitive over a part of its input
+ * channels (onednn_parts.c) the parts one after another, `bytes` from each to the next. It belongs to the parameter, and any state
+ * that knows an equal layout may use it. */
 typedef struct Packed {
     Desc desc; /* of a part */
     void *block;
     size_t bytes;
     int64_t parts, values; /* values of a part */
-    bool phases;
     float *scales; /* int8: (Cout), what the weights of an output channel were divided by; in the block, too */
     bool used;     /* since it was packed */
 } Packed;
@@ -112,6 +113,9 @@ Status onednn_call_run(Onednn *o, const Prim *p, Call *c);
 Status onednn_forward_packed(Kernels *k, const Prim *p, const void *block, const void *x, const Param *bias, const void *residual,
                              void *y, void *scratchpad);
 
+/* The gradient where the layout's memory points, in PyTorch's order: added to `plain`, or in its place where the layout says so. */
+Status onednn_plain_gradient(Kernels *k, const Prim *p, float *plain);
+
 /* A forward pass in 8 bits, image after image (onednn_int8.c). *done: false where oneDNN has no such kernel. s->N are the images. */
 Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, const void *residual,
                            void *y, bool *done);
@@ -121,11 +125,15 @@ Status onednn_int8_forward(Kernels *k, const ConvShape *s, const void *x, Param 
 Status onednn_forward_in_parts(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias,
                                const void *residual, void *y, bool *done);
 
-/* A 3x3 convolution of x doubled in size, by four 2x2 ones of x (onednn_upsampled.c); s is the doubled picture's. *done: false where
- * oneDNN has no such kernels, or they are not for this type. */
-Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y, bool *done);
-/* The weights of one phase: w (count,3,3) -> out (count,2,2). */
-void onednn_phase_weights(const float *w, int64_t count, int phase, float *out);
+/* A 3x3 convolution of x doubled in size and its derivatives, by the transposed one of 4x4 weights (onednn_upsampled.c): Kernels'
+ * conv2d_upsampled. s is the doubled picture's. *done: false where oneDNN has no such kernels. */
+Status onednn_conv2d_upsampled(Kernels *k, const ConvShape *s, const void *x, Param *weight, const Param *bias, void *y, bool trained,
+                               bool *done);
+Status onednn_conv2d_upsampled_backward_data(Kernels *k, const ConvShape *s, const void *d_y, Param *weight, void *d_x);
+Status onednn_conv2d_upsampled_backward_weights(Kernels *k, const ConvShape *s, const void *x, const void *d_y, float *d_weight,
+                                                pthread_mutex_t *lock, float *d_bias);
+/* The weights of that: w (Cout,Cin,3,3) -> sums (Cin,Cout,4,4). */
+void onednn_doubling_weights(const Param *w, DType dtype, void *sums);
 
 /* Remember the message for a failed call and return the matching code. */
 Status onednn_fail(dnnl_status_t status, const char *what, const Key *key);

@@ -36,6 +36,7 @@ typedef struct ConvDescs {
  * 192 channels they are as fast. */
 static bool brgemm_is_safe(const Key *key)
 {
+    if (key->op == OP_BACKWARD_DATA) return key->kernel != 4; /* a forward pass, too (onednn_upsampled.c) */
     if (key->op != OP_FORWARD || key->int8) return true; /* sums of whole numbers are exact in any order */
     if (key->residual == RESIDUAL_SEPARATE) return false;
     return key->kernel == 1 || key->Cin * (int64_t)dtype_size((DType)key->dtype) <= 512;
@@ -153,6 +154,12 @@ static dnnl_data_type_t data_type(int dtype)
     return dtype == DTYPE_F32 ? dnnl_f32 : dnnl_bf16;
 }
 
+/* Without 8 bits; those that multiply with the weights say it, x or the gradient of y. */
+static DType weight_dtype(const Key *key)
+{
+    return key->op == OP_BACKWARD_WEIGHTS ? DTYPE_F32 : (DType)(key->op == OP_FORWARD ? key->dtype : key->out_dtype);
+}
+
 static dnnl_data_type_t x_type(const Key *key)
 {
     return key->int8 ? dnnl_u8 : data_type(key->dtype);
@@ -189,7 +196,7 @@ static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_typ
 {
     dnnl_dims_t x = {key->N, key->Cin, key->H, key->W}, weight = {key->Cout, key->Cin, key->kernel, key->kernel};
     for (int i = 0; i < 2; i++) {
-        int64_t pad = key->kernel == 2 ? 1 - (key->phase >> (1 - i) & 1) : key->kernel / 2;
+        int64_t pad = (key->kernel - 1) / 2;
         c->strides[i] = key->stride;
         c->pad_left[i] = pad;
         c->pad_right[i] = (onednn_out_size(x[2 + i], key->stride) - 1) * key->stride + key->kernel - x[2 + i] - pad;
@@ -200,11 +207,10 @@ static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_typ
     return st;
 }
 
-/* `op`: the key's, or forward for the description that the backward ones start from. */
-static dnnl_status_t descs_init(ConvDescs *c, const Key *key, Op op)
+static dnnl_status_t descs_init(ConvDescs *c, const Key *key)
 {
     dnnl_dims_t bias = {key->Cout};
-    dnnl_data_type_t weight_type = op == OP_BACKWARD_WEIGHTS ? dnnl_f32 : key->int8 ? dnnl_s8 : data_type(key->dtype);
+    dnnl_data_type_t weight_type = key->int8 ? dnnl_s8 : data_type(weight_dtype(key));
     memset(c, 0, sizeof *c);
     c->has_bias = key->bias && !key->int8; /* there it comes behind the factors, see attr_init() */
     c->product = is_product(key);
@@ -271,13 +277,14 @@ static dnnl_status_t describe(const Onednn *o, const Key *key, dnnl_primitive_de
     ConvDescs c;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t st = descs_init(&c, key, (Op)key->op);
+    dnnl_status_t st = descs_init(&c, key);
     if (st == dnnl_success) st = attr_init(&attr, key, (Residual)key->residual);
     if (st == dnnl_success && key->op != OP_FORWARD) {
         ConvDescs f;
-        Key forward = *key;
+        Key forward = *key; /* the description that the backward ones start from */
         forward.op = OP_FORWARD;
-        st = descs_init(&f, key, OP_FORWARD);
+        forward.dtype = key->out_dtype;
+        st = descs_init(&f, &forward);
         if (st == dnnl_success) st = describe_op(&forward, &f, NULL, o->engine, NULL, &hint);
         descs_release(&f);
     }
@@ -305,15 +312,18 @@ static dnnl_status_t layout_init(const Onednn *o, const Key *key, DescRef desc, 
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     l->bytes = dnnl_memory_desc_get_size(desc);
+    l->dtype = weight_dtype(key);
     l->int8 = key->int8;
-    size_t each = key->int8 ? 1 : gradient ? sizeof(float) : dtype_size((DType)key->dtype);
+    l->doubling = key->kernel == 4;
+    size_t each = key->int8 ? 1 : dtype_size(l->dtype);
     l->padded = l->bytes > each * (size_t)(key->Cout * key->Cin * key->kernel * key->kernel);
     dnnl_status_t st = desc_copy(&l->desc, desc);
     if (st == dnnl_success) st = dnnl_memory_create(&l->blocked, desc, o->engine, DNNL_MEMORY_NONE);
     if (st != dnnl_success || is_product(key)) return st;
-    st = desc_init_tag(&plain, 4, dims, key->int8 ? dnnl_s8 : dnnl_f32, dnnl_oihw);
+    dnnl_data_type_t plain_type = key->int8 ? dnnl_s8 : l->doubling ? data_type(l->dtype) : dnnl_f32;
+    st = desc_init_tag(&plain, 4, dims, plain_type, dnnl_oihw);
     if (st != dnnl_success) return st;
-    st = reorder_attr_init(&attr, gradient);
+    st = reorder_attr_init(&attr, gradient && !l->doubling);
     if (st == dnnl_success)
         st = dnnl_reorder_primitive_desc_create(&pd, gradient ? desc : DESC_REF(plain), o->engine,
                                                 gradient ? DESC_REF(plain) : desc, o->engine, attr);

@@ -16,14 +16,13 @@ static void packed_destroy(void *data)
     free(p);
 }
 
-/* In how many parts the primitive wants the weights: four phases, or parts of the input channels. These by their number: the weights
- * of patches are a layer's rows. */
+/* Parts of the input channels by their number: the weights of patches are a layer's rows. */
 static Status packed_new(const Prim *prim, const Param *w, Packed **out)
 {
     const Key *key = &prim->key;
     const Layout *l = prim->layout;
     int64_t values = key->Cout * key->Cin * key->kernel * key->kernel;
-    int64_t parts = key->kernel == 2 ? 4 : (int64_t)w->size / values;
+    int64_t parts = l->doubling ? 1 : (int64_t)w->size / values;
     size_t each = ALIGN64(l->bytes), bytes = each * (size_t)parts;
     size_t scales = l->int8 ? ALIGN64((size_t)w->dims[0] * sizeof(float)) : 0;
     Packed *p = calloc(1, sizeof *p);
@@ -37,7 +36,6 @@ static Status packed_new(const Prim *prim, const Param *w, Packed **out)
     p->bytes = each;
     p->parts = parts;
     p->values = values;
-    p->phases = key->kernel == 2;
     if (l->int8) p->scales = (float *)((char *)p->block + bytes);
     *out = p;
     return STATUS_OK;
@@ -90,16 +88,24 @@ static Status reorder_parts(Onednn *o, const Layout *l, const float *values, flo
 {
     int64_t each = p->values / w->dims[0]; /* of an output channel */
     for (int64_t part = 0; part < p->parts; part++) {
-        if (p->phases) onednn_phase_weights(values, w->dims[0] * w->dims[1], (int)part, one);
-        for (int64_t c = 0; c < w->dims[0] && !p->phases; c++)
+        for (int64_t c = 0; c < w->dims[0]; c++)
             memcpy(one + c * each, values + (c * p->parts + part) * each, (size_t)each * sizeof(float));
         TRY(reorder(o, l, one, p, part, w));
     }
     return STATUS_OK;
 }
 
+static Status pack_doubling(Kernels *k, const Layout *l, Param *w, const Packed *p)
+{
+    char *sums = kernels_scratch(k, (size_t)p->values * dtype_size(l->dtype) + 64);
+    if (!sums) return status_fail(STATUS_NO_MEMORY, "out of memory: %zu values of %s", w->size, w->name);
+    onednn_doubling_weights(w, l->dtype, sums);
+    return reorder(k->onednn, l, sums, p, 0, w);
+}
+
 static Status pack(Kernels *k, const Layout *l, Param *w, const Packed *p)
 {
+    if (l->doubling) return pack_doubling(k, l, w, p);
     size_t small_bytes = l->int8 ? ALIGN64(w->size) : 0, read_bytes = w->value ? 0 : ALIGN64(w->size * sizeof(float));
     size_t part_bytes = p->parts > 1 ? (size_t)p->values * sizeof(float) : 0;
     char *scratch = kernels_scratch(k, small_bytes + read_bytes + part_bytes + 64);

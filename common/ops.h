@@ -37,7 +37,7 @@ Norm norm_make(ParamSet *set, int64_t channels, const char *name);
 /* --- linear algebra --- */
 /* x (N,H,W,Cin) -> (N,H/stride,W/stride,Cout), plus residual of that shape if not NULL, which on a wide tape may be f32 or bf16. */
 Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual);
-/* op_conv2d() of op_upsample2x() of x: (N,2H,2W,Cout), with 4 multiplications of 9 where no gradient is wanted and kernels allow. */
+/* op_conv2d() of op_upsample2x() of x: (N,2H,2W,Cout), with 4 multiplications of 9 where kernels have it. */
 Tensor *op_conv2d_upsampled(Tape *t, Tensor *x, const Conv2d *c);
 /* x (...,in) -> (...,out), plus residual of that shape if not NULL. The weight may have any number of dimensions: (out,in),
  * (out,in,1), (out,C,k,k) on patches; the bias may be NULL. */

@@ -94,22 +94,52 @@ Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
     return y;
 }
 
-/* Where the kernels have it, for results alone; else *done is false. */
+/* s: of the doubled picture */
+static double upsampled_flops(const ConvShape *s)
+{
+    return conv_flops(s) * 4 / 9;
+}
+
+static void conv2d_upsampled_backward(Tape *t, Node *node)
+{
+    ConvNode *n = (ConvNode *)node;
+    Kernels *k = tape_kernels(t);
+    const Conv2d *c = n->conv;
+    const void *d_y = node->out->grad->data;
+    tape_count_flops(t, upsampled_flops(&n->shape) * (n->x_held + n->x->needs_grad));
+    if (n->x_held)
+        op_check(t, k->conv2d_upsampled_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, param_grad_lock(c->weight),
+                                                         c->bias ? c->bias->grad : NULL), "conv2d_upsampled");
+    Tensor *g = tape_grad_new(t, n->x);
+    if (!g) return;
+    op_check(t, k->conv2d_upsampled_backward_data(k, &n->shape, d_y, c->weight, g->data), "conv2d_upsampled");
+    tape_grad_add(t, n->x, g);
+}
+
+/* Where the kernels have it; else *done is false. */
 static Tensor *upsampled_at_once(Tape *t, Tensor *x, const Conv2d *c, bool *done)
 {
     Kernels *k = tape_kernels(t);
     const int64_t *w = c->weight->dims;
     *done = false;
-    if (!k->conv2d_upsampled || c->out_f32 || c->stride != 1 || op_wants_node(t, x, c->weight)) return NULL;
-    if (x->ndim != 4 || x->dims[3] != w[1]) return NULL;
+    if (!k->conv2d_upsampled || c->out_f32 || c->stride != 1 || x->ndim != 4 || x->dims[3] != w[1]) return NULL;
     tape_op(t, "conv 3x3, doubled");
     ConvShape s = {.N = x->dims[0], .H = 2 * x->dims[1], .W = 2 * x->dims[2], .Cin = w[1], .Cout = w[0], .kernel = c->kernel,
                    .stride = 1, .dtype = x->dtype, .out_dtype = c->wide && tape_wide(t) ? DTYPE_F32 : x->dtype};
     Tensor *y = tape_tensor(t, s.out_dtype, 4, (int64_t[]){s.N, s.H, s.W, s.Cout});
     if (!y) return NULL;
-    op_check(t, k->conv2d_upsampled(k, &s, x->data, c->weight, c->bias, y->data, done), "conv2d_upsampled");
-    if (*done) tape_count_flops(t, conv_flops(&s) * 4 / 9);
+    bool wants_node = op_wants_node(t, x, c->weight);
+    op_check(t, k->conv2d_upsampled(k, &s, x->data, c->weight, c->bias, y->data, wants_node, done), "conv2d_upsampled");
+    if (*done) tape_count_flops(t, upsampled_flops(&s));
     else tape_release(t, y);
+    if (!*done || !wants_node) return y;
+    ConvNode *n = tape_node(t, sizeof *n, y, conv2d_upsampled_backward);
+    if (!n) return NULL;
+    n->conv = c;
+    n->shape = s;
+    n->x = x;
+    n->x_held = param_wants_grad(c->weight);
+    if (n->x_held) node_hold(n, x);
     return y;
 }
 

@@ -3,7 +3,11 @@
 
 #include <string.h>
 
-enum { BLOCK = 4096 }; /* elements per turn of a thread */
+enum {
+    BLOCK = 4096,     /* elements per turn of a thread */
+    SUM_COLUMNS = 64, /* of a thread that sums columns up */
+    SUM_ROWS = 256
+};
 
 /* In these loops y may be the same array as an input, element by element: `omp simd` says that no other overlap
  * matters. */
@@ -87,6 +91,39 @@ static void cast(DType from, DType to, int64_t n, const void *x, void *y)
     }
 }
 
+FORCE_INLINE void add_bias_row(DType type, int64_t row, int64_t C, const float *bias, void *y)
+{
+#pragma omp simd
+    for (int64_t c = 0; c < C; c++) store_result(type, y, row * C + c, load(type, y, row * C + c) + bias[c]);
+}
+
+static void add_bias(DType type, int64_t rows, int64_t C, const float *bias, void *y)
+{
+#pragma omp parallel for schedule(static) if (rows * C >= PARALLEL_FROM)
+    for (int64_t row = 0; row < rows; row++) WITH_DTYPE(type, TYPE, add_bias_row(TYPE, row, C, bias, y));
+}
+
+/* Few rows at a time, whose sum is added to the others': single precision is enough for any number of rows. */
+FORCE_INLINE void sum_columns(DType type, int64_t rows, int64_t C, int64_t from, int64_t count, const void *x, float *sums)
+{
+    for (int64_t first = 0; first < rows; first += SUM_ROWS) {
+        float part[SUM_COLUMNS] = {0};
+        for (int64_t row = first; row < rows && row < first + SUM_ROWS; row++)
+#pragma omp simd
+            for (int64_t c = 0; c < count; c++) part[c] += load(type, x, row * C + from + c);
+        for (int64_t c = 0; c < count; c++) sums[from + c] += part[c];
+    }
+}
+
+static void add_bias_backward(DType type, int64_t rows, int64_t C, const void *d_y, float *d_bias)
+{
+#pragma omp parallel for schedule(static) if (rows * C >= PARALLEL_FROM)
+    for (int64_t from = 0; from < C; from += SUM_COLUMNS) {
+        int64_t count = C - from < SUM_COLUMNS ? C - from : SUM_COLUMNS;
+        WITH_DTYPE(type, TYPE, sum_columns(TYPE, rows, C, from, count, d_y, d_bias));
+    }
+}
+
 static void copy_columns(DType type, int64_t rows, int64_t C, const void *x, int64_t x_stride, void *y,
                          int64_t y_stride)
 {
@@ -102,5 +139,7 @@ void SIMD_NAME(simd_pointwise_install)(Kernels *k)
     k->activate_backward = activate_backward;
     k->axpby = axpby;
     k->cast = cast;
+    k->add_bias = add_bias;
+    k->add_bias_backward = add_bias_backward;
     k->copy_columns = copy_columns;
 }

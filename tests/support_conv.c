@@ -1,5 +1,6 @@
 #include "tests/support_conv.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
@@ -60,4 +61,18 @@ int conv_packed_count(const Conv *c)
     int count = 0;
     for (int i = 0; i < PARAM_MAX_PACKED; i++) count += c->weight.packed[i].key != NULL;
     return count;
+}
+
+double values_element(const Values *v, int64_t i)
+{
+    return v->type == DTYPE_F32 ? (double)((float *)v->data)[i] : (double)bf16_to_f32(((uint16_t *)v->data)[i]);
+}
+
+void assert_near(const char *what, const Values *a, const Values *b, double tolerance)
+{
+    double largest = 1e-30;
+    for (int64_t i = 0; i < b->n; i++) largest = fmax(largest, fabs(values_element(b, i)));
+    for (int64_t i = 0; i < a->n; i++)
+        if (!(fabs(values_element(a, i) - values_element(b, i)) <= tolerance * largest))
+            fail_msg("%s: element %lld is %g, expected %g", what, (long long)i, values_element(a, i), values_element(b, i));
 }

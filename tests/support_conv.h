@@ -19,6 +19,11 @@ void conv_forward(Kernels *k, Conv *c, const void *residual);
 void conv_all_passes(Kernels *k, Conv *c);
 int conv_packed_count(const Conv *c); /* copies of its weights that kernels keep */
 
+/* Near, relative to b's largest: bits may differ, as sums come in another order and bf16 rounds them. */
+void assert_near(const char *what, const Values *a, const Values *b, double tolerance);
+
+double values_element(const Values *v, int64_t i);
+
 Kernels *onednn_or_skip(void); /* skips the test where the kernels are plain C */
 
 #endif

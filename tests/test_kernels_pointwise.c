@@ -173,6 +173,39 @@ static void columns_are_copied(void **state)
     for_all_kernels(check_columns);
 }
 
+static void check_bias(Kernels *k, DType type)
+{
+    const int64_t rows[] = {1, 5, 3000}, widths[] = {1, 19, 200};
+    for (int i = 0; i < 9; i++) {
+        int64_t R = rows[i % 3], C = widths[i / 3];
+        Values y = values_random(type, R * C, 0, 1), bias = values_random(DTYPE_F32, C, 0, 1), d_bias = values_random(DTYPE_F32, C, 0, 1);
+        Values again = values_output(DTYPE_F32, C);
+        double *want = doubles(R * C), *sums = doubles(C);
+        for (int64_t c = 0; c < C; c++) sums[c] = d_bias.exact[c];
+        for (int64_t j = 0; j < R * C; j++) {
+            sums[j % C] += y.exact[j];
+            want[j] = y.exact[j] + bias.exact[j % C];
+        }
+        memcpy(again.data, d_bias.data, (size_t)C * sizeof(float));
+        k->add_bias_backward(type, R, C, y.data, d_bias.data);
+        use_threads(1);
+        k->add_bias_backward(type, R, C, y.data, again.data);
+        use_threads(2);
+        assert_values_same("sums of columns", &d_bias, &again);
+        assert_values_close("sums of columns", &d_bias, sums, 2e-6);
+        k->add_bias(type, R, C, bias.data, y.data);
+        assert_values_close("sums with a bias", &y, want, tolerance_of(type, 2e-7));
+        values_free(&y), values_free(&bias), values_free(&d_bias), values_free(&again);
+        free(want), free(sums);
+    }
+}
+
+static void bias_is_added(void **state)
+{
+    (void)state;
+    for_all_kernels(check_bias);
+}
+
 typedef void (*Resample)(DType type, int64_t N, int64_t H, int64_t W, int64_t C, const void *x, void *y);
 typedef void (*ReferenceResample)(int64_t N, int64_t H, int64_t W, int64_t C, const double *x, double *y);
 
@@ -307,6 +340,7 @@ int main(void)
         cmocka_unit_test(sums_and_casts_match_reference),
         cmocka_unit_test(cast_rounds_like_the_header),
         cmocka_unit_test(columns_are_copied),
+        cmocka_unit_test(bias_is_added),
         cmocka_unit_test(resampling_matches_reference),
         cmocka_unit_test(bilinear_matches_reference),
         cmocka_unit_test(optimizer_matches_reference),

@@ -1,6 +1,6 @@
-/* What only the oneDNN kernels have: convolutions in parts and phases, primitives that are kept, fallbacks, implementations to
- * avoid. That their numbers are right on common shapes is tested in test_kernels_conv.c, copies of weights in
- * test_packed_weights.c. */
+/* What only the oneDNN kernels have: convolutions in parts, primitives that are kept, fallbacks, implementations to avoid. That their
+ * numbers are right on common shapes is tested in test_kernels_conv.c, copies of weights in test_packed_weights.c, doubled pictures in
+ * test_upsampled_conv.c. */
 #include "tests/support_conv.h"
 
 #include <malloc.h>
@@ -13,21 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static double element(const Values *v, int64_t i)
-{
-    return v->type == DTYPE_F32 ? (double)((float *)v->data)[i] : (double)bf16_to_f32(((uint16_t *)v->data)[i]);
-}
-
-/* Bits may differ, as sums come in another order and bf16 rounds them. */
-static void assert_near(const char *what, const Values *a, const Values *b, double tolerance)
-{
-    double largest = 1e-30;
-    for (int64_t i = 0; i < b->n; i++) largest = fmax(largest, fabs(element(b, i)));
-    for (int64_t i = 0; i < a->n; i++)
-        if (!(fabs(element(a, i) - element(b, i)) <= tolerance * largest))
-            fail_msg("%s: element %lld is %g, expected %g", what, (long long)i, element(a, i), element(b, i));
-}
 
 /* Both sets of kernels do all passes of one convolution, oneDNN's on scratch memory full of NaN. */
 static void assert_like_plain(ConvShape s)
@@ -114,59 +99,6 @@ static void wide_residuals(void **state)
     kernels_free(plain);
 }
 
-static void run_doubled(Kernels *k, const ConvShape *s, const void *x, Conv *c, void *y)
-{
-    bool done;
-    assert_int_equal(STATUS_OK, k->conv2d_upsampled(k, s, x, &c->weight, &c->bias, y, &done));
-    assert_true(done);
-}
-
-/* A convolution of a doubled picture in four phases (onednn_upsampled.c): near the plain kernels' in f32, packed once, packed again
- * when the weights change, the same bits alone and in a batch and on any number of threads. */
-static void doubled_pictures(void **state)
-{
-    (void)state;
-    static const ConvShape shapes[] = {{2, 8, 6, 112, 32, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
-                                       {3, 2, 2, 96, 40, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
-                                       {2, 14, 18, 384, 64, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
-                                       {2, 16, 16, 768, 96, 3, 1, DTYPE_BF16, DTYPE_BF16, false},
-                                       {2, 14, 18, 128, 48, 3, 1, DTYPE_BF16, DTYPE_F32, false}};
-    Kernels *k = onednn_or_skip(), *plain = kernel_set_open(&kernel_sets[1]);
-    if (!k->native_bf16) skip();
-    for (int i = 0; i < 10; i++) {
-        ConvShape s = shapes[i / 2];
-        Conv c = conv_new(s); /* a quarter of its x is used */
-        int64_t from = s.H / 2 * s.W / 2 * s.Cin, y = s.H * s.W * s.Cout;
-        Values x = values_output(DTYPE_F32, s.N * from), doubled = values_output(DTYPE_F32, 4 * x.n);
-        Values exact = values_output(DTYPE_F32, c.y.n), want = values_output(s.out_dtype, c.y.n);
-        size_t y_bytes = dtype_size(s.out_dtype);
-        for (int64_t j = 0; j < x.n; j++) ((float *)x.data)[j] = (float)c.x.exact[j];
-        run_doubled(k, &s, c.x.data, &c, want.data);
-        if (i % 2) {
-            for (int64_t j = 0; j < c.w.n; j++) ((float *)c.w.data)[j] *= -0.5f;
-            c.weight.version++;
-        }
-        plain->upsample2x(DTYPE_F32, s.N, s.H / 2, s.W / 2, s.Cin, x.data, doubled.data);
-        s.dtype = s.out_dtype = DTYPE_F32;
-        assert_int_equal(STATUS_OK, plain->conv2d(plain, &s, doubled.data, &c.weight, &c.bias, NULL, exact.data));
-        s = shapes[i / 2];
-        for (int run = 0; run < 4; run++) { /* with 2 and 1 threads, together and alone */
-            use_threads(run % 2 ? 1 : 2);
-            s.N = run / 2 ? 1 : shapes[i / 2].N;
-            for (int64_t n = 0; n < shapes[i / 2].N; n += s.N)
-                run_doubled(k, &s, (uint16_t *)c.x.data + n * from, &c, (char *)c.y.data + (size_t)(n * y) * y_bytes);
-            if (run == 0) memcpy(want.data, c.y.data, (size_t)c.y.n * y_bytes);
-            assert_near("y", &c.y, &exact, 1e-2);
-            assert_values_same("y", &c.y, &want);
-        }
-        assert_in_range(conv_packed_count(&c), 1, 2); /* oneDNN may want another layout for one tiny picture than for several */
-        for (int j = 0; j < 4; j++) values_free((Values *[]){&x, &doubled, &exact, &want}[j]);
-        conv_free(&c);
-    }
-    kernels_free(k);
-    kernels_free(plain);
-}
-
 /* Many channels, summed up in parts (onednn_parts.c): the parts are packed once, all in one layout, and again when the weights
  * change; the numbers are the plain kernels'. */
 static void parts_add_up(void **state)
@@ -186,7 +118,7 @@ static void parts_add_up(void **state)
         conv_forward(k, &c, NULL);
         for (int64_t j = 0; j < c.y.n; j++) { /* only the bias is left */
             double bias = c.b.exact[j % c.s.Cout];
-            if (fabs(element(&c.y, j) - bias) > 4e-3 * fabs(bias)) fail_msg("%g, expected %g", element(&c.y, j), bias);
+            if (fabs(values_element(&c.y, j) - bias) > 4e-3 * fabs(bias)) fail_msg("%g, expected %g", values_element(&c.y, j), bias);
         }
         conv_free(&c);
         assert_like_plain(shapes[i]);
@@ -322,7 +254,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(parts_add_up),
         cmocka_unit_test(wide_residuals),
-        cmocka_unit_test(doubled_pictures),
         cmocka_unit_test(weights_of_patches),
         cmocka_unit_test(bias_gradient_alone),
         cmocka_unit_test(wrong_implementations_are_avoided),
