@@ -207,13 +207,13 @@ static dnnl_status_t conv_descs_init(ConvDescs *c, const Key *key, dnnl_data_typ
     return st;
 }
 
-static dnnl_status_t descs_init(ConvDescs *c, const Key *key)
+static dnnl_status_t descs_init(ConvDescs *c, const Key *key, bool product)
 {
     dnnl_dims_t bias = {key->Cout};
     dnnl_data_type_t weight_type = key->int8 ? dnnl_s8 : data_type(weight_dtype(key));
     memset(c, 0, sizeof *c);
     c->has_bias = key->bias && !key->int8; /* there it comes behind the factors, see attr_init() */
-    c->product = is_product(key);
+    c->product = product;
     dnnl_status_t st = desc_init_tag(&c->bias, 1, bias, dnnl_f32, dnnl_x);
     if (st != dnnl_success) return st;
     return c->product ? product_descs_init(c, key, weight_type) : conv_descs_init(c, key, weight_type);
@@ -277,14 +277,14 @@ static dnnl_status_t describe(const Onednn *o, const Key *key, dnnl_primitive_de
     ConvDescs c;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t st = descs_init(&c, key);
+    dnnl_status_t st = descs_init(&c, key, is_product(key));
     if (st == dnnl_success) st = attr_init(&attr, key, (Residual)key->residual);
     if (st == dnnl_success && key->op != OP_FORWARD) {
         ConvDescs f;
         Key forward = *key; /* the description that the backward ones start from */
         forward.op = OP_FORWARD;
         forward.dtype = key->out_dtype;
-        st = descs_init(&f, &forward);
+        st = descs_init(&f, &forward, c.product);
         if (st == dnnl_success) st = describe_op(&forward, &f, NULL, o->engine, NULL, &hint);
         descs_release(&f);
     }
