@@ -74,7 +74,8 @@ static bool make_room(ParamSet *set)
 Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, const int64_t *dims, const char *format, ...)
 {
     assert(ndim >= 0 && ndim <= 4);
-    Param *param = calloc(1, sizeof *param);
+    Param *param = set->failed ? NULL : calloc(1, sizeof *param);
+    set->failed = !param;
     if (!param) return NULL;
     pthread_mutex_init(&param->shelf.lock, NULL);
     pthread_mutex_init(&param->grad_lock, NULL);
@@ -98,6 +99,7 @@ Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, con
     if (fits && !set->shapes_only) param->value = new_values(param->size);
     if (!param->name || !fits || !(param->value || set->shapes_only) || !make_room(set)) {
         param_free(param);
+        set->failed = true;
         return NULL;
     }
     set->items[set->count++] = param;

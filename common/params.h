@@ -61,12 +61,13 @@ typedef struct ParamSet {
     void *map;     /* of a file, see weights_map(); NULL: none */
     size_t map_size;
     bool shapes_only; /* set before the first is added: names and shapes alone, every value NULL until params_alloc() */
+    bool failed;      /* there was no memory for one: none can be added any more, so who adds the last one need look at that only */
 } ParamSet;
 
 void params_init(ParamSet *set);
 void params_release(ParamSet *set); /* frees everything; the set may be initialised again */
 
-/* Register a parameter; value is zero-filled. NULL when out of memory. `format` makes the name. */
+/* Register a parameter; value is zero-filled. NULL when out of memory, now or before. `format` makes the name. */
 Param *params_add(ParamSet *set, ParamInit init, float init_scale, int ndim, const int64_t *dims, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 Param *params_find(const ParamSet *set, const char *name); /* NULL when there is none */

@@ -37,8 +37,11 @@ static void test_registration(void **state)
     for (int i = 0; i < 1000; i++) assert_non_null(params_add(&set, INIT_ZERO, 0, 1, (int64_t[]){1}, "more.%d", i));
     assert_ptr_equal(weight, set.items[0]); /* addresses are stable */
     assert_null(params_add(&set, INIT_ZERO, 0, 2, (int64_t[]){INT64_MAX, 8}, "huge"));
+    assert_null(params_add(&set, INIT_ZERO, 0, 1, (int64_t[]){1}, "last")); /* or a model without "huge" would look whole */
     params_release(&set);
     assert_int_equal(set.count, 0);
+    assert_non_null(params_add(&set, INIT_ZERO, 0, 1, (int64_t[]){1}, "first"));
+    params_release(&set);
 }
 
 static void moments(const Param *param, double *mean, double *deviation, double *largest)
