@@ -228,6 +228,14 @@ static bool scope_push(Tape *t, Tensor *x)
     return true;
 }
 
+/* A new tensor is the scope's, or gone when there was no room in it. */
+static Tensor *scope_take(Tape *t, Tensor *x)
+{
+    if (!x || scope_push(t, x)) return x;
+    buffer_release(x->buffer);
+    return NULL;
+}
+
 static Tensor *tensor_struct(Tape *t, DType type, int ndim, const int64_t *dims)
 {
     Tensor *x = t->recycled;
@@ -258,8 +266,7 @@ Tensor *tape_tensor(Tape *t, DType type, int ndim, const int64_t *dims)
             tape_fail(t, STATUS_BAD_INPUT, "tensor with an empty dimension %d: %lld", i, (long long)dims[i]);
             return NULL;
         }
-    Tensor *x = tensor_make(t, type, ndim, dims);
-    return x && scope_push(t, x) ? x : NULL;
+    return scope_take(t, tensor_make(t, type, ndim, dims));
 }
 
 Tensor *tape_input(Tape *t, DType type, int ndim, const int64_t *dims, const float *data)
@@ -282,8 +289,7 @@ static Tensor *tensor_alias(Tape *t, Tensor *x, int ndim, const int64_t *dims)
 Tensor *tape_view(Tape *t, Tensor *x, int ndim, const int64_t *dims)
 {
     if (tape_failed(t)) return NULL;
-    Tensor *y = tensor_alias(t, x, ndim, dims);
-    return y && scope_push(t, y) ? y : NULL;
+    return scope_take(t, tensor_alias(t, x, ndim, dims));
 }
 
 static void scope_drop(Tape *t, Tensor *x)
@@ -381,7 +387,10 @@ static void grad_accumulate(Tape *t, Tensor *x, Tensor *g)
     Tensor *other = into == g ? x->grad : g;
     if (buffer_shared(into->buffer)) { /* both are in use elsewhere: the sum needs memory of its own */
         Tensor *fresh = tensor_make(t, x->dtype, x->ndim, x->dims);
-        if (!fresh) return;
+        if (!fresh) {
+            tensor_let_go(g);
+            return;
+        }
         tensor_hold(fresh);
         t->kernels->axpby(x->dtype, tensor_size(x), 1, x->grad->data, 1, g->data, fresh->data);
         tensor_let_go(x->grad);
@@ -396,6 +405,7 @@ static void grad_accumulate(Tape *t, Tensor *x, Tensor *g)
 
 void tape_grad_add(Tape *t, Tensor *x, Tensor *g)
 {
+    if (tape_failed(t)) tensor_let_go(g); /* an op began it before the failure */
     if (tape_failed(t) || !g) return;
     if (!x->grad) {
         x->grad = g;
@@ -488,7 +498,10 @@ static void checkpoint_backward(Tape *t, Node *node)
     t->recording = false;
     t->dropout_calls = dropout_calls;
     for (int i = 0; i < n->count; i++)
-        if (copy[i] && copy[i]->grad) tape_grad_add(t, n->in[i], copy[i]->grad);
+        if (copy[i] && copy[i]->grad) {
+            tape_grad_add(t, n->in[i], copy[i]->grad);
+            copy[i]->grad = NULL;
+        }
 }
 
 Tensor *tape_checkpoint(Tape *t, TapeFn fn, const void *ctx, Tensor **in, int count)

@@ -359,6 +359,49 @@ static void test_scopes_give_memory_back(void **state)
     kernels_free(k);
 }
 
+static Status without_memory(Kernels *k, DType type, int64_t rows, int64_t C, const void *x, const float *gamma, const float *stats,
+                             const void *d_y, void *d_x, float *d_gamma, float *d_beta)
+{
+    (void)k, (void)type, (void)rows, (void)C, (void)x, (void)gamma, (void)stats, (void)d_y, (void)d_x, (void)d_gamma, (void)d_beta;
+    return status_fail(STATUS_NO_MEMORY, "out of memory");
+}
+
+static Tensor *run_two_norms(Tape *t, const void *ctx, Tensor **in)
+{
+    Tensor *y = op_layer_norm(t, in[0], ctx);
+    return op_add(t, y, op_layer_norm(t, op_silu(t, in[0]), ctx));
+}
+
+/* After a backward pass that failed half-way, a reset tape holds no more than a new one. */
+static void test_failures_give_memory_back(void **state)
+{
+    (void)state;
+    Kernels *k;
+    Tape *t;
+    ParamSet set;
+    size_t peak = 0;
+    static const float zeros[4 * 8 * 32];
+    assert_int_equal(kernels_new(KERNELS_BEST, &k), STATUS_OK);
+    assert_int_equal(tape_new(k, &t), STATUS_OK);
+    params_init(&set);
+    Norm norm = norm_make(&set, 32, "norm");
+    k->layer_norm_backward = without_memory;
+    for (int round = 0; round < 6; round++) {
+        tape_record(t, true);
+        Tensor *x = tape_input(t, DTYPE_F32, 3, (int64_t[]){4, 8, 32}, zeros);
+        x->needs_grad = true;
+        Tensor *y = round % 2 ? tape_checkpoint(t, run_two_norms, &norm, &x, 1) : run_two_norms(t, &norm, &x);
+        assert_int_equal(tape_status(t), STATUS_OK);
+        assert_int_equal(tape_backward(t, y, NULL), STATUS_NO_MEMORY);
+        tape_reset(t);
+        if (round == 1) peak = tape_peak_bytes(t);
+    }
+    assert_int_equal(tape_peak_bytes(t), peak);
+    tape_free(t);
+    params_release(&set);
+    kernels_free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_gradient_of_upsampled),
         cmocka_unit_test(test_errors_are_sticky),
         cmocka_unit_test(test_scopes_give_memory_back),
+        cmocka_unit_test(test_failures_give_memory_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
