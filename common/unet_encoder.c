@@ -32,6 +32,10 @@ static Status check_level(const UNetConfig *c, int level)
     if (c->head_channels <= 0 && (c->heads < 1 || channels % c->heads))
         return status_fail(STATUS_BAD_INPUT, "num_heads: %d does not divide the %lld channels of level %d", c->heads,
                            (long long)channels, level);
+    bool own_heads = c->head_channels <= 0 && c->heads_upsample > 0 && unet_has_attention(c, 1 << level);
+    if (own_heads && channels % c->heads_upsample)
+        return status_fail(STATUS_BAD_INPUT, "num_heads_upsample: %d does not divide the %lld channels of level %d",
+                           c->heads_upsample, (long long)channels, level);
     return STATUS_OK;
 }
 
@@ -54,6 +58,8 @@ Status unet_config_check(const UNetConfig *c)
     TRY(check_range("num_classes", c->num_classes, 0, 1 << 20));
     TRY(check_range("text width", c->encoder_channels, 0, 1 << 16));
     for (int level = 0; level < c->levels; level++) TRY(check_level(c, level));
+    if (!(c->dropout >= 0 && c->dropout < 1))
+        return status_fail(STATUS_BAD_INPUT, "dropout: expected 0 to less than 1, found %g", c->dropout);
     return STATUS_OK;
 }
 

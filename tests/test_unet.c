@@ -1,6 +1,8 @@
 /* What the U-Net promises beside its numbers, which the fixtures test (test_parity.c). */
 #include "tests/support_models.h"
+#include "tests/support_status.h"
 
+#include "base_model/base_model.h"
 #include "common/rng.h"
 #include "common/tape.h"
 #include "text_transformer/text_unet_file.h"
@@ -128,12 +130,35 @@ static void odd_numbers_of_pictures_are_refused(void **state)
     kernels_free(k);
 }
 
+/* A model that could not run, or not be trained, is refused when it is made, by the field's name. */
+static void impossible_fields_are_refused(void **state)
+{
+    (void)state;
+    TextUNet *m;
+    TextUNetConfig c, plain;
+    OK(base_model_config("tiny", &plain));
+    plain.unet.head_channels = -1;
+    c = plain;
+    c.unet.heads_upsample = 7;
+    FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "num_heads_upsample: 7");
+    c.unet.heads_upsample = 4;
+    OK(text_unet_new_shapes(&c, &m));
+    text_unet_free(m);
+    static const float dropouts[] = {1, -0.5f, INFINITY, NAN};
+    for (int i = 0; i < 4; i++) {
+        c = plain;
+        c.unet.dropout = dropouts[i];
+        FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "dropout");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_of_a_pair_are_given_once),
         cmocka_unit_test(wide_results_are_nearer),
         cmocka_unit_test(odd_numbers_of_pictures_are_refused),
+        cmocka_unit_test(impossible_fields_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
