@@ -113,12 +113,15 @@ static Status read_line(const char *path, int number, char *line, ClipConfig *c,
 
 Status clip_config_from_yaml(const char *path, ClipConfig *c)
 {
-    char line[256];
+    char *line = NULL;
+    size_t room = 0;
     int head_state[2] = {0}, number = 0;
     FILE *file = fopen(path, "r");
-    if (!file) return status_fail(STATUS_IO, "%s: cannot be opened", path);
+    if (!file) return status_fail(STATUS_IO, "%s: %m", path);
     Status s = STATUS_OK;
-    while (s == STATUS_OK && fgets(line, sizeof line, file)) s = read_line(path, ++number, line, c, head_state);
+    while (s == STATUS_OK && getline(&line, &room, file) >= 0) s = read_line(path, ++number, line, c, head_state);
+    if (s == STATUS_OK && ferror(file)) s = status_fail(STATUS_IO, "%s: %m", path); /* a folder, say */
+    free(line);
     fclose(file);
     TRY(s);
     if (head_state[0] > 0 && c->image.heads <= 65536 / head_state[0]) c->image.width = c->image.heads * head_state[0];

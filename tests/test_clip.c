@@ -342,7 +342,13 @@ static void test_configuration_files(void **state)
         write_text(path, wrong[i]);
         FAILS(clip_config_from_yaml(path, &c), STATUS_BAD_INPUT, "config.yaml: line 2: expected \"name: value\"");
     }
-    FAILS(clip_config_from_yaml("/nowhere.yaml", &c), STATUS_IO, "/nowhere.yaml");
+    char text[1024];
+    snprintf(text, sizeof text, "# %0900d\nn_embd: 64\n", 0);
+    write_text(path, text);
+    OK(clip_config_from_yaml(path, &c));
+    assert_int_equal(c.n_embd, 64);
+    FAILS(clip_config_from_yaml(folder, &c), STATUS_IO, "directory");
+    FAILS(clip_config_from_yaml("/nowhere.yaml", &c), STATUS_IO, "/nowhere.yaml: No such file or directory");
     remove_test_folder(folder);
 }
 

@@ -164,7 +164,10 @@ static Status config_from_json(const Json *j, TextUNetConfig *c)
 Status text_unet_config_from_json(const char *path, TextUNetConfig *c, int64_t *steps, int64_t *batch)
 {
     json_error_t error;
-    json_t *root = json_load_file(path, 0, &error);
+    FILE *file = fopen(path, "rb");
+    if (!file) return status_fail(STATUS_IO, "%s: %m", path);
+    json_t *root = json_loadf(file, 0, &error);
+    fclose(file);
     if (!root) return status_fail(STATUS_BAD_INPUT, "%s: line %d: %s", path, error.line, error.text);
     Status s = config_from_json(&(Json){path, root}, c);
     if (steps) *steps = json_integer_value(json_object_get(root, "step"));
