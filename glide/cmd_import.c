@@ -60,7 +60,9 @@ static Status write_attribution(H5File *file, const char *path)
     FILE *f = fopen(path, "rb");
     if (!f) return status_fail(STATUS_IO, "%s: %s", path, strerror(errno));
     size_t n = fread(text, 1, sizeof text, f);
+    int error = ferror(f) ? errno : 0; /* of a folder, say */
     fclose(f);
+    if (error) return status_fail(STATUS_IO, "%s: %s", path, strerror(error));
     if (n > ATTRIBUTION_MAX || memchr(text, 0, n))
         return status_fail(STATUS_BAD_INPUT, "%s: expected a text of up to %d bytes", path, ATTRIBUTION_MAX);
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) n--;

@@ -74,6 +74,9 @@ static Status open_model(Trainer *tr, const H5File *file)
     if (!file) return new_model(tr);
     TRY(text_unet_read_header(file, &u->model));
     if (!u->model->bpe) return status_fail(STATUS_BAD_INPUT, "%s: holds no tokenizer to train with", h5file_path(file));
+    if (u->model->config.unet.out_channels != MODEL_CHANNELS)
+        return status_fail(STATUS_BAD_INPUT, "%s: a model with %d outputs, expected %d (learned variance)", h5file_path(file),
+                           u->model->config.unet.out_channels, MODEL_CHANNELS);
     return tr->options->resume ? check_checkpoint(tr, file) : STATUS_OK;
 }
 

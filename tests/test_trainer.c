@@ -3,6 +3,7 @@
 #include "glide/trainer.h"
 #include "tests/support_dataset.h"
 #include "tests/support_folder.h"
+#include "tests/support_models.h"
 #include "tests/support_status.h"
 #include "tests/support_training.h"
 #include "text_transformer/text_unet_file.h"
@@ -247,6 +248,27 @@ static void test_wrong_input(void **state)
     assert_int_equal(trainer_run(&o), STATUS_BAD_INPUT);
 }
 
+/* A model without variances would be read beyond its answer's end. */
+static void test_outputs(void **state)
+{
+    (void)state;
+    TrainerOptions o = tiny_options(false, in_test_folder("data.h5"), in_test_folder("six.h5"));
+    TextUNet *six, *three;
+    o.optimizer.total_steps = 1;
+    OK(trainer_run(&o));
+    OK(text_unet_load(in_test_folder("six.h5"), "base", &six, NULL));
+    TextUNetConfig c = six->config;
+    c.unet.out_channels = 3;
+    OK(text_unet_new(&c, &three));
+    three->bpe = six->bpe;
+    write_model(three, in_test_folder("three.h5"));
+    three->bpe = NULL;
+    text_unet_free(three);
+    text_unet_free(six);
+    o.init = in_test_folder("three.h5");
+    FAILS(trainer_run(&o), STATUS_BAD_INPUT, "three.h5: a model with 3 outputs, expected 6");
+}
+
 static int make_folder(void **state)
 {
     test_folder_setup(state);
@@ -263,6 +285,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resume_continues_bit_for_bit),
         cmocka_unit_test(test_sigkill_loses_no_more_than_a_checkpoint),
         cmocka_unit_test(test_wrong_input),
+        cmocka_unit_test(test_outputs),
     };
     return cmocka_run_group_tests(tests, make_folder, test_folder_teardown);
 }
