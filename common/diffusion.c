@@ -43,9 +43,9 @@ static const struct {
 static Status check_betas(const char *schedule, const double *betas, int n)
 {
     for (int i = 0; i < n; i++)
-        if (!(betas[i] > 0 && betas[i] <= 1))
+        if (!(betas[i] > 0 && betas[i] < 1)) /* 1 would leave nothing of the picture, and x_0 = 0/0 */
             return status_fail(STATUS_BAD_INPUT,
-                               "noise schedule \"%.80s\" with %d steps: beta %d is %g, expected 0 < beta <= 1",
+                               "noise schedule \"%.80s\" with %d steps: beta %d is %g, expected 0 < beta < 1",
                                schedule, n, i, betas[i]);
     return STATUS_OK;
 }
@@ -232,6 +232,14 @@ Status diffusion_init(Diffusion *d, const char *schedule, int num_timesteps, con
     }
     if (status != STATUS_OK) diffusion_release(d);
     return status;
+}
+
+Status diffusion_check(const char *schedule, int num_timesteps)
+{
+    Diffusion d;
+    TRY(diffusion_init(&d, schedule, num_timesteps, ""));
+    diffusion_release(&d);
+    return STATUS_OK;
 }
 
 void diffusion_release(Diffusion *d)

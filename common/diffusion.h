@@ -43,7 +43,7 @@ typedef struct Diffusion {
 
 /* --- building --- */
 /* betas[0..num_timesteps-1] of a named schedule: "linear" (beta_t from 1e-4 to 0.02, scaled by 1000/steps) or
- * "squaredcos_cap_v2". STATUS_BAD_INPUT: unknown name, or steps that give a beta outside (0,1]. */
+ * "squaredcos_cap_v2". STATUS_BAD_INPUT: unknown name, or steps that give a beta outside (0,1). */
 Status schedule_betas(const char *schedule, int num_timesteps, double *betas);
 
 /* A named schedule of `num_timesteps`, respaced as common/respace.h says ("" keeps all), "karras20" and "logsnr20" among
@@ -57,6 +57,8 @@ Status diffusion_init_levels(Diffusion *d, const Diffusion *of, const double *ti
 /* From any betas, copied; the map is the identity. */
 Status diffusion_init_betas(Diffusion *d, const double *betas, int num_timesteps);
 void diffusion_release(Diffusion *d); /* a released or zeroed one is fine */
+/* For models' fields: is there such a process? STATUS_BAD_INPUT as diffusion_init(). */
+Status diffusion_check(const char *schedule, int num_timesteps);
 
 /* --- one noise level --- */
 /* Where a sampler stands; all that models, guidance and samplers need to know about it. */

@@ -34,6 +34,7 @@ static Status check_config(const ClassifierConfig *c, ClassifierPool *pool)
     const UNetConfig *u = &c->unet;
     TRY(find_pool(c->pool, pool));
     TRY(unet_config_check(u));
+    TRY(diffusion_check(c->noise_schedule, c->diffusion_steps));
     if (u->num_classes || u->encoder_channels)
         return status_fail(STATUS_BAD_INPUT, "a classifier takes neither labels nor text");
     if (u->image_size >> (u->levels - 1) < 1)

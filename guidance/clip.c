@@ -36,7 +36,8 @@ static Status check_config(const ClipConfig *c)
     TRY(check_range("patch_size", c->patch_size, 1, c->image_size));
     TRY(check_range("n_vocab", c->n_vocab, 1, 1 << 24));
     TRY(check_range("max_text_len", c->max_text_len, 1, 1 << 16));
-    TRY(check_range("n_timesteps", c->n_timesteps, 1, DIFFUSION_MAX_TIMESTEPS));
+    TRY(check_range("n_timesteps", c->n_timesteps, 2, DIFFUSION_MAX_TIMESTEPS));
+    TRY(diffusion_check(c->beta_schedule, c->n_timesteps));
     TRY(check_stack(&c->image, "n_state_image", "n_head_image", "n_xf_blocks_image"));
     TRY(check_stack(&c->text, "n_state_text", "n_head_text", "n_xf_blocks_text"));
     if (c->image_size % c->patch_size || c->image_size / c->patch_size > 256)

@@ -246,6 +246,11 @@ static void not_a_number(ClassifierConfig *c)
     c->unet.mult[1] = NAN;
 }
 
+static void unknown_process(ClassifierConfig *c)
+{
+    strcpy(c->noise_schedule, "sine");
+}
+
 static void test_wrong_configurations(void **state)
 {
     (void)state;
@@ -256,6 +261,7 @@ static void test_wrong_configurations(void **state)
     refuse(too_small, 1, "image_size");
     refuse(odd_channels, 2, "channel_mult[1]");
     refuse(not_a_number, 2, "channel_mult[1]");
+    refuse(unknown_process, 0, "found \"sine\"");
 }
 
 static void test_wrong_inputs(void **state)

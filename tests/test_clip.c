@@ -218,6 +218,9 @@ static void test_wrong_configurations(void **state)
     c = tiny;
     c.logit_scale = NAN;
     FAILS(clip_new(&c, &m), STATUS_BAD_INPUT, "logit_scale");
+    c = tiny;
+    c.n_timesteps = 20;
+    FAILS(clip_new(&c, &m), STATUS_BAD_INPUT, "beta 19 is 1");
     assert_null(m);
 }
 

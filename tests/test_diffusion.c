@@ -173,6 +173,8 @@ static void test_refused(void **state)
     assert_int_equal(diffusion_init(&d, "linear", -3, ""), STATUS_BAD_INPUT);
     assert_int_equal(diffusion_init(&d, "linear", INT32_MAX, ""), STATUS_BAD_INPUT);
     assert_int_equal(diffusion_init(&d, "linear", 10, ""), STATUS_BAD_INPUT); /* betas above 1 */
+    FAILS(diffusion_init(&d, "linear", 20, ""), STATUS_BAD_INPUT, "beta 19 is 1"); /* abar 0: every x_0 would be NaN */
+    OK(diffusion_check("linear", 21));
     assert_int_equal(diffusion_init(&d, "linear", 1000, "0"), STATUS_BAD_INPUT);
     assert_int_equal(diffusion_init(&d, "linear", 1000, "2000"), STATUS_BAD_INPUT);
     diffusion_release(&d); /* released already: harmless */

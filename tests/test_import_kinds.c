@@ -314,6 +314,8 @@ static void test_options(void **state)
     import(F "unet_base.pt -o $D/x.h5 --num-heads 2 --xf-heads 2 --noise-schedule sine", 2, "--noise-schedule: expected linear or");
     import(F "unet_base.pt -o $D/none/x.h5 --num-heads 2 --xf-heads 2", 2, "none/x.h5");
     import(F "unet_base.pt -o $D/x.h5 --num-heads 2 --xf-heads 2 --num-heads-upsample 7", 2, "unet_base.pt: num_heads_upsample: 7");
+    import(F "unet_base.pt -o $D/x.h5 --num-heads 2 --xf-heads 2 --noise-schedule linear --diffusion-steps 20", 2,
+           "unet_base.pt: noise schedule \"linear\" with 20 steps: beta 19 is 1");
     import(F "unet_base.pt -o $D/x.h5 --num-heads 2 --xf-heads 2 --attribution $D", 2, "directory");
     import("/nowhere.pt -o $D/x.h5", 2, "/nowhere.pt: No such file");
     import(F "unet_base.pt a b -o $D/x.h5", 2, "");

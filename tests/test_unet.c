@@ -150,6 +150,12 @@ static void impossible_fields_are_refused(void **state)
         c.unet.dropout = dropouts[i];
         FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "dropout");
     }
+    c = plain;
+    c.diffusion_steps = 1;
+    FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "steps, found 1");
+    c = plain;
+    strcpy(c.noise_schedule, "sine");
+    FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "found \"sine\"");
 }
 
 int main(void)

@@ -1,5 +1,7 @@
 #include "text_transformer/text_unet.h"
 
+#include "common/diffusion.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +55,7 @@ static Status build(TextUNet *m)
 {
     TextUNetConfig *c = &m->config;
     text_unet_config_complete(c);
+    TRY(diffusion_check(c->noise_schedule, c->diffusion_steps));
     TRY(unet_new(&c->unet, &m->params, &m->unet));
     if (c->text.width > 0) TRY(text_transformer_new(&c->text, 4 * c->unet.channels, &m->params, &m->text));
     if (!c->low_res_level) return STATUS_OK;
