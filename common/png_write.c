@@ -8,6 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+#include <zlib.h>
+
+/* stb_image_write's own deflate ends the program when its buffers cannot grow. In the place of it; NULL when out of memory. */
+static _Thread_local unsigned char *compressed; /* which stb_image_write forgets to free when there is no memory for the file */
+
+static unsigned char *deflate_all(const unsigned char *data, int size, int *out_size)
+{
+    uLongf room = compressBound((uLong)size);
+    compressed = malloc(room);
+    if (!compressed || compress2(compressed, &room, data, (uLong)size, Z_DEFAULT_COMPRESSION) != Z_OK) {
+        free(compressed);
+        return compressed = NULL;
+    }
+    *out_size = (int)room;
+    return compressed;
+}
+
+#define STBIW_ZLIB_COMPRESS(data, size, out_size, quality) ((void)(quality), deflate_all(data, size, out_size))
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
@@ -121,6 +139,8 @@ Status png_encode(const Image *image, const PngText *texts, int text_count, unsi
     *size = 0;
     int bare_size = 0;
     unsigned char *bare = stbi_write_png_to_mem(image->pixels, image->w * 3, image->w, image->h, 3, &bare_size);
+    if (!bare) free(compressed);
+    compressed = NULL;
     if (!bare) return status_fail(STATUS_NO_MEMORY, "PNG of %dx%d: out of memory", image->w, image->h);
     return insert_texts(bare, (size_t)bare_size, texts, text_count, bytes, size);
 }

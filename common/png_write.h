@@ -3,8 +3,8 @@
  *     PngText recipe[] = {{"prompt", "빨간 사과"}, {"seed", "1"}};
  *     TRY(png_write("out.png", &image, recipe, 2));
  *
- * The same picture and texts give the same bytes. 8-bit RGB is compressed by stb_image_write; alpha, 16 bits, grey and colour
- * profiles, most of which that does not know, by libpng. */
+ * The same picture and texts give the same bytes. 8-bit RGB is written by stb_image_write, with zlib; alpha, 16 bits, grey and
+ * colour profiles, most of which that does not know, by libpng. */
 #ifndef GLIDE_COMMON_PNG_WRITE_H
 #define GLIDE_COMMON_PNG_WRITE_H
 

@@ -173,7 +173,7 @@ static void use_up_memory(void)
 }
 
 /* Encodes noise with ever more address space until it is enough; 0: every failure before that was one of memory. */
-static int encode_in_little_memory(void)
+static int encode_in_little_memory(bool png)
 {
     Image noise;
     struct rlimit limit;
@@ -189,24 +189,27 @@ static int encode_in_little_memory(void)
         limit.rlim_cur = pages * (unsigned long)sysconf(_SC_PAGESIZE) + ((unsigned long)mib << 20);
         if (setrlimit(RLIMIT_AS, &limit) != 0) return 3;
         if (mib == 0) use_up_memory();
-        Status s = jpeg_encode(&noise, &(JpegOptions){.quality = 95}, &bytes, &size);
+        Status s = png ? png_encode(&noise, NULL, 0, &bytes, &size)
+                       : jpeg_encode(&noise, &(JpegOptions){.quality = 95}, &bytes, &size);
         if (s == STATUS_OK) return failures > 4 ? 0 : 4; /* some came after the first block had grown */
         if (s != STATUS_NO_MEMORY) return 5;
     }
     return 6;
 }
 
-static void test_jpeg_without_memory(void **state)
+static void test_encoding_without_memory(void **state)
 {
     (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) /* their memory is not limited in this way */
     skip();
 #endif
-    int end;
-    pid_t child = fork();
-    if (child == 0) _exit(encode_in_little_memory());
-    assert_int_equal(waitpid(child, &end, 0), child);
-    assert_int_equal(end, 0);
+    for (int png = 0; png < 2; png++) {
+        int end;
+        pid_t child = fork();
+        if (child == 0) _exit(encode_in_little_memory(png));
+        assert_int_equal(waitpid(child, &end, 0), child);
+        assert_int_equal(end, 0);
+    }
 }
 
 static void test_refused_webp(void **state)
@@ -353,9 +356,15 @@ static void test_16_bits_and_grey(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_profiles),       cmocka_unit_test(test_orientation),
-        cmocka_unit_test(test_exif_blocks),   cmocka_unit_test(test_jpeg_texts),     cmocka_unit_test(test_jpeg_without_memory),
-        cmocka_unit_test(test_refused_webp),  cmocka_unit_test(test_unseen_colours), cmocka_unit_test(test_alpha_enlarged),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_profiles),
+        cmocka_unit_test(test_orientation),
+        cmocka_unit_test(test_exif_blocks),
+        cmocka_unit_test(test_jpeg_texts),
+        cmocka_unit_test(test_encoding_without_memory),
+        cmocka_unit_test(test_refused_webp),
+        cmocka_unit_test(test_unseen_colours),
+        cmocka_unit_test(test_alpha_enlarged),
         cmocka_unit_test(test_16_bits_and_grey),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
