@@ -50,7 +50,7 @@ Status unet_config_check(const UNetConfig *c)
     TRY(check_range("image_size", c->image_size, 1, 4096));
     TRY(check_range("in_channels", c->in_channels, 1, 1024));
     TRY(check_range("out_channels", c->out_channels, 1, 1 << 20));
-    TRY(check_range("num_channels", c->channels, 1, 16384));
+    TRY(check_range("num_channels", c->channels, 2, 16384)); /* a timestep's sine and cosine */
     TRY(check_range("levels of channel_mult", c->levels, 1, UNET_MAX_LEVELS));
     TRY(check_range("num_res_blocks", c->res_blocks, 1, 16));
     TRY(check_range("blocks (levels * (num_res_blocks + 1))", c->levels * (c->res_blocks + 1), 1, UNET_MAX_BLOCKS / 2));

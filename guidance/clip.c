@@ -35,7 +35,7 @@ static Status check_config(const ClipConfig *c)
     TRY(check_range("image_size", c->image_size, 1, 4096));
     TRY(check_range("patch_size", c->patch_size, 1, c->image_size));
     TRY(check_range("n_vocab", c->n_vocab, 1, 1 << 24));
-    TRY(check_range("max_text_len", c->max_text_len, 1, 1 << 16));
+    TRY(check_range("max_text_len", c->max_text_len, 2, 1 << 16)); /* a start and an end */
     TRY(check_range("n_timesteps", c->n_timesteps, 2, DIFFUSION_MAX_TIMESTEPS));
     TRY(diffusion_check(c->beta_schedule, c->n_timesteps));
     TRY(check_stack(&c->image, "n_state_image", "n_head_image", "n_xf_blocks_image"));

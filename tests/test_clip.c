@@ -219,6 +219,9 @@ static void test_wrong_configurations(void **state)
     c.logit_scale = NAN;
     FAILS(clip_new(&c, &m), STATUS_BAD_INPUT, "logit_scale");
     c = tiny;
+    c.max_text_len = 1;
+    FAILS(clip_new(&c, &m), STATUS_BAD_INPUT, "max_text_len: expected 2 to 65536, found 1");
+    c = tiny;
     c.n_timesteps = 20;
     FAILS(clip_new(&c, &m), STATUS_BAD_INPUT, "beta 19 is 1");
     assert_null(m);

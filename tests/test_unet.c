@@ -151,6 +151,10 @@ static void impossible_fields_are_refused(void **state)
         FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "dropout");
     }
     c = plain;
+    c.unet.channels = 1;
+    for (int i = 0; i < c.unet.levels; i++) c.unet.mult[i] = 32;
+    FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "num_channels: expected 2 to 16384, found 1");
+    c = plain;
     c.diffusion_steps = 1;
     FAILS(text_unet_new_shapes(&c, &m), STATUS_BAD_INPUT, "steps, found 1");
     c = plain;
