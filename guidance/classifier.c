@@ -37,7 +37,9 @@ static Status check_config(const ClassifierConfig *c, ClassifierPool *pool)
     TRY(diffusion_check(c->noise_schedule, c->diffusion_steps));
     if (u->num_classes || u->encoder_channels)
         return status_fail(STATUS_BAD_INPUT, "a classifier takes neither labels nor text");
-    if (u->image_size >> (u->levels - 1) < 1)
+    if (u->in_channels != IMAGE_CHANNELS)
+        return status_fail(STATUS_BAD_INPUT, "in_channels: a classifier takes %d, found %d", IMAGE_CHANNELS, u->in_channels);
+    if (u->image_size % (1 << (u->levels - 1)))
         return status_fail(STATUS_BAD_INPUT, "image_size: %d pixels cannot be halved %d times", u->image_size, u->levels - 1);
     if (*pool == POOL_ATTENTION && u->head_channels <= 0)
         return status_fail(STATUS_BAD_INPUT, "num_head_channels: a classifier with pool attention needs it");

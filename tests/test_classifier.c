@@ -246,6 +246,16 @@ static void not_a_number(ClassifierConfig *c)
     c->unet.mult[1] = NAN;
 }
 
+static void odd_size(ClassifierConfig *c)
+{
+    c->unet.image_size = 9;
+}
+
+static void mask_too(ClassifierConfig *c)
+{
+    c->unet.in_channels = 4;
+}
+
 static void unknown_process(ClassifierConfig *c)
 {
     strcpy(c->noise_schedule, "sine");
@@ -261,6 +271,8 @@ static void test_wrong_configurations(void **state)
     refuse(too_small, 1, "image_size");
     refuse(odd_channels, 2, "channel_mult[1]");
     refuse(not_a_number, 2, "channel_mult[1]");
+    refuse(odd_size, 0, "image_size: 9 pixels cannot be halved");
+    refuse(mask_too, 0, "in_channels: a classifier takes 3, found 4");
     refuse(unknown_process, 0, "found \"sine\"");
 }
 
