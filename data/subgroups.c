@@ -34,6 +34,7 @@ static Status parse(const char *path, Subgroups *s)
         next = strchr(line, '\n');
         if (next) *next++ = 0;
         number++;
+        line[strcspn(line, "\r")] = 0; /* of a file with CRLF */
         if (!*line || *line == '#') continue;
         char *tab = strchr(line, '\t');
         if (!tab || tab == line || !tab[1] || strchr(tab + 1, '\t'))
@@ -42,6 +43,7 @@ static Status parse(const char *path, Subgroups *s)
         *tab = 0;
         s->entries[s->count++] = (Entry){line, tab + 1};
     }
+    if (s->count == 0) return status_fail(STATUS_BAD_INPUT, "%s: expected lines of a root, a tab and a subgroup, found none", path);
     qsort(s->entries, s->count, sizeof *s->entries, compare);
     for (size_t i = 1; i < s->count; i++)
         if (strcmp(s->entries[i - 1].root, s->entries[i].root) == 0)
@@ -56,6 +58,8 @@ Status subgroups_load(const char *path, Subgroups **out)
     Subgroups *s = calloc(1, sizeof *s);
     if (!s) return status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);
     Status status = bpe_read_text(path, &s->text, &size);
+    if (status == STATUS_OK && strlen(s->text) < size)
+        status = status_fail(STATUS_BAD_INPUT, "%s: expected text, found a NUL byte at %zu", path, strlen(s->text));
     if (status == STATUS_OK) {
         s->entries = calloc(count_lines(s->text), sizeof *s->entries);
         status = s->entries ? parse(path, s) : status_fail(STATUS_NO_MEMORY, "%s: out of memory", path);

@@ -287,6 +287,8 @@ static void test_subgroups(void **state)
     static const struct {
         const char *text, *part;
     } wrong[] = {{"1F34E food-fruit\n", "line 1"},
+                 {"", "expected lines of a root, a tab and a subgroup, found none"},
+                 {"# a comment\r\n\r\n", "found none"},
                  {"# a\n1F34E\ta\n1F34E\tb\n", "1F34E is listed twice"},
                  {"1F34E\ta\tb\n", "line 1"},
                  {"\ta\n", "line 1"}};
@@ -294,6 +296,11 @@ static void test_subgroups(void **state)
     assert_string_equal(subgroups_find(s, "1F34E"), "food-fruit");
     assert_string_equal(subgroups_find(s, "1F9D1-200D-1F692"), "person-role");
     assert_null(subgroups_find(s, "1F34"));
+    Subgroups *crlf;
+    write_bytes(in_test_folder("crlf.tsv"), "1F34E\tfood-fruit\r\n", 18);
+    OK(subgroups_load(in_test_folder("crlf.tsv"), &crlf));
+    assert_string_equal(subgroups_find(crlf, "1F34E"), "food-fruit");
+    subgroups_free(crlf);
     DatasetItem unknown = {.root = "photo:lake", .group = "photo"};
     assert_string_equal(subgroups_of(s, &unknown), "photo");
     subgroups_free(s);
@@ -303,6 +310,9 @@ static void test_subgroups(void **state)
         assert_non_null(strstr(status_message(), wrong[i].part));
         assert_null(s);
     }
+    write_bytes(in_test_folder("wrong.tsv"), "1F34E\tfood\0\n", 12);
+    assert_int_equal(subgroups_load(in_test_folder("wrong.tsv"), &s), STATUS_BAD_INPUT);
+    assert_non_null(strstr(status_message(), "found a NUL byte at 10"));
     assert_int_not_equal(subgroups_load(in_test_folder("absent.tsv"), &s), STATUS_OK);
 }
 
