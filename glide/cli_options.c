@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define LONG_BASE  256 /* getopt_long's value for options[i]; letters are below */
 #define HELP_VALUE 'h'
@@ -354,6 +355,40 @@ Status cli_usage_fail(CliArgs *args, const char *format, ...)
     va_end(list);
     args->usage_error = true;
     return status_fail(STATUS_BAD_INPUT, "%s", text);
+}
+
+static bool same_file(const struct stat *a, const char *path)
+{
+    struct stat b;
+    return stat(path, &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+}
+
+Status cli_check_overwrite(CliArgs *args, const char *option, const char *path)
+{
+    const CliCommand *command = args->command;
+    struct stat st;
+    bool exists = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    for (int i = 0; i < command->option_count; i++) {
+        const CliOption *o = &command->options[i];
+        if (o->kind != CLI_KIND_FILE || !strcmp(o->name, option)) continue;
+        const char *other = *(const char **)((char *)args->options + o->offset);
+        if (!other || !strcmp(other, "-") || !(exists ? same_file(&st, other) : !strcmp(path, other))) continue;
+        return cli_usage_fail(args, "--%s: %s is the file of --%s, too; expected another name", option, path, o->name);
+    }
+    for (int i = 0; exists && !command->takes_texts && i < args->operand_count; i++)
+        if (same_file(&st, args->operands[i]))
+            return cli_usage_fail(args, "--%s: %s is read, too, and would be lost; expected another name", option, path);
+    return STATUS_OK;
+}
+
+Status cli_check_overwrites(CliArgs *args)
+{
+    for (int i = 0; i < args->command->option_count; i++) {
+        const CliOption *o = &args->command->options[i];
+        const char *path = o->written ? *(const char **)((char *)args->options + o->offset) : NULL;
+        if (path) TRY(cli_check_overwrite(args, o->name, path));
+    }
+    return STATUS_OK;
 }
 
 Status cli_operand_choice(CliArgs *args, int operand, const char *const *choices, int *index)

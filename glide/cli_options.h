@@ -58,6 +58,7 @@ typedef struct CliOption {
     int64_t int_min, int_max;
     double double_min, double_max;
     const char *const *choices; /* ends with NULL */
+    bool written;     /* a file that the command writes */
     const char *bare; /* what --name alone means, where a value may be left out (--name or --name=VALUE); NULL: it may not */
 } CliOption;
 
@@ -87,6 +88,9 @@ typedef struct CliOption {
 #define CLI_FILE(Struct, field, letter_, name_, value_, fallback_, help_)                                    \
     {.name = name_, .letter = letter_, .kind = CLI_KIND_FILE, .offset = CLI_FIELD(Struct, field, const char *), \
      .value = value_, .fallback = fallback_, .help = help_}
+#define CLI_OUTPUT(Struct, field, letter_, name_, value_, fallback_, help_)                                  \
+    {.name = name_, .letter = letter_, .kind = CLI_KIND_FILE, .offset = CLI_FIELD(Struct, field, const char *), \
+     .value = value_, .fallback = fallback_, .help = help_, .written = true}
 
 typedef struct CliCommand CliCommand;
 
@@ -113,6 +117,7 @@ struct CliCommand {
     int option_count;
     size_t options_size;
     Status (*plan)(CliArgs *args); /* for "glide plan NAME": tells what run() would cost; NULL: nobody knows */
+    bool takes_texts; /* operands are no files */
     bool passes_on; /* every word is an operand, options too: for a command around another one */
     Status (*run)(CliArgs *args); /* prints results to stdout; a failure's message goes to stderr by main() */
 };
@@ -136,6 +141,12 @@ Status cli_set(CliArgs *args, const char *name, const char *text);
 
 /* For what a command finds wrong itself (options that exclude one another, a bad operand): exit status 2. */
 Status cli_usage_fail(CliArgs *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What is read would be lost if it were written to: a usage error where `path`, to be written for the option of that name, is
+ * another option's file or an operand. */
+Status cli_check_overwrite(CliArgs *args, const char *option, const char *path);
+/* The same of all options that name a file to be written. */
+Status cli_check_overwrites(CliArgs *args);
 
 /* Index of an operand among words (NULL at the end), or cli_usage_fail() that says which there are. */
 Status cli_operand_choice(CliArgs *args, int operand, const char *const *choices, int *index);

@@ -24,7 +24,7 @@ typedef struct AblateCommand {
 } AblateCommand;
 
 static const CliOption options[] = {
-    CLI_FILE(AblateCommand, out, 'o', "output", "DIR", NULL, "folder of the study; one that was stopped is gone on with"),
+    CLI_OUTPUT(AblateCommand, out, 'o', "output", "DIR", NULL, "folder of the study; one that was stopped is gone on with"),
     CLI_TEXT(AblateCommand, modes, 0, "modes", "LIST", "none,cfg", "none, cfg, classifier, clip, autoguidance; cfg+clip is both at "
              "once"),
     CLI_TEXT(AblateCommand, scales, 0, "scales", "LIST", "0,1,2,4", "of every mode; those of one are said behind a semicolon: "

@@ -15,7 +15,7 @@ typedef struct AverageCommand {
 } AverageCommand;
 
 static const CliOption options[] = {
-    CLI_FILE(AverageCommand, output, 'o', "output", "FILE", NULL, "the weights to write (needed)"),
+    CLI_OUTPUT(AverageCommand, output, 'o', "output", "FILE", NULL, "the weights to write (needed)"),
     CLI_DOUBLE(AverageCommand, share, 0, "share", "X", 0, 1, "0.5", "of B.h5 in the mean"),
     CLI_FLAG(AverageCommand, quiet, 'q', "quiet", "print nothing but errors"),
 };

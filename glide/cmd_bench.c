@@ -32,7 +32,7 @@ static const CliOption options[] = {
     CLI_INT(BenchCommand, threads, 't', "threads", "N", 0, 1024, "0", "threads to use, 0 for all cores"),
     CLI_FLAG(BenchCommand, profile, 0, "profile", "step, train: also the time of each kind of op and of each block"),
     CLI_FLAG(BenchCommand, brief, 0, "brief", "train: without the measurements of checkpointing and of one thread"),
-    CLI_FILE(BenchCommand, output, 'o', "output", "PATH", NULL, "table: the file to write instead of standard output; curves: "
+    CLI_OUTPUT(BenchCommand, output, 'o', "output", "PATH", NULL, "table: the file to write instead of standard output; curves: "
              "the folder (needed)"),
     CLI_FLAG(BenchCommand, json, 0, "json", "print JSON instead of text"),
 };
@@ -223,6 +223,7 @@ const CliCommand cli_command_bench = {
     .name = "bench",
     .summary = "measure how fast this machine samples, trains, loads and convolves",
     .operands = "step|sample|train|load|conv|all|table|curves",
+    .takes_texts = true,
     .min_operands = 1,
     .max_operands = 1,
     .description =

@@ -16,7 +16,7 @@ typedef struct DatasetCommand {
 } DatasetCommand;
 
 static const CliOption options[] = {
-    CLI_FILE(DatasetCommand, output, 'o', "output", "FILE", NULL, "the data set to write (needed)"),
+    CLI_OUTPUT(DatasetCommand, output, 'o', "output", "FILE", NULL, "the data set to write (needed)"),
     CLI_FILE(DatasetCommand, cache, 0, "cache", "DIR", NULL, "keep the fetched packages here (default $XDG_CACHE_HOME/glide or "
              "~/.cache/glide)"),
     CLI_FILE(DatasetCommand, lists, 0, "lists", "DIR", NULL, "folder of sources.tsv, manifest.tsv.gz and fetch.sh (default: the "

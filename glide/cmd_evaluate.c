@@ -25,7 +25,7 @@ static const CliOption options[] = {
     CLI_TEXT(EvaluateCommand, outside, 0, "outside", "CMD", NULL, "upsample: another program to compare with, such as \"tool {in} "
              "{out} {scale}\"; run without a shell on PNG files, once for each picture"),
     CLI_TEXT(EvaluateCommand, outside_name, 0, "outside-name", "NAME", "outside", "upsample: what it is called in the table"),
-    CLI_FILE(EvaluateCommand, sheet, 0, "sheet", "FILE", NULL, "upsample: draw the middle of the first ten pictures before and "
+    CLI_OUTPUT(EvaluateCommand, sheet, 0, "sheet", "FILE", NULL, "upsample: draw the middle of the first ten pictures before and "
              "after to this PNG"),
     CLI_FLAG(EvaluateCommand, captions, 0, "captions", "upsample: tell the model the captions of --data"),
     CLI_FILE(EvaluateCommand, judge, 0, "judge", "FILE", NULL, "upsample: that sees the judge distance (default judge.h5)"),

@@ -20,7 +20,7 @@ typedef struct ExportCommand {
 } ExportCommand;
 
 static const CliOption options[] = {
-    CLI_FILE(ExportCommand, output, 'o', "output", "FILE.pt", NULL, "the state dict to write (needed)"),
+    CLI_OUTPUT(ExportCommand, output, 'o', "output", "FILE.pt", NULL, "the state dict to write (needed)"),
     CLI_TEXT(ExportCommand, prefix, 0, "prefix", "TEXT", NULL, "only parameters whose names begin so, without it: image_enc. or "
              "text_enc. for one of CLIP's two files"),
     CLI_FLAG(ExportCommand, half, 0, "half", "write half precision (default: single, whatever the weights file has)"),

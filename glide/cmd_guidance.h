@@ -51,7 +51,7 @@ typedef struct CliGuidance {
     CLI_DOUBLE(S, f.clip_scale, 0, "clip-scale", "S", 0, 10000, "1", "how much it does; 0 is off"),                              \
     CLI_TEXT(S, f.clip_interval, 0, "clip-interval", "LO:HI", NULL, "where it acts"),                                            \
     CLI_TEXT(S, f.clip_schedule, 0, "clip-schedule", "WORD", NULL, "how its scale changes"),                                     \
-    CLI_FILE(S, f.trace, 0, "trace", "FILE", NULL, "write what guidance did, x_t and the expected picture at every step to this " \
+    CLI_OUTPUT(S, f.trace, 0, "trace", "FILE", NULL, "write what guidance did, x_t and the expected picture at every step to this " \
              "HDF5 file")
 
 /* Checks the options and fills *out. A bad value or combination is a usage error. */

@@ -12,7 +12,7 @@ enum { ATTRIBUTION_MAX = 32 * 1024 };
 static const char *const stores[] = {"auto", "f32", "f16", NULL};
 
 static const CliOption options[] = {
-    CLI_FILE(ImportCommand, output, 'o', "output", "FILE.h5", NULL, "the weights file to write (needed)"),
+    CLI_OUTPUT(ImportCommand, output, 'o', "output", "FILE.h5", NULL, "the weights file to write (needed)"),
     CLI_CHOICE(ImportCommand, as, 0, "as", import_kinds, "auto", "what it should be; auto takes what its names say; diffusion: "
                "guided-diffusion's models, which take no text; clip: two files, the image and the text encoder"),
     CLI_FILE(ImportCommand, vocab, 0, "vocab", "FILE", NULL, "its tokenizer: vocab.bpe, vocab.bpe.gz, or JSON with merges; for "

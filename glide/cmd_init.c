@@ -21,7 +21,7 @@ typedef struct InitCommand {
 } InitCommand;
 
 static const CliOption options[] = {
-    CLI_FILE(InitCommand, output, 'o', "output", "FILE.h5", NULL, "the weights file to write (needed)"),
+    CLI_OUTPUT(InitCommand, output, 'o', "output", "FILE.h5", NULL, "the weights file to write (needed)"),
     CLI_TEXT(InitCommand, config, 'c', "config", "NAME", NULL, "which model (needed): glide-base (385 M parameters), "
              "glide-upsampler (398 M), small-base, small-upsampler, medium-base, tiny-base, tiny-upsampler; with -inpaint at the end, "
              "one that also sees the known part of a picture; guided-diffusion's 64x64_diffusion (296 M), 128x128_diffusion, "

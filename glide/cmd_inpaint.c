@@ -20,7 +20,7 @@ typedef struct InpaintCommand {
 } InpaintCommand;
 
 static const CliOption options[] = {
-    CLI_FILE(InpaintCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); several get numbers before "
+    CLI_OUTPUT(InpaintCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); several get numbers before "
              "the ending; a folder is fine, and - is standard output"),
     CLI_QUALITY_OPTION(InpaintCommand),
     CLI_FILE(InpaintCommand, mask, 'm', "mask", "FILE", NULL, "what is to be painted (needed): transparent pixels, or, where none "
@@ -66,8 +66,7 @@ static Status check_usage(CliArgs *args, const InpaintCommand *c, bool plan)
     if (!strcmp(c->mask, "-") && !strcmp(args->operands[0], "-"))
         return cli_usage_fail(args, "--mask: standard input is the picture already; expected a file");
     if (c->steps) TRY(cli_check_steps(args, "steps", c->steps));
-    TRY(cli_check_steps(args, "upsampler-steps", c->upsampler_steps));
-    return c->output ? cli_check_not_input(args, args->operands[0], c->output, "paint on") : STATUS_OK;
+    return cli_check_steps(args, "upsampler-steps", c->upsampler_steps);
 }
 
 static GlideInpaintOptions inpaint_options(const CliArgs *args)

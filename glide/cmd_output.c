@@ -49,10 +49,13 @@ static Status check_stdout(CliArgs *args, int count)
     return STATUS_OK;
 }
 
-static Status check_names(const CliOutput *o)
+static Status check_names(const CliOutput *o, CliArgs *args)
 {
     char path[PATH_MAX];
-    for (int i = 0; i < o->count; i++) TRY(file_check_writable(cli_output_name(o, i, path, sizeof path)));
+    for (int i = 0; i < o->count; i++) {
+        TRY(file_check_writable(cli_output_name(o, i, path, sizeof path)));
+        TRY(cli_check_overwrite(args, "output", path));
+    }
     return STATUS_OK;
 }
 
@@ -71,7 +74,7 @@ Status cli_output_init(CliOutput *o, CliArgs *args, const char *output, const ch
     TRY(check_ending(args, path));
     o->path = strdup(path);
     if (!o->path) return status_fail(STATUS_NO_MEMORY, "out of memory");
-    Status s = check_names(o);
+    Status s = check_names(o, args);
     if (s != STATUS_OK) cli_output_release(o);
     return s;
 }

@@ -13,7 +13,7 @@
 #include <string.h>
 
 static const CliOption options[] = {
-    CLI_FILE(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
+    CLI_OUTPUT(SampleCommand, output, 'o', "output", "FILE", "glide.png", "where the picture goes; several get numbers before the "
              "ending (FILE-1.png); a folder is fine, and - is standard output"),
     CLI_QUALITY_OPTION(SampleCommand),
     CLI_INT(SampleCommand, n, 'n', "number", "N", 1, 100000, "1", "pictures of each prompt"),
@@ -318,6 +318,7 @@ const CliCommand cli_command_sample = {
     .name = "sample",
     .summary = "make pictures from prompts",
     .operands = "[PROMPT...]",
+    .takes_texts = true,
     .min_operands = 0,
     .max_operands = CLI_ANY,
     .description =

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,14 +42,6 @@ const char *cli_picture_name(const char *in, const char *what, const char *endin
     if (!strcmp(in, "-")) snprintf(name, size, "glide-%s%s", what, ending);
     else snprintf(name, size, "%.*s-%s%s", stem, base, what, ending);
     return name;
-}
-
-Status cli_check_not_input(CliArgs *args, const char *in, const char *output, const char *what)
-{
-    struct stat a, b;
-    if (!strcmp(output, "-") || stat(output, &a) || stat(in, &b)) return STATUS_OK;
-    if (!S_ISREG(b.st_mode) || a.st_dev != b.st_dev || a.st_ino != b.st_ino) return STATUS_OK;
-    return cli_usage_fail(args, "--output: %s is the picture to %s; expected another name", output, what);
 }
 
 Status cli_check_quality(CliArgs *args, const char *output)

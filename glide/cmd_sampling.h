@@ -23,8 +23,6 @@ Status cli_choose_seed(const CliArgs *args, int64_t given, bool quiet, uint64_t 
 
 /* "photos/cat.jpg", "256", ".png" -> "cat-256.png": what a picture made of another is called in a folder. Returns `name`. */
 const char *cli_picture_name(const char *in, const char *what, const char *ending, char *name, size_t size);
-/* -o may not be the picture `in` itself, which would be lost: a usage error that calls it "the picture to WHAT". */
-Status cli_check_not_input(CliArgs *args, const char *in, const char *output, const char *what);
 
 /* --quality of JPEG files, for an option struct with `int64_t quality`. */
 #define CLI_QUALITY_OPTION(type)                                                                                    \

@@ -22,7 +22,7 @@ static const char *const targets[] = {"base", "upsampler", "classifier", "clip",
 static const CliOption options[] = {
     CLI_FILE(TrainCommand, data, 'd', "data", "FILE", NULL, "data set made by glide dataset"),
     CLI_TEXT(TrainCommand, config, 'c', "config", "NAME", "small", "size of a new model: tiny, small; base also medium, glide"),
-    CLI_FILE(TrainCommand, out, 'o', "out", "FILE.h5", NULL, "where the weights go; checkpoint, curve and samples beside it"),
+    CLI_OUTPUT(TrainCommand, out, 'o', "out", "FILE.h5", NULL, "where the weights go; checkpoint, curve and samples beside it"),
     CLI_FILE(TrainCommand, subgroups, 0, "subgroups", "FILE", NULL, "classifier: which subgroup each concept is in (default: the "
              "project's data/subgroups.tsv)"),
     CLI_FLAG(TrainCommand, resume, 'r', "resume", "go on from the checkpoint beside --out"),
@@ -177,6 +177,7 @@ const CliCommand cli_command_train = {
     .name = "train",
     .summary = "train a model that draws, guides or judges on a data set",
     .operands = "base|upsampler|classifier|clip|judge",
+    .takes_texts = true,
     .min_operands = 1,
     .max_operands = 1,
     .description = "Writes OUT.h5 (ready to use), OUT.resume.h5 (to go on from), OUT.loss.csv, OUT.loss.svg and, of base and upsampler, "

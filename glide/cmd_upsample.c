@@ -30,7 +30,7 @@ static const char *const formats[] = {"png", "jpeg", NULL};
 static const char *const endings[] = {".png", ".jpg"};
 
 static const CliOption options[] = {
-    CLI_FILE(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
+    CLI_OUTPUT(UpsampleCommand, output, 'o', "output", "FILE", NULL, "where the picture goes (needed); a folder is fine, and - "
              "is standard output"),
     CLI_CHOICE(UpsampleCommand, format, 0, "format", formats, NULL, "of the files in a folder (default png); a single file's is "
                "what its name says"),
@@ -113,8 +113,6 @@ static Status check_usage(CliArgs *args, const UpsampleCommand *c, bool plan, Gl
     TRY(cli_guidance(args, &c->guidance, &o->guidance));
     TRY(parse_size(args, c->size, o));
     if (c->tile % 16) return cli_usage_fail(args, "--tile: expected a multiple of 16, found %d", (int)c->tile);
-    for (int i = 0; i < args->operand_count && c->output; i++) TRY(cli_check_not_input(args, args->operands[i], c->output,
-            "upsample"));
     return STATUS_OK;
 }
 

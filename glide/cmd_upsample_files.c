@@ -70,6 +70,15 @@ static const char *last_part(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* Of a folder: options and operands are compared by cli_check_overwrite(). */
+static Status check_not_input(CliArgs *args, const char *in, const char *output)
+{
+    struct stat a, b;
+    if (!strcmp(output, "-") || stat(output, &a) || stat(in, &b)) return STATUS_OK;
+    if (!S_ISREG(b.st_mode) || a.st_dev != b.st_dev || a.st_ino != b.st_ino) return STATUS_OK;
+    return cli_usage_fail(args, "--output: %s is the picture to upsample; expected another name", output);
+}
+
 static Status check_names(const UpsampleFiles *f, CliArgs *args)
 {
     for (int i = 0; i < f->count; i++)
@@ -78,7 +87,7 @@ static Status check_names(const UpsampleFiles *f, CliArgs *args)
             if (k < i && !strcmp(output, f->outputs[k].path))
                 return cli_usage_fail(args, "%s and %s would both be written to %s", f->inputs[k], f->inputs[i], output);
             if (!strcmp(last_part(output), last_part(f->inputs[k])))
-                TRY(cli_check_not_input(args, f->inputs[k], output, "upsample"));
+                TRY(check_not_input(args, f->inputs[k], output));
         }
     return STATUS_OK;
 }

@@ -104,7 +104,8 @@ static int run_command(const CliCommand *command, int argc, char **argv)
     }
     Status status = cli_parse(command, argc, argv, options, &args);
     if (status == STATUS_OK && args.help_wanted) cli_print_help(stdout, command);
-    else if (status == STATUS_OK) status = command->run(&args);
+    else if (status == STATUS_OK) status = cli_check_overwrites(&args);
+    if (status == STATUS_OK && !args.help_wanted) status = command->run(&args);
     if (status != STATUS_OK) {
         fflush(stdout);
         fprintf(stderr, "glide %s: %s\n%s", command->name, status_message(), status_details());

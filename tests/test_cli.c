@@ -239,6 +239,41 @@ static void test_wrong_files(void **state)
     }
 }
 
+/* What a command reads it never writes to, under any name. */
+static void test_overwriting(void **state)
+{
+    (void)state;
+    CliOutcome r;
+    cli_run_ok(&r, "$G sample cat --no-upsample --steps 2 -q -o kept.png && cp kept.png mask-1.png && ln -s kept.png link.png && "
+               "cp base.h5 b.h5 && cksum kept.png mask-1.png *.h5 > before");
+    static const char *const cases[][2] = {
+        {"sample cat -q -o kept.png --trace kept.png", "--output: kept.png is the file of --trace, too"},
+        {"sample cat -q -o new.png --trace new.png", "--output: new.png is the file of --trace, too"},
+        {"sample cat -q -o link.png --init-image ./kept.png", "--output: link.png is the file of --init-image, too"},
+        {"sample -q -o kept.png --from kept.png", "--output: kept.png is the file of --from, too"},
+        {"sample cat -q -o x.png -w b.h5 --trace b.h5", "--trace: b.h5 is the file of --weights, too; expected another name"},
+        {"upsample kept.png -o link.png", "--output: link.png is read, too, and would be lost; expected another name"},
+        {"upsample kept.png -o x.png --trace kept.png", "--trace: kept.png is read, too"},
+        {"inpaint kept.png -m mask-1.png -o mask-1.png", "--output: mask-1.png is the file of --mask, too"},
+        {"inpaint kept.png -m mask-1.png -n 2 -o mask.png", "--output: mask-1.png is the file of --mask, too"},
+        {"inpaint mask-1.png -m kept.png -n 2 -o mask.png", "--output: mask-1.png is read, too"},
+        {"train base -d data.h5 -o data.h5", "--out: data.h5 is the file of --data, too"},
+        {"train base -d data.h5 --init b.h5 -o b.h5", "--out: b.h5 is the file of --init, too"},
+        {"average base.h5 b.h5 -o b.h5", "--output: b.h5 is read, too"},
+        {"export b.h5 -o ./b.h5", "--output: ./b.h5 is read, too"},
+        {"import b.h5 -o b.h5", "--output: b.h5 is read, too"},
+        {"evaluate upsample -d data.h5 --sheet data.h5", "--sheet: data.h5 is the file of --data, too"},
+        {"bench table -w b.h5 -o b.h5", "--output: b.h5 is the file of --weights, too"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char words[256];
+        snprintf(words, sizeof words, "$G %s", cases[i][0]);
+        cli_refuse(words, cases[i][1]);
+    }
+    cli_run_ok(&r, "cksum kept.png mask-1.png *.h5 | cmp - before");
+    for (int i = 0; i < 2; i++) cli_run_ok(&r, "$G sample cat --no-upsample --steps 2 -q -o cat"); /* a prompt is no file */
+}
+
 /* Every truncation of a weights file is refused, or the file is complete. */
 static void test_truncation(void **state)
 {
@@ -382,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_unwritable),  cmocka_unit_test(test_wrong_files), cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_interrupt),   cmocka_unit_test(test_info),        cmocka_unit_test(test_dataset),
         cmocka_unit_test(test_help),        cmocka_unit_test(test_memory),      cmocka_unit_test(test_wait_policy),
+        cmocka_unit_test(test_overwriting),
     };
     return cmocka_run_group_tests(tests, cli_setup, cli_teardown);
 }

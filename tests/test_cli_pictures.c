@@ -245,7 +245,7 @@ static void test_inpaint(void **state)
     assert_non_null(strstr(r.out, "base.h5"));
     cli_refuse("$G inpaint ramp.png -o x.png", "--mask: expected a picture");
     cli_refuse("$G inpaint ramp.png -m mask.png", "--output: expected a file");
-    cli_refuse("$G inpaint ramp.png -m mask.png -o ramp.png", "is the picture to paint on");
+    cli_refuse("$G inpaint ramp.png -m mask.png -o ramp.png", "ramp.png is read, too, and would be lost");
     cli_refuse("$G inpaint - -m - -o x.png < ramp.png", "standard input is the picture already");
     cli_refuse("$G inpaint ramp.png -m missing.png -o x.png", "missing.png");
     cli_refuse("$G inpaint ramp.png -m base.h5 -o x.png", "found an HDF5 file");
