@@ -230,6 +230,13 @@ static void test_prompt_files(void **state)
     OK(study_prompts_read(&p, path));
     assert_null(p.other);
     study_prompts_release(&p);
+    write_bytes(path, "\xef\xbb\xbfone\r\ntwo\r\n", 13);
+    OK(study_prompts_read(&p, path));
+    assert_int_equal(p.count, 2);
+    assert_string_equal(p.text[0], "one");
+    study_prompts_release(&p);
+    write_bytes(path, "one\ntw\0o\n", 9);
+    FAILS(study_prompts_read(&p, path), STATUS_BAD_INPUT, "expected text, found a NUL byte in line 2");
     write_bytes(path, "#\n", 2);
     FAILS(study_prompts_read(&p, path), STATUS_BAD_INPUT, "found none");
     write_bytes(path, "good\n\xff\xfe\n", 8);

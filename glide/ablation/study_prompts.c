@@ -151,7 +151,7 @@ Status study_prompts_pick(StudyPrompts *p, const Dataset *d, int count, uint64_t
 
 /* --- files -------------------------------------------------------------------------------------------------- */
 
-static Status read_text(const char *path, char **out)
+static Status read_text(const char *path, char **out, size_t *size)
 {
     FILE *f = fopen(path, "rb");
     *out = NULL;
@@ -172,6 +172,7 @@ static Status read_text(const char *path, char **out)
     if (text && !failed && used < MOST_BYTES) {
         text[used] = 0;
         *out = text;
+        *size = used;
         return STATUS_OK;
     }
     free(text);
@@ -218,12 +219,16 @@ static Status take_line(StudyPrompts *p, char *line, const char *path, int numbe
 Status study_prompts_read(StudyPrompts *p, const char *path)
 {
     char *text;
+    size_t size;
     int lines = 1, number = 0;
-    TRY(read_text(path, &text));
+    TRY(read_text(path, &text, &size));
     for (const char *c = text; *c; c++) lines += *c == '\n';
     Status s = prompts_init(p, lines < STUDY_PROMPTS_MOST ? lines : STUDY_PROMPTS_MOST);
     p->count = 0;
-    for (char *line = text, *end; s == STATUS_OK && line; line = end) {
+    char *begin = text + (strncmp(text, "\xef\xbb\xbf", 3) ? 0 : 3); /* a byte order mark is no part of a prompt */
+    if (s == STATUS_OK && strlen(text) < size)
+        s = status_fail(STATUS_BAD_INPUT, "--prompts: %s: expected text, found a NUL byte in line %d", path, lines);
+    for (char *line = begin, *end; s == STATUS_OK && line; line = end) {
         end = strchr(line, '\n');
         if (end) *end++ = 0;
         s = take_line(p, line, path, ++number);
