@@ -161,12 +161,21 @@ static int show_judging(void *ctx, double share)
 
 /* --- the command ---------------------------------------------------------------------------------------------- */
 
+/* `path` (PATH_MAX) has room for the default judge's. */
+static StudyVerdict make_verdict(const AblateCommand *c, char *path)
+{
+    StudyVerdict v = {.judge = c->judge, .data = c->data};
+    if (!c->judge && weights_path_default("judge.h5", path, PATH_MAX) == STATUS_OK) v.judge = path;
+    return v;
+}
+
 static Status judge_folder(const AblateCommand *c, Glide *g)
 {
     char path[PATH_MAX];
     Show show = {.quiet = c->quiet};
-    StudyVerdict v = {.judge = c->judge, .data = c->data, .progress = show_judging, .ctx = &show};
-    if (!c->judge && weights_path_default("judge.h5", path, sizeof path) == STATUS_OK) v.judge = path;
+    StudyVerdict v = make_verdict(c, path);
+    v.progress = show_judging;
+    v.ctx = &show;
     v.json = c->json ? "-" : NULL;
     int before = context_enter(g);
     Status s = study_verdict(c->out, g->kernels, &v);
@@ -198,9 +207,11 @@ static Status plan_of(Study *study)
 static Status run_with(CliArgs *args, Glide *g)
 {
     const AblateCommand *c = args->options;
-    char command[4096];
+    char command[4096], path[PATH_MAX];
     Study *study;
     if (c->report_only) return judge_folder(c, g);
+    StudyVerdict v = make_verdict(c, path);
+    TRY(study_verdict_check(&v));
     read_command(command, sizeof command);
     StudyAsk ask = make_ask(c, command);
     TRY(study_new(g, &ask, &study));

@@ -19,7 +19,7 @@ static int setup(void **state)
     int failed = cli_setup(state);
     if (failed) return failed;
     write_small_guides(test_folder);
-    write_bytes(in_test_folder("prompts.txt"), "red apple\t1\nblue car\t2\napple\t0\n", 32);
+    write_bytes(in_test_folder("prompts.txt"), "red apple\t1\nblue car\t2\napple\t0\n", 31);
     return 0;
 }
 
@@ -147,6 +147,9 @@ static void test_refused(void **state)
         {"-o x --prompts prompts.txt --modes classifier --classifier no.h5", "no.h5"},
         {"-o x --prompts prompts.txt --modes clip --clip classifier.h5", "classifier.h5"},
         {"-o x --prompts prompts.txt --modes autoguidance", "autoguidance: expected --guide-weights"},
+        {"-o x --prompts prompts.txt --judge no.h5", "no.h5: No such file"}, /* before the pictures, not after */
+        {"-o x --prompts prompts.txt --judge base.h5", "base.h5: weights of kind \"base\", expected \"judge\""},
+        {"-o x --prompts prompts.txt --data base.h5", "base.h5: not a data set"},
         {"-o x/y --prompts prompts.txt", "x/y: cannot be made"},
         {"-o . --prompts prompts.txt", "expected a new or empty folder or that of a study"},
         {"-o base.h5 --prompts prompts.txt", "base.h5"},

@@ -1,5 +1,7 @@
 #include "glide/ablation/study_verdict.h"
 
+#include "data/dataset.h"
+#include "glide/ablation/judge.h"
 #include "glide/ablation/report.h"
 #include "glide/ablation/score.h"
 #include "glide/ablation/study.h"
@@ -74,6 +76,17 @@ static Status write_files(const StudyData *d, const StudySight *sight, const Stu
     if (s == STATUS_OK && v->json) s = score_write_json(table, v->json);
     score_free(table);
     return s;
+}
+
+Status study_verdict_check(const StudyVerdict *v)
+{
+    Judge *judge = NULL;
+    Dataset *data = NULL;
+    if (v->judge) TRY(judge_load(v->judge, &judge));
+    judge_free(judge);
+    if (v->data) TRY(dataset_open(v->data, &data));
+    dataset_free(data);
+    return STATUS_OK;
 }
 
 Status study_verdict(const char *folder, Kernels *kernels, StudyVerdict *v)

@@ -16,6 +16,8 @@ typedef struct StudyVerdict {
     bool judged; /* result */
 } StudyVerdict;
 
+/* Whether judge and data set can be read: to be asked before the pictures are made. */
+Status study_verdict_check(const StudyVerdict *v);
 /* Can be called again at any time: makes the same of the same pictures. */
 Status study_verdict(const char *folder, Kernels *kernels, StudyVerdict *v);
 
