@@ -115,7 +115,10 @@ static void test_refused(void **state)
     cli_refuse("$G serve --port 70000", "--port");
     cli_refuse("$G serve --port 0 --no-gallery --weights data.h5", "data.h5");
     cli_refuse("$G serve --no-gallery --gallery x", "--no-gallery");
-    cli_refuse("$G serve --port 0 --gallery base.h5", "base.h5");
+    cli_refuse("$G serve --port 0 --gallery base.h5", "base.h5: expected a folder, found a file");
+    cli_refuse("$G serve --port 0 --no-gallery --clip base.h5", "base.h5: weights of kind \"base\", expected \"clip\"");
+    cli_refuse("$G serve --port 0 --no-gallery --classifier absent.h5", "absent.h5: No such file");
+    cli_refuse("$G serve --port 0 --no-gallery --guide-weights upsampler.h5", "upsampler.h5: expected a weaker version of the model");
     cli_refuse("$G serve something", "something");
 }
 

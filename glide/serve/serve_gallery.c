@@ -27,6 +27,8 @@ Status gallery_open(const char *folder)
         *at = '/';
     }
     if (mkdir(path, 0777) != 0 && errno != EEXIST) return status_fail(STATUS_IO, "%s: cannot be made: %s", folder, strerror(errno));
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) return status_fail(STATUS_IO, "%s: expected a folder, found a file", folder);
     if (access(path, R_OK | W_OK | X_OK) != 0)
         return status_fail(STATUS_IO, "%s: expected a folder that can be written: %s", folder, strerror(errno));
     (void)file_remove_stale(path);

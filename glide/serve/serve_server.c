@@ -1,5 +1,6 @@
 #include "glide/serve/serve_server.h"
 
+#include "glide/call_guidance.h"
 #include "glide/context.h"
 #include "glide/serve/serve_gallery.h"
 #include "glide/serve/serve_run.h"
@@ -100,6 +101,20 @@ static Status load_class_names(Server *s)
     return STATUS_OK;
 }
 
+/* Those that were named; the program's own are read when they are first asked for. */
+static Status load_guides(Server *s)
+{
+    StageOptions stage;
+    GlideGuidance in = glide_guidance_defaults();
+    in.guide_weights = s->options.guide_weights;
+    in.classifier_weights = s->options.classifier;
+    in.clip_weights = s->options.clip;
+    in.autoguidance.scale = in.classifier.scale = in.clip.scale = 1;
+    stage_options_defaults(&stage);
+    TRY(call_fill_guidance(&in, "", &stage));
+    return call_load_guides(s->glide, &in, &s->glide->base, &stage);
+}
+
 /* The default model that only paints, read when it is first asked for; none where a base model was named. */
 static Status open_painter(Server *s)
 {
@@ -109,12 +124,13 @@ static Status open_painter(Server *s)
     return (Status)glide_open(&o, &s->painter);
 }
 
-/* Both are read now, so that a wrong file is told before anything listens. */
+/* They are read now, so that a wrong file is told before anything listens. */
 static Status load_models(Server *s)
 {
     bool upsampler = true;
     TRY((Status)glide_open(&s->options.glide, &s->glide));
     TRY(context_load_both(s->glide, &upsampler));
+    TRY(load_guides(s));
     TRY(open_painter(s));
     const Glide *g = s->glide;
     s->limits = (RequestLimits){.most_pictures = s->options.most_pictures,
