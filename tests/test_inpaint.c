@@ -319,7 +319,8 @@ static void test_added_channels(void **state)
         OK(text_unet_add_inpaint(&m));
         assert_true(m->config.inpaint && m->bpe);
         OK(stage_sample(kernels, m, &o, &in, after));
-        for (int i = 0; i < side * side * 3; i++) assert_true(fabsf(before[i] - after[i]) < 1e-4f);
+        /* some kernels add up more channels in another order, and the first step divides that by sqrt(alphas_cumprod), 0.006 */
+        for (int i = 0; i < side * side * 3; i++) assert_true(fabsf(before[i] - after[i]) < 1e-3f);
         text_unet_free(m);
     }
     kernels_free(kernels);
