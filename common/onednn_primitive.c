@@ -1,6 +1,7 @@
 /* oneDNN's primitives for convolutions: describing, creating, finding again. See onednn.h. */
 #include "common/onednn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,11 +143,12 @@ static dnnl_status_t describe_op(const Key *key, const ConvDescs *c, const_dnnl_
 Status onednn_fail(dnnl_status_t st, const char *what, const Key *key)
 {
     static const char *const names[] = {"forward", "backward data", "backward weights"};
-    return status_fail(
-        st == dnnl_out_of_memory ? STATUS_NO_MEMORY : STATUS_INTERNAL,
-        "oneDNN: %s for convolution %s (%lld,%lld,%lld,%lld)->%lld kernel %d stride %d failed with status %d", what,
-        names[key->op], (long long)key->N, (long long)key->H, (long long)key->W, (long long)key->Cin,
-        (long long)key->Cout, key->kernel, key->stride, (int)st);
+    char why[32];
+    snprintf(why, sizeof why, st == dnnl_out_of_memory ? "out of memory" : "status %d", (int)st);
+    return status_fail(st == dnnl_out_of_memory ? STATUS_NO_MEMORY : STATUS_INTERNAL,
+                       "oneDNN: %s for convolution %s (%lld,%lld,%lld,%lld)->%lld kernel %d stride %d failed: %s", what,
+                       names[key->op], (long long)key->N, (long long)key->H, (long long)key->W, (long long)key->Cin,
+                       (long long)key->Cout, key->kernel, key->stride, why);
 }
 
 static dnnl_data_type_t data_type(int dtype)
