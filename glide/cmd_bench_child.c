@@ -68,7 +68,8 @@ static Status wait_for(pid_t child, const char *name, double *peak_rss)
     *peak_rss = (double)usage.ru_maxrss * 1024;
     if (interrupt_requested()) return status_fail(STATUS_INTERRUPTED, "stopped");
     if (WIFEXITED(how) && WEXITSTATUS(how) == 0) return STATUS_OK;
-    return status_fail(STATUS_INTERNAL, "glide %s failed; its message is above", name);
+    bool bad_input = WIFEXITED(how) && WEXITSTATUS(how) == 2;
+    return status_fail(bad_input ? STATUS_BAD_INPUT : STATUS_INTERNAL, "glide %s failed; its message is above", name);
 }
 
 /* to: the pipe's end that stays open in the child, as its standard output when that is kept */

@@ -114,6 +114,6 @@ Status bench_measure_program(const BenchCommand *c, BenchReport *r)
     if (!bench_has_weights(c->upsampler_weights, "upsampler.h5", upsampler, sizeof upsampler))
         return weights_path_default("upsampler.h5", upsampler, sizeof upsampler);
     snprintf(r->config, sizeof r->config, "%s", base);
-    TRY(time_program(c, base, upsampler, r));
-    return count_operations(c, base, upsampler, r);
+    TRY(count_operations(c, base, upsampler, r)); /* reads what the program will read: what is wrong is told once */
+    return time_program(c, base, upsampler, r);
 }

@@ -19,6 +19,8 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 #include <time.h>
 
 enum { BAR_TOTAL = 1000000 };
@@ -53,6 +55,14 @@ static double now(void)
 
 /* --- what is asked ---------------------------------------------------------------------------------------- */
 
+static Status check_sheet(CliArgs *args, const char *path)
+{
+    char quoted[80];
+    const char *dot = strrchr(path, '.');
+    if (dot && !strcasecmp(dot, ".png")) return file_check_writable(path);
+    return cli_usage_fail(args, "--sheet: expected a name that ends in .png, found %s", cli_quote(path, quoted, sizeof quoted));
+}
+
 static Status check_usage(CliArgs *args, const EvaluateCommand *c)
 {
     if (args->operand_count > 1)
@@ -65,7 +75,7 @@ static Status check_usage(CliArgs *args, const EvaluateCommand *c)
     if (cli_given(args, "outside-name") && !c->outside) return cli_usage_fail(args, "--outside-name: expected --outside beside it");
     if (c->tile % 16) return cli_usage_fail(args, "--tile: expected a multiple of 16, found %d", (int)c->tile);
     if (c->crop > 0 && c->crop < 8) return cli_usage_fail(args, "--crop: expected 0 or at least 8, found %d", (int)c->crop);
-    if (c->sheet) TRY(file_check_writable(c->sheet));
+    if (c->sheet) TRY(check_sheet(args, c->sheet));
     return cli_check_steps(args, "steps", c->steps);
 }
 

@@ -111,6 +111,7 @@ static Status check_usage(CliArgs *args, const UpsampleCommand *c, bool plan, Gl
     if (c->output) TRY(check_format(args, c));
     TRY(cli_check_steps(args, "steps", c->steps));
     TRY(cli_guidance(args, &c->guidance, &o->guidance));
+    if (c->size && cli_given(args, "scale")) return cli_usage_fail(args, "--size and --scale: expected one of the two");
     TRY(parse_size(args, c->size, o));
     if (c->tile % 16) return cli_usage_fail(args, "--tile: expected a multiple of 16, found %d", (int)c->tile);
     return STATUS_OK;

@@ -41,10 +41,11 @@ static bool asked_to_stop(const TrainerOptions *o)
 static Status checkpoint(Trainer *tr, Progress *bar)
 {
     char held_out[256] = "";
+    bool stopping = asked_to_stop(tr->options); /* who stops waits neither for measures nor for a grid */
     TRY(trainer_save(tr));
-    TRY(train_report_held_out(tr, held_out, sizeof held_out));
+    if (!stopping) TRY(train_report_held_out(tr, held_out, sizeof held_out));
     TRY(train_report_curve(tr));
-    if (tr->options->samples && !asked_to_stop(tr->options)) TRY(train_report_samples(tr)); /* who stops does not wait for a grid */
+    if (!stopping && tr->options->samples) TRY(train_report_samples(tr));
     progress_log(bar, "step %lld: saved %s%s%s", (long long)tr->optimizer.step, tr->options->out, *held_out ? "; held out: " : "",
                  held_out);
     return STATUS_OK;

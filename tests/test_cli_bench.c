@@ -57,6 +57,10 @@ static void test_table(void **state)
     cli_run_ok(&r, "ls -A tmp");
     assert_string_equal(r.out, "");
     cli_refuse("$G bench table --config none", "none");
+    cli_refuse("$G bench sample --config tiny", "--config");
+    cli_refuse("$G bench sample --steps 1", "expected at least 2");
+    cli_run(&r, "echo junk > junk && $G bench load --weights junk");
+    assert_int_equal(r.exit_status, 2);
 }
 
 /* Ctrl-C once there is a file like `pattern`: the child ends, and nothing is left. Two signals in a row, as timeout sends them, are

@@ -193,6 +193,7 @@ static void test_refusals(void **state)
         {"$G evaluate upsample --pairs photos --outside ''", "--outside: expected a command"},
         {"$G evaluate upsample --pairs photos --outside 'cp \"{in} {out}'", "--outside: a quotation mark (\") is not closed"},
         {"$G evaluate upsample --pairs photos --sheet no/such/sheet.png", "no/such/sheet.png"},
+        {"$G evaluate upsample --pairs photos --sheet sheet.gif", "--sheet: expected a name that ends in .png, found \"sheet.gif\""},
         {EVALUATE "--pairs missing", "--pairs: missing: No such file or directory"},
         {EVALUATE "--pairs tiny.png", "--pairs: tiny.png: Not a directory"},
         {EVALUATE "--pairs empty", "--pairs: empty: a folder without pictures"},

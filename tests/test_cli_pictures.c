@@ -105,6 +105,7 @@ static void test_upsample_many(void **state)
     cli_refuse("$G upsample absent/ -o absent-too/", "absent/: cannot be read: No such file or directory");
     cli_refuse("$G upsample none -o out", "none: a folder without PNG, JPEG or WebP files");
     cli_refuse("$G upsample in/b.png -o out --size 50", "--size: expected WIDTHxHEIGHT, such as 1920x1080, found \"50\"");
+    cli_refuse("$G upsample in/b.png -o out --size 50x40 --scale 2", "--size and --scale: expected one of the two");
     cli_refuse("$G upsample in/b.png -o big.png --size 9999x9999", "9999x9999 is more than 8 times"); /* before the seed is told */
     cli_refuse("$G upsample in/b.png -o out --scale 3", "--scale");
     cli_refuse("$G upsample in/b.png -o out --tile 40", "--tile: expected a multiple of 16, found 40");

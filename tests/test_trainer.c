@@ -43,7 +43,7 @@ static TrainerOptions tiny_options(bool upsampler, const char *data, const char 
     return o;
 }
 
-enum { MSE = 1, GRAD_NORM = 4 }; /* columns of the history */
+enum { MSE = 1, GRAD_NORM = 4, HELD_OUT = 6 }; /* columns of the history */
 
 static double loss_at(const char *csv, int step)
 {
@@ -135,7 +135,9 @@ static void resume_continues(int workers)
     steps_left = 5;
     o.samples = true;
     assert_int_equal(trainer_run(&o), STATUS_INTERRUPTED);
-    assert_int_equal(access(in_test_folder("parts.samples.png"), F_OK), -1); /* who stops does not wait for a grid */
+    assert_int_equal(access(in_test_folder("parts.samples.png"), F_OK), -1); /* who stops waits neither for a grid */
+    assert_true(history_at(in_test_folder("parts.loss.csv"), 5, HELD_OUT) == 0); /* nor for held-out pictures */
+    assert_true(history_at(in_test_folder("whole.loss.csv"), STEPS, HELD_OUT) > 0);
     o.samples = false;
     o.stop = NULL;
     o.resume = true;
