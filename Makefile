@@ -71,6 +71,10 @@ SERVE_OBJ := $(call OBJ,$(SERVE_SRC)) $(patsubst %,$(BUILD)/obj/%.o,$(SERVE_TEXT
 TESTS    := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 TOOLS    := $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC))
 
+# What is built in a short line each; V=1 shows the commands, -s nothing.
+QUIET := $(if $(V),,@)
+TELL   = $(if $(V)$(findstring s,$(firstword -$(MAKEFLAGS))),,@printf '  %-4s %s\n' $(1) $(2))
+
 # --- targets --------------------------------------------------------------------------------------
 .PHONY: help deps all install uninstall demo test test-long parity bench lint format asan ubsan tsan clean dataset run-tests
 .DEFAULT_GOAL := all
@@ -156,24 +160,30 @@ clean: ## remove build/
 
 # --- rules ----------------------------------------------------------------------------------------
 $(BUILD)/libglide.a: $(LIB_OBJ)
+	$(call TELL,AR,$@)
 	@rm -f $@; $(AR) rcs $@ $^
 
 $(BUILD)/libglide.so: $(LIB_OBJ)
-	$(CC) -shared -Wl,-soname,$(SONAME) $(FLAGS) -o $@ $^ $(LIBS)
+	$(call TELL,LD,$@)
+	$(QUIET)$(CC) -shared -Wl,-soname,$(SONAME) $(FLAGS) -o $@ $^ $(LIBS)
 	@ln -sf libglide.so $(BUILD)/$(SONAME)
 
 $(BUILD)/glide: $(call OBJ,$(CLI_SRC)) $(SERVE_OBJ) $(BUILD)/libglide.a
-	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(SERVE_PKGS))
+	$(call TELL,LD,$@)
+	$(QUIET)$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(SERVE_PKGS))
 
 $(BUILD)/glide-dataset: $(call OBJ,$(BUILDER_SRC)) $(BUILD)/libglide.a
-	$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(BUILDER_PKGS))
+	$(call TELL,LD,$@)
+	$(QUIET)$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(BUILDER_PKGS))
 
 $(BUILD)/libsupport.a: $(call OBJ,$(SUPPORT_SRC))
+	$(call TELL,AR,$@)
 	@rm -f $@; $(AR) rcs $@ $^
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libsupport.a $(BUILD)/libglide.a
 	@mkdir -p $(@D)
-	@$(CC) $(FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) $(call pkg_libs,$(TEST_PKGS))
+	$(call TELL,LD,$@)
+	$(QUIET)$(CC) $(FLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 
 # The command line's frame and the server are no part of the library: their tests link them themselves.
 $(filter $(BUILD)/tests/test_cli_%,$(TESTS)): $(call OBJ,$(wildcard glide/cli_*.c))
@@ -182,7 +192,8 @@ $(filter $(BUILD)/tests/test_serve%,$(TESTS)): LIBS += $(call pkg_libs,$(SERVE_P
 
 $(BUILD)/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/libsupport.a $(BUILD)/libglide.a
 	@mkdir -p $(@D)
-	@$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
+	$(call TELL,LD,$@)
+	$(QUIET)$(CC) $(FLAGS) -o $@ $^ $(LIBS) $(call pkg_libs,$(TEST_PKGS))
 
 $(BUILD)/obj/data/build_%.o: CPPFLAGS += $(call pkg_cflags,$(BUILDER_PKGS))
 
@@ -197,16 +208,19 @@ $(BUILD)/gen/%.c: %
 
 $(patsubst %,$(BUILD)/obj/%.o,$(SERVE_TEXTS)): $(BUILD)/obj/%.o: $(BUILD)/gen/%.c
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) -c -o $@ $<
+	$(call TELL,CC,$<)
+	$(QUIET)$(CC) $(FLAGS) -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) $(call pkg_cflags,$(LIB_PKGS)) $(CPPFLAGS) -c -o $@ $<
+	$(call TELL,CC,$<)
+	$(QUIET)$(CC) $(FLAGS) $(call pkg_cflags,$(LIB_PKGS)) $(CPPFLAGS) -c -o $@ $<
 
 define simd_rule
 $(BUILD)/obj/common/simd_%.$(1).o: common/simd_%.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(FLAGS) -ffp-contract=fast $$(SIMD_FLAGS_$(1)) -DSIMD_ISA=$(1) -c -o $$@ $$<
+	$$(call TELL,CC,$$@)
+	$$(QUIET)$$(CC) $$(FLAGS) -ffp-contract=fast $$(SIMD_FLAGS_$(1)) -DSIMD_ISA=$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(SIMD_ISAS),$(eval $(call simd_rule,$(i))))
 
