@@ -5,6 +5,7 @@ ONEDNN  ?= 1
 DEVELOPER ?= 0
 BUILD   ?= build
 PROMPT  ?= red apple, fluent 3d emoji
+SEED    ?= 4
 OUT     ?= demo.png
 DATASET ?= $(BUILD)/emoji.h5
 FIXTURES ?= tests/fixtures
@@ -116,9 +117,9 @@ uninstall: ## PREFIX=/usr/local DESTDIR=: what install put there
 	@rm -f "$(DESTDIR)$(PREFIX)/include/glide/glide.h"
 	@rmdir "$(SHARE)/glide" "$(DESTDIR)$(PREFIX)/include/glide"
 
-demo: deps ## PROMPT="..." OUT=demo.png: a prompt becomes a 256x256 PNG with the default weights
+demo: deps ## PROMPT="..." SEED=4 OUT=demo.png: a prompt becomes a 256x256 PNG with the default weights
 	@$(MAKE) --no-print-directory $(BUILD)/glide
-	$(BUILD)/glide sample "$(PROMPT)" -o "$(OUT)"
+	$(BUILD)/glide sample "$(PROMPT)" --seed $(SEED) -o "$(OUT)"
 
 dataset: deps ## fetch the pinned packages and build the training data set (DATASET=...)
 	@$(MAKE) --no-print-directory all
