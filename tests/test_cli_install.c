@@ -58,8 +58,8 @@ static void test_example(void **state)
     cli_run_ok(&r, "cd away && export PKG_CONFIG_PATH=$D/usr/lib/pkgconfig && ${CC:-cc} -std=c11 -Wall -Wextra -Werror example.c "
                    "-o example $(pkg-config --cflags --libs glide) && env -u GLIDE_WEIGHTS LD_LIBRARY_PATH=$D/usr/lib ./example");
     assert_non_null(strstr(r.out, "apple.png: 64 x 64 pixels"));
-    cli_run_ok(&r, "cd away && export PKG_CONFIG_PATH=$D/usr/lib/pkgconfig && rm -f apple.png && ${CC:-cc} -std=c11 example.c -o still "
-                   "$(pkg-config --cflags glide) $D/usr/lib/libglide.a $(pkg-config --libs --static glide) && ./still");
+    cli_run_ok(&r, "cd away && export PKG_CONFIG_PATH=$D/usr/lib/pkgconfig && rm -f apple.png && ${CC:-cc} -std=c11 example.c "
+                   "-Wl,--as-needed -o still $(pkg-config --cflags glide) $D/usr/lib/libglide.a $(pkg-config --libs --static glide) && ./still");
     assert_true(cli_exists("away/apple.png"));
 }
 
