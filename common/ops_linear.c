@@ -35,7 +35,14 @@ typedef struct ConvNode {
     ConvShape shape;
     Tensor *x, *residual;
     bool x_held; /* kept only when the weight's gradient is wanted */
+    bool upsampled;
 } ConvNode;
+
+/* s: of the doubled picture */
+static double upsampled_flops(const ConvShape *s)
+{
+    return conv_flops(s) * 4 / 9;
+}
 
 static void conv2d_backward(Tape *t, Node *node)
 {
@@ -44,14 +51,32 @@ static void conv2d_backward(Tape *t, Node *node)
     const Conv2d *c = n->conv;
     const void *d_y = node->out->grad->data;
     if (n->residual) tape_grad_share(t, n->residual, node->out->grad);
-    tape_count_flops(t, conv_flops(&n->shape) * (n->x_held + n->x->needs_grad));
+    double flops = n->upsampled ? upsampled_flops(&n->shape) : conv_flops(&n->shape);
+    tape_count_flops(t, flops * (n->x_held + n->x->needs_grad));
     if (n->x_held)
-        op_check(t, k->conv2d_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, param_grad_lock(c->weight),
-                                            c->bias ? c->bias->grad : NULL), "conv2d");
+        op_check(t, (n->upsampled ? k->conv2d_upsampled_backward_weights : k->conv2d_backward_weights)(
+                        k, &n->shape, n->x->data, d_y, c->weight->grad, param_grad_lock(c->weight), c->bias ? c->bias->grad : NULL),
+                 "conv2d");
     Tensor *g = tape_grad_new(t, n->x);
     if (!g) return;
-    op_check(t, k->conv2d_backward_data(k, &n->shape, d_y, c->weight, g->data), "conv2d");
+    op_check(t, (n->upsampled ? k->conv2d_upsampled_backward_data : k->conv2d_backward_data)(k, &n->shape, d_y, c->weight, g->data),
+             "conv2d");
     tape_grad_add(t, n->x, g);
+}
+
+/* False where there is no memory for it. */
+static bool conv2d_record(Tape *t, const Conv2d *c, const ConvShape *s, Tensor *x, Tensor *residual, bool upsampled, Tensor *y)
+{
+    ConvNode *n = tape_node(t, sizeof *n, y, conv2d_backward);
+    if (!n) return false;
+    n->conv = c;
+    n->shape = *s;
+    n->x = x;
+    n->residual = residual;
+    n->upsampled = upsampled;
+    n->x_held = param_wants_grad(c->weight);
+    if (n->x_held) node_hold(n, x);
+    return true;
 }
 
 static bool residual_fits(Tape *t, const Tensor *residual, const Tensor *y)
@@ -81,39 +106,8 @@ Tensor *op_conv2d(Tape *t, Tensor *x, const Conv2d *c, Tensor *residual)
     Kernels *k = tape_kernels(t);
     tape_count_flops(t, conv_flops(&s));
     op_check(t, k->conv2d(k, &s, x->data, c->weight, c->bias, residual ? residual->data : NULL, y->data), "conv2d");
-    if (op_wants_node(t, x, c->weight) || (residual && op_wants_node(t, residual, NULL))) {
-        ConvNode *n = tape_node(t, sizeof *n, y, conv2d_backward);
-        if (!n) return NULL;
-        n->conv = c;
-        n->shape = s;
-        n->x = x;
-        n->residual = residual;
-        n->x_held = param_wants_grad(c->weight);
-        if (n->x_held) node_hold(n, x);
-    }
-    return y;
-}
-
-/* s: of the doubled picture */
-static double upsampled_flops(const ConvShape *s)
-{
-    return conv_flops(s) * 4 / 9;
-}
-
-static void conv2d_upsampled_backward(Tape *t, Node *node)
-{
-    ConvNode *n = (ConvNode *)node;
-    Kernels *k = tape_kernels(t);
-    const Conv2d *c = n->conv;
-    const void *d_y = node->out->grad->data;
-    tape_count_flops(t, upsampled_flops(&n->shape) * (n->x_held + n->x->needs_grad));
-    if (n->x_held)
-        op_check(t, k->conv2d_upsampled_backward_weights(k, &n->shape, n->x->data, d_y, c->weight->grad, param_grad_lock(c->weight),
-                                                         c->bias ? c->bias->grad : NULL), "conv2d_upsampled");
-    Tensor *g = tape_grad_new(t, n->x);
-    if (!g) return;
-    op_check(t, k->conv2d_upsampled_backward_data(k, &n->shape, d_y, c->weight, g->data), "conv2d_upsampled");
-    tape_grad_add(t, n->x, g);
+    bool wants_node = op_wants_node(t, x, c->weight) || (residual && op_wants_node(t, residual, NULL));
+    return !wants_node || conv2d_record(t, c, &s, x, residual, false, y) ? y : NULL;
 }
 
 /* Where the kernels have it; else *done is false. */
@@ -132,15 +126,7 @@ static Tensor *upsampled_at_once(Tape *t, Tensor *x, const Conv2d *c, bool *done
     op_check(t, k->conv2d_upsampled(k, &s, x->data, c->weight, c->bias, y->data, wants_node, done), "conv2d_upsampled");
     if (*done) tape_count_flops(t, upsampled_flops(&s));
     else tape_release(t, y);
-    if (!*done || !wants_node) return y;
-    ConvNode *n = tape_node(t, sizeof *n, y, conv2d_upsampled_backward);
-    if (!n) return NULL;
-    n->conv = c;
-    n->shape = s;
-    n->x = x;
-    n->x_held = param_wants_grad(c->weight);
-    if (n->x_held) node_hold(n, x);
-    return y;
+    return !*done || !wants_node || conv2d_record(t, c, &s, x, NULL, true, y) ? y : NULL;
 }
 
 Tensor *op_conv2d_upsampled(Tape *t, Tensor *x, const Conv2d *c)
