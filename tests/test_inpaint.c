@@ -297,16 +297,12 @@ static void test_inpaint_models(void **state)
     glide_close(g);
 }
 
-/* New channels for masks do not change what a model answers. */
-static void test_added_channels(void **state)
+static void check_added_channels(Kernels *kernels)
 {
-    (void)state;
     static float before[LARGE * LARGE * 3], after[LARGE * LARGE * 3], low[SMALL * SMALL * 3];
     const char *prompt = "cat";
     SamplerRow row = {.seed = 4};
-    Kernels *kernels;
     StageOptions o;
-    OK(kernels_new(KERNELS_BEST, &kernels));
     stage_options_defaults(&o);
     o.steps = "3";
     for (int i = 0; i < SMALL * SMALL * 3; i++) low[i] = (float)(i % 7) / 7;
@@ -319,11 +315,23 @@ static void test_added_channels(void **state)
         OK(text_unet_add_inpaint(&m));
         assert_true(m->config.inpaint && m->bpe);
         OK(stage_sample(kernels, m, &o, &in, after));
-        /* some kernels add up more channels in another order, and the first step divides that by sqrt(alphas_cumprod), 0.006 */
-        for (int i = 0; i < side * side * 3; i++) assert_true(fabsf(before[i] - after[i]) < 1e-3f);
+        for (int i = 0; i < side * side * 3; i++) assert_true(fabsf(before[i] - after[i]) < 1e-4f);
         text_unet_free(m);
     }
-    kernels_free(kernels);
+}
+
+/* New channels for masks do not change what a model answers. oneDNN's f32 kernels for AVX2 add up more channels in another order, which
+ * the first step, a division by sqrt(alphas_cumprod), makes visible: the plain kernels do not. */
+static void test_added_channels(void **state)
+{
+    (void)state;
+    static const KernelsChoice choices[] = {KERNELS_NO_ONEDNN, KERNELS_BEST};
+    for (int i = 0; i < 2; i++) {
+        Kernels *kernels;
+        OK(kernels_new(choices[i], &kernels));
+        if (i == 0 || kernels->native_bf16) check_added_channels(kernels);
+        kernels_free(kernels);
+    }
 }
 
 /* What is expected inside a mask less what is known around it, over its border's edges and the steps so far. */
