@@ -357,26 +357,25 @@ Status cli_usage_fail(CliArgs *args, const char *format, ...)
     return status_fail(STATUS_BAD_INPUT, "%s", text);
 }
 
-static bool same_file(const struct stat *a, const char *path)
+bool cli_same_file(const char *a, const char *b)
 {
-    struct stat b;
-    return stat(path, &b) == 0 && a->st_dev == b.st_dev && a->st_ino == b.st_ino;
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && S_ISREG(of_a.st_mode) && of_a.st_dev == of_b.st_dev &&
+           of_a.st_ino == of_b.st_ino;
 }
 
 Status cli_check_overwrite(CliArgs *args, const char *option, const char *path)
 {
     const CliCommand *command = args->command;
-    struct stat st;
-    bool exists = stat(path, &st) == 0 && S_ISREG(st.st_mode);
     for (int i = 0; i < command->option_count; i++) {
         const CliOption *o = &command->options[i];
         if (o->kind != CLI_KIND_FILE || !strcmp(o->name, option)) continue;
         const char *other = *(const char **)((char *)args->options + o->offset);
-        if (!other || !strcmp(other, "-") || !(exists ? same_file(&st, other) : !strcmp(path, other))) continue;
+        if (!other || !strcmp(other, "-") || !(cli_same_file(path, other) || !strcmp(path, other))) continue;
         return cli_usage_fail(args, "--%s: %s is the file of --%s, too; expected another name", option, path, o->name);
     }
-    for (int i = 0; exists && !command->takes_texts && i < args->operand_count; i++)
-        if (same_file(&st, args->operands[i]))
+    for (int i = 0; !command->takes_texts && i < args->operand_count; i++)
+        if (cli_same_file(path, args->operands[i]))
             return cli_usage_fail(args, "--%s: %s is read, too, and would be lost; expected another name", option, path);
     return STATUS_OK;
 }

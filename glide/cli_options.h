@@ -142,6 +142,7 @@ Status cli_set(CliArgs *args, const char *name, const char *text);
 /* For what a command finds wrong itself (options that exclude one another, a bad operand): exit status 2. */
 Status cli_usage_fail(CliArgs *args, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+bool cli_same_file(const char *a, const char *b); /* two names, or one twice, of a file that exists */
 /* What is read would be lost if it were written to: a usage error where `path`, to be written for the option of that name, is
  * another option's file or an operand. */
 Status cli_check_overwrite(CliArgs *args, const char *option, const char *path);

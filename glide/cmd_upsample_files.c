@@ -73,9 +73,7 @@ static const char *last_part(const char *path)
 /* Of a folder: options and operands are compared by cli_check_overwrite(). */
 static Status check_not_input(CliArgs *args, const char *in, const char *output)
 {
-    struct stat a, b;
-    if (!strcmp(output, "-") || stat(output, &a) || stat(in, &b)) return STATUS_OK;
-    if (!S_ISREG(b.st_mode) || a.st_dev != b.st_dev || a.st_ino != b.st_ino) return STATUS_OK;
+    if (!strcmp(output, "-") || !cli_same_file(in, output)) return STATUS_OK;
     return cli_usage_fail(args, "--output: %s is the picture to upsample; expected another name", output);
 }
 
